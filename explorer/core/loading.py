@@ -1,0 +1,70 @@
+"""What is asked of a source, and the messages it sends while it opens: the contract between worker and interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from explorer.core.param import Model
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpec:
+    """One thing to open, and how."""
+
+    target: str
+    """What the user named: a hub id, a built-in name, a path."""
+    class_name: str | None = None
+    """Class to build instead of the one the config names (`--class`)."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub repository (`--revision`)."""
+    trust_remote_code: bool = False
+    """Whether a repository's own Python may run (`--trust-remote-code`); never asked for at a prompt."""
+    offline: bool = False
+    """Whether the network is left alone (`--offline`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The source has begun another step."""
+
+    text: str
+    """What it does now, for people: `importing torch`, `building RobertaForMaskedLM`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The source is done."""
+
+    model: Model
+    """The table it made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The source could not open its target."""
+
+    line: str
+    """`what: why; what would work`, already visible."""
+
+
+Event = Stage | Loaded | Failed
+"""What a source says while it opens."""
+
+
+class Loading(Protocol):
+    """An opening under way."""
+
+    def events(self) -> Iterator[Event]:
+        """Yield what happens, blocking between events; ends after `Loaded` or `Failed`, or at once after `cancel`."""
+
+    def cancel(self) -> None:
+        """Stop at once, from any thread: a worker process is killed and reaped. Harmless when already over."""
+
+
+class Opener(Protocol):
+    """Starts openings; the interface is given one and knows no source."""
+
+    def __call__(self, spec: OpenSpec) -> Loading:
+        """Start to open `spec` and return at once."""

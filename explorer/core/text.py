@@ -1,0 +1,100 @@
+"""Text for people: making a stranger's text harmless, and writing counts, bytes and shapes the usual way."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that a terminal may act on or not show: controls, format and bidi marks, lone
+surrogates, private use, unassigned, and the line and paragraph separators."""
+
+DEFAULT_IGNORABLE = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f") | {
+    chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0x180B, 0x1810))
+}
+"""Characters of other categories that draw nothing (Unicode's Default_Ignorable_Code_Point)."""
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with every character that a terminal could act on, or not show, written out.
+
+    ESC becomes the four characters `\x1b`, a newline `\n`, U+202E `\u202e`. Called once, where text enters
+    from a file, a hub or an exception; names are shown, matched and exported in this form.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(char) if _is_hidden(char) else char for char in text)
+
+
+def _is_hidden(char: str) -> bool:
+    return unicodedata.category(char) in HIDDEN_CATEGORIES or char in DEFAULT_IGNORABLE
+
+
+def _escape(char: str) -> str:
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char)
+    if short:
+        return short
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def short_count(count: int) -> str:
+    """Write a count in at most six characters: `768`, `38.6M`, `1.24B`, `671B`.
+
+    Three significant digits above a thousand; units are powers of 1,000 (K, M, B, T).
+    """
+    if count < 1000:
+        return str(count)
+    value = float(count)
+    for unit in ("K", "M", "B", "T", "P", "E"):
+        value /= 1000
+        # 999.5 would be written 1000, so it belongs to the next unit.
+        if value < 999.5 or unit == "E":
+            return f"{_three_digits(value)}{unit}"
+    raise AssertionError("unreachable")
+
+
+def short_bytes(nbytes: int | None) -> str:
+    """Write a size as people read memory: `512 B`, `146 MiB`, `1.24 GiB`; unknown is `–`."""
+    if nbytes is None:
+        return "–"
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    value = float(nbytes)
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        value /= 1024
+        if value < 999.5 or unit == "EiB":
+            return f"{_three_digits(value)} {unit}"
+    raise AssertionError("unreachable")
+
+
+def _three_digits(value: float) -> str:
+    if value < 9.995:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    """Write a shape as `50265 × 768`; a scalar is `scalar`, an unknown shape `?`."""
+    if shape is None:
+        return "?"
+    return " × ".join(map(str, shape)) if shape else "scalar"
+
+
+def share_text(part: int, whole: int) -> str:
+    """Write `part` of `whole` in percent with two decimals; what is not zero never reads as `0.00 %`."""
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    if part and percent < 0.005:
+        return "< 0.01 %"
+    if part != whole and percent >= 99.995:
+        return "> 99.99 %"
+    return f"{percent:.2f} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write `1 tensor`, `2 tensors`, `124,697,433 parameters`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,115 @@
+"""A model as one block of bytes, to cross a process boundary or lie in a cache.
+
+Layout: 4 bytes magic `PXM1`; 8 bytes little-endian length of the head; the head, UTF-8 JSON; then the blobs, whose
+lengths the head lists. Names travel as one newline-joined blob (`visible` names hold no newline), numbers as
+little-endian arrays: a tenth of the time that pickled records of 150,000 rows take.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from dataclasses import asdict
+from typing import Any
+
+from explorer.core.param import Column, Counters, Finding, Model, ModuleClass, Origin
+
+MAGIC = b"PXM1"
+"""First bytes of an encoded model; the digit is the layout's version."""
+
+_COLUMNS = ("shapes", "dtypes", "devices", "requires_grad", "modules", "shards")
+
+
+def encode(model: Model) -> bytes:
+    """Return `model` as bytes that `decode` reads back."""
+    columns: dict[str, Column[Any]] = {name: getattr(model, name) for name in _COLUMNS}
+    blobs = [
+        "\n".join(model.names).encode(),
+        _pack(model.numels),
+        _pack(model.nbytes),
+        *(_pack(column.codes) for column in columns.values()),
+    ]
+    head = {
+        "rows": len(model),
+        "blobs": [len(blob) for blob in blobs],
+        "origin": {**asdict(model.origin), "config": model.origin.config},
+        "values": {name: [_plain(value) for value in column.values] for name, column in columns.items()},
+        "aliases": [[index, list(names)] for index, names in model.aliases.items()],
+        "counters": None if model.counters is None else asdict(model.counters),
+        "findings": [asdict(finding) for finding in model.findings],
+    }
+    text = json.dumps(head).encode()
+    return b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *blobs])
+
+
+def decode(data: bytes | memoryview) -> Model:
+    """Return the model that `encode` wrote.
+
+    Raises:
+        ValueError: The bytes are not such a block, or are cut short.
+    """
+    view = memoryview(data)
+    if len(view) < 12 or bytes(view[:4]) != MAGIC:
+        raise ValueError("not an encoded model")
+    at = 12 + int.from_bytes(view[4:12], "little")
+    try:
+        head = json.loads(bytes(view[12:at]))
+        parts: list[memoryview] = []
+        for length in head["blobs"]:
+            parts.append(view[at : at + length])
+            at += length
+        if at != len(view):
+            raise ValueError("an encoded model of the wrong length")
+        rows = head["rows"]
+        names = bytes(parts[0]).decode().split("\n") if rows else []
+        codes = [_unpack("I", part, rows) for part in parts[3:]]
+        if len(names) != rows or len(codes) != len(_COLUMNS):
+            raise ValueError("an encoded model with uneven columns")
+        values = head["values"]
+        makers: dict[str, Any] = {"shapes": _shape, "modules": _module_class}
+        columns: dict[str, Column[Any]] = {
+            name: Column(tuple(map(makers[name], values[name])) if name in makers else tuple(values[name]), code)
+            for name, code in zip(_COLUMNS, codes, strict=True)
+        }
+        return Model(
+            origin=Origin(**head["origin"]),
+            names=names,
+            numels=_unpack("q", parts[1], rows),
+            nbytes=_unpack("q", parts[2], rows),
+            aliases={index: tuple(other) for index, other in head["aliases"]},
+            counters=None if head["counters"] is None else Counters(**head["counters"]),
+            findings=tuple(Finding(**{**item, "names": tuple(item["names"])}) for item in head["findings"]),
+            **columns,
+        )
+    except (KeyError, TypeError, IndexError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"an encoded model that does not read back: {error!r}") from error
+
+
+def _pack(numbers: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = array(numbers.typecode, numbers)
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _unpack(typecode: str, blob: memoryview, rows: int) -> array[int]:
+    numbers = array(typecode)
+    numbers.frombytes(blob)
+    if len(numbers) != rows:
+        raise ValueError("an encoded model with uneven columns")
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def _plain(value: Any) -> Any:
+    return [value.name, list(value.bases)] if isinstance(value, ModuleClass) else value
+
+
+def _shape(value: Any) -> Any:
+    return None if value is None else tuple(value)
+
+
+def _module_class(value: Any) -> Any:
+    return None if value is None else ModuleClass(value[0], tuple(value[1]))
