@@ -208,7 +208,8 @@ class Model:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Param:
-        """Return one parameter's facts as a record."""
+        """Return one parameter's facts as a record; an index from the end reads as the one it stands for."""
+        index = range(len(self.names))[index]
         nbytes = self.nbytes[index]
         return Param(
             index=index,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from array import array
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -69,7 +70,7 @@ def decode(data: bytes | memoryview) -> Model:
         values = head["values"]
         makers: dict[str, Any] = {"shapes": _shape, "modules": _module_class}
         columns: dict[str, Column[Any]] = {
-            name: Column(tuple(map(makers[name], values[name])) if name in makers else tuple(values[name]), code)
+            name: _column(map(makers.get(name, _scalar), values[name]), code)
             for name, code in zip(_COLUMNS, codes, strict=True)
         }
         return Model(
@@ -77,7 +78,7 @@ def decode(data: bytes | memoryview) -> Model:
             names=names,
             numels=_unpack("q", parts[1], rows),
             nbytes=_unpack("q", parts[2], rows),
-            aliases={index: tuple(other) for index, other in head["aliases"]},
+            aliases={range(rows)[index]: tuple(other) for index, other in head["aliases"]},
             counters=None if head["counters"] is None else Counters(**head["counters"]),
             findings=tuple(Finding(**{**item, "names": tuple(item["names"])}) for item in head["findings"]),
             **columns,
@@ -107,7 +108,23 @@ def _plain(value: Any) -> Any:
     return [value.name, list(value.bases)] if isinstance(value, ModuleClass) else value
 
 
+def _column(values: Iterable[Any], codes: array[int]) -> Column[Any]:
+    column = Column(tuple(values), codes)
+    # 2 ms for 150,000 rows, against an IndexError much later, in the middle of drawing.
+    if codes and max(codes) >= len(column.values):
+        raise ValueError("an encoded model with a code that has no value")
+    return column
+
+
+def _scalar(value: Any) -> Any:
+    if value is not None and not isinstance(value, str | bool):
+        raise ValueError("an encoded model with a value of the wrong type")
+    return value
+
+
 def _shape(value: Any) -> Any:
+    if value is not None and not all(type(size) is int and size >= 0 for size in value):
+        raise ValueError("an encoded model with a shape that is none")
     return None if value is None else tuple(value)
 
 
