@@ -1,0 +1,287 @@
+"""Builds a model's skeleton with transformers on the meta device, and reads its parameters off the real object."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.core.param import Finding, Model, Origin
+from explorer.core.text import visible
+from explorer.sources import Report
+from explorer.sources.hub import Found, find, nearest
+from explorer.sources.live_module import table_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+LINE_LENGTH = 300
+"""Longest text taken from a library's exception, in characters."""
+
+MAX_CONFIG_DEPTH = 64
+"""How deep a configuration is followed; deeper parts are shown as `…`."""
+
+KIND = "transformers"
+"""This source's name in the SOURCES table."""
+
+HEADS = (
+    "ImageTextToText",
+    "MultimodalLM",
+    "SpeechSeq2Seq",
+    "Seq2SeqLM",
+    "MaskedLM",
+    "CausalLM",
+)
+"""Tasks whose head belongs to the pretrained model. A config that names no architecture is built as the first of
+these that transformers maps its type to, so that bart is a Seq2SeqLM though it is also mapped as a CausalLM.
+After them comes the bare `AutoModel`, then any other task: classification heads depend on the data set."""
+
+
+def open_model(spec: OpenSpec, report: Report) -> Model:
+    """Open a hub id, a built-in name, a directory with a config or a config file.
+
+    Args:
+        spec: What to open.
+        report: Called with each stage as it begins.
+
+    Returns:
+        The skeleton's parameters: shapes and dtypes, no values.
+
+    Raises:
+        ParamxError: It can't be found, or not be built.
+    """
+    found = find(spec, report)
+    report("importing torch")
+    import torch
+
+    report("importing transformers")
+    import transformers
+
+    config = _config(spec, found)
+    model, description, findings = _build(spec, found, config, report)
+    report("reading parameters")
+    origin = Origin(
+        target=visible(spec.target),
+        kind=KIND,
+        description=description,
+        class_name=visible(type(model).__name__),
+        model_type=visible(str(config.model_type)) or None,
+        config={key: value for key, value in json_safe(config.to_dict()).items() if key != "_name_or_path"},
+        versions={
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    )
+    return table_of(model, origin, findings)
+
+
+def json_safe(value: Any, depth: int = 0) -> Any:
+    """Return a configuration value as JSON holds it, its strings made visible.
+
+    Infinities and NaN, which JSON lacks, become the strings `Infinity`, `-Infinity` and `NaN`; sets become sorted
+    lists; a dtype its name; anything else its `str`.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else ("NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity")
+    if depth > MAX_CONFIG_DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        return {visible(str(key)): json_safe(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item, depth + 1) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((json_safe(item, depth + 1) for item in value), key=str)
+    return visible(str(value).removeprefix("torch."))
+
+
+def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
+    """Make the configuration object."""
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+
+    config, target = dict(found.config), spec.target
+    model_type = config.get("model_type")
+    remote = isinstance(config.get("auto_map"), Mapping) and "AutoConfig" in config["auto_map"]
+    try:
+        if remote and spec.trust_remote_code and found.directory is not None:
+            return AutoConfig.from_pretrained(str(found.directory), trust_remote_code=True)
+        if isinstance(model_type, str) and model_type in CONFIG_MAPPING_NAMES:
+            if found.path is None:
+                return CONFIG_MAPPING[model_type].from_dict(config)
+            # By path, so that the library's own corrections of old configs apply.
+            return AutoConfig.from_pretrained(str(found.path), trust_remote_code=False, local_files_only=True)
+        if remote:
+            raise ParamxError(
+                target,
+                f"model type {model_type!r} is defined by code in the repository",
+                "give --trust-remote-code if you trust it",
+            )
+        if not model_type and "architecture" in config and "num_classes" in config:  # a timm checkpoint's config
+            return AutoConfig.from_pretrained(str(found.path), trust_remote_code=False, local_files_only=True)
+        if model_type is None and (owner := _config_class_of(spec, config)) is not None:
+            return owner.from_dict(config)
+    except ParamxError:
+        raise
+    except Exception as error:
+        raise _cannot_build(target, "the config", error) from error
+    if not isinstance(model_type, str) or not model_type:
+        raise ParamxError(target, "the config has no model_type", "add one, or name the class with --class")
+    hint = nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
+    raise ParamxError(target, f"transformers {_version()} has no model type {model_type!r}", hint)
+
+
+def _config_class_of(spec: OpenSpec, config: Mapping[str, Any]) -> type[PreTrainedConfig] | None:
+    """Return the config class of the model class that is named, for old configs without a `model_type`."""
+    import transformers
+
+    name = spec.class_name or _architecture(config)
+    found = getattr(transformers, name, None) if name else None
+    return getattr(found, "config_class", None)
+
+
+def _architecture(config: Mapping[str, Any]) -> str | None:
+    named = config.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
+
+
+def _version() -> str:
+    import transformers
+
+    return str(transformers.__version__)
+
+
+def _build(
+    spec: OpenSpec, found: Found, config: PreTrainedConfig, report: Report
+) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
+    """Build the skeleton; return it, what was used in words, and what was noticed."""
+    from huggingface_hub import constants
+
+    # From here on nothing is fetched: some vision configs would download a backbone's weights.
+    constants.HF_HUB_OFFLINE = True
+    problem: Exception | None = None
+    for model_class in _classes(spec, found, config):
+        report(f"building {visible(model_class.__name__)}")
+        try:
+            return _skeleton(found, model_class, _config_for(model_class, config))
+        except Exception as error:
+            problem = problem or error
+    if problem is None:
+        raise ParamxError(spec.target, f"no model class takes a {type(config).__name__}", "name one with --class")
+    raise _cannot_build(spec.target, visible(model_class.__name__), problem) from problem
+
+
+def _classes(spec: OpenSpec, found: Found, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
+    """Yield the class to build, and where none is named the ones to try, best first."""
+    name = spec.class_name or _architecture(found.config)
+    auto_map = getattr(config, "auto_map", None) or {}
+    if spec.trust_remote_code and found.directory is not None and (ref := _remote_class(auto_map, name)):
+        from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+        yield get_class_from_dynamic_module(ref, str(found.directory))
+    elif name is not None:
+        yield _named_class(spec, name, config)
+    else:
+        yield from _mapped_classes(config)
+
+
+def _remote_class(auto_map: Mapping[str, Any], name: str | None) -> str | None:
+    """Return the reference `module.Class` of the repository's own model class, if it has one that fits."""
+    refs = {auto: ref for auto, ref in auto_map.items() if auto.startswith("AutoModel") and isinstance(ref, str)}
+    if name is not None:
+        return next((ref for ref in refs.values() if ref.rpartition(".")[2] == name), None)
+    order = [*(f"AutoModelFor{head}" for head in HEADS), "AutoModel", *refs]
+    return next((refs[auto] for auto in order if auto in refs), None)
+
+
+def _named_class(spec: OpenSpec, name: str, config: PreTrainedConfig) -> type[PreTrainedModel]:
+    import transformers
+
+    try:
+        found = getattr(transformers, name, None)
+        if found is not None and name.startswith("AutoModel"):
+            found = next(_from_mapping(found, config), None)
+            if found is None:
+                raise ParamxError(spec.target, f"{name} has no class for a {type(config).__name__}")
+    except ImportError as error:
+        raise _cannot_build(spec.target, name, error) from error
+    if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+        return found
+    where = "--class names" if spec.class_name else "the config names"
+    what = "which is not a model class" if found is not None else f"which transformers {_version()} does not have"
+    models = [word for word in dir(transformers) if re.search(r"Model(?!Output)|For[A-Z]", word)]
+    hint = nearest(name, models) or "name a class with --class"
+    if not spec.class_name and getattr(config, "auto_map", None) and not spec.trust_remote_code:
+        hint = "give --trust-remote-code if you trust the repository's code, or name a class with --class"
+    raise ParamxError(spec.target, f"{where} {name}, {what}", hint)
+
+
+def _mapped_classes(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
+    """Yield the classes that transformers maps this config's type to, in the order that `HEADS` explains."""
+    from transformers.models.auto import modeling_auto
+
+    first = [*(f"AutoModelFor{head}" for head in HEADS), "AutoModel"]
+    others = sorted(name for name in dir(modeling_auto) if name.startswith("AutoModel") and name not in first)
+    seen: set[type] = set()
+    for name in (*first, *others):
+        for model_class in _from_mapping(getattr(modeling_auto, name, None), config):
+            if model_class not in seen:
+                seen.add(model_class)
+                yield model_class
+
+
+def _from_mapping(auto_class: Any, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
+    mapping = getattr(auto_class, "_model_mapping", None)
+    if mapping is None or type(config) not in mapping:
+        return
+    try:
+        found = mapping[type(config)]
+    except (KeyError, ValueError, AttributeError):  # mapped to a class that this version does not have
+        return
+    # A type may map to several classes: transformers itself then picks by `architectures`, or takes the first.
+    yield from found if isinstance(found, tuple | list) else (found,)
+
+
+def _config_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedConfig:
+    """Return the part of a composite config that a class takes: CLIPTextModel takes CLIP's text config."""
+    wanted = getattr(model_class, "config_class", None)
+    if not isinstance(wanted, type) or isinstance(config, wanted):
+        return config
+    parts = (getattr(config, name, None) for name in getattr(config, "sub_configs", {}))
+    return next((part for part in parts if isinstance(part, wanted)), config)
+
+
+def _skeleton(
+    found: Found, model_class: type[PreTrainedModel], config: PreTrainedConfig
+) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
+    """Build one class on the meta device, over a checkpoint's header where there is one."""
+    import torch
+
+    description = found.description
+    with torch.device("meta"):
+        model = model_class._from_config(config)
+    return model, description, ()
+
+
+def _cannot_build(target: str, what: str, error: Exception) -> ParamxError:
+    """Tell why transformers could not make something; a missing package is named with the line that installs it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError):
+        missing = re.search(r"requires the (\S+) library", text)
+        package = re.search(r"pip install (?:-\S+ )*([\w.\[\]-]+)", text)
+        name = missing[1] if missing else getattr(error, "name", None) or (package[1] if package else "")
+        if name:
+            return ParamxError(
+                target, f"{what} needs the package {name}", f"pip install {package[1] if package else name}"
+            )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    if len(last) > LINE_LENGTH:
+        last = last[: LINE_LENGTH - 1] + "…"
+    return ParamxError(target, f"{what} can't be built on the meta device: {type(error).__name__}: {last}")

@@ -1,0 +1,192 @@
+"""From a target to the configuration to build: local path, then local hub cache, then built-in, then the hub."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import stat
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.sources import Report
+from explorer.sources.hub_cache import REVISION, SHORT_COMMIT, is_repo_id, snapshot
+
+HUB_SECONDS = 10.0
+"""Deadline for everything asked of the hub; without a network the library itself takes 25 s of retries."""
+
+MAX_CONFIG = 64 << 20
+"""Longest `config.json` that is read, in bytes; real ones have at most a few million (label lists)."""
+
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+"""Names of weights whose header says all shapes."""
+
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Names of weights that are pickles; never read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a target turned out to be."""
+
+    config: Mapping[str, Any]
+    """The parsed `config.json`, an object."""
+    description: str
+    """What was used, in words, as `Origin.description` says it; weights are not mentioned yet."""
+    path: Path | None = None
+    """The `config.json` itself; `None` for a built-in architecture."""
+    directory: Path | None = None
+    """The directory to look for weights and code in; `None` where there are none."""
+
+
+def find(spec: OpenSpec, report: Report) -> Found:
+    """Find the configuration of a target.
+
+    Args:
+        spec: What to open.
+        report: Called with each stage that takes time.
+
+    Raises:
+        ParamxError: Nothing is there; the message says which of the many reasons it is.
+    """
+    target = spec.target
+    if "\0" in target or not target.strip():
+        raise ParamxError(repr(target), "not a name or a path", "give a hub id, a built-in name or a path")
+    if (found := _local(target)) is not None:
+        return found
+    if looks_like_path(target):
+        raise _no_such_path(target)
+    if not is_repo_id(target):
+        raise ParamxError(target, "not a hub id", "hub ids are ORG/NAME with letters, digits, '-', '_' and '.'")
+    if spec.revision is not None and (not REVISION.fullmatch(spec.revision) or ".." in spec.revision):
+        raise ParamxError(target, f"not a revision: {spec.revision}", "give a branch, a tag or a commit")
+    if (found := _cached(spec)) is not None:
+        return found
+    if spec.revision is None and (found := _builtin(target)) is not None:
+        return found
+    return _from_hub(spec, report)
+
+
+def looks_like_path(target: str) -> bool:
+    """Whether a target can only be meant as a path, so that the network is never asked for it."""
+    return (
+        target.startswith((".", "/", "~"))
+        or target.endswith((".json", "/"))
+        or target.count("/") > 1
+        or "\\" in target
+    )
+
+
+def read_config(path: Path, what: str) -> dict[str, Any]:
+    """Read a `config.json`.
+
+    Args:
+        path: The file.
+        what: How an error names it.
+
+    Raises:
+        ParamxError: It can't be read, is no JSON, or no object.
+    """
+    try:
+        # Without O_NONBLOCK a named pipe would block for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ParamxError(what, "not a regular file", "give a config.json or a directory that has one")
+            if status.st_size > MAX_CONFIG:
+                raise ParamxError(what, f"{status.st_size:,} bytes are too many for a config.json")
+            data = file.read(MAX_CONFIG)
+    except OSError as error:
+        raise ParamxError(
+            what, (error.strerror or str(error)).lower(), "check the path and its permissions"
+        ) from None
+    try:
+        config = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ParamxError(what, f"not valid JSON: {why}", "repair the file") from None
+    if not isinstance(config, dict):
+        raise ParamxError(
+            what, f"the config is a JSON {_json_kind(config)}, not an object", "give a model's config.json"
+        )
+    return config
+
+
+def nearest(word: str, names: Sequence[str]) -> str:
+    """Return `did you mean X or Y?` for the names most like `word`, or nothing."""
+    folded = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word.lower(), list(folded), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(folded[name] for name in close)}?" if close else ""
+
+
+def _local(target: str) -> Found | None:
+    """Look at the local disk; `None` when the target may still be a name."""
+    path = Path(target)
+    try:
+        if target.startswith("~"):
+            path = path.expanduser()
+        if path.is_dir():
+            config = path / "config.json"
+            if config.exists():
+                return Found(read_config(config, str(config)), "config.json, no weights", config, path)
+            if looks_like_path(target) or not is_repo_id(target):
+                raise ParamxError(target, "the directory has no config.json", "give a directory that has one")
+            return None
+        if path.exists():
+            if path.is_file() and path.suffix.lower() not in ("", ".json"):
+                raise ParamxError(target, "not a config.json", "give a config.json, or the directory that has one")
+            return Found(read_config(path, target), "config.json, no weights", path)
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long for a path, a home that isn't there
+        if looks_like_path(target):
+            raise ParamxError(target, str(error), "check the path") from None
+    return None
+
+
+def _no_such_path(target: str) -> ParamxError:
+    parent = Path(target).parent
+    try:
+        siblings = [str(parent / path.name) for path in parent.iterdir()]
+    except OSError:
+        siblings = []
+    return ParamxError(target, "no such file or directory", nearest(str(Path(target)), siblings) or "check the path")
+
+
+def _ids(target: str) -> tuple[str, ...]:
+    """Return the ids that name the same repository: `roberta-base` moved to `FacebookAI/roberta-base`."""
+    from explorer.sources import builtin
+
+    known = builtin.find(target)
+    return (target, *(name for name in known.ids if name != target)) if known else (target,)
+
+
+def _cached(spec: OpenSpec) -> Found | None:
+    for repo_id in _ids(spec.target):
+        if is_repo_id(repo_id) and (path := snapshot(repo_id, spec.revision)) is not None:
+            config = path / "config.json"
+            what = f"{repo_id} in the hub cache"
+            return Found(read_config(config, what), f"cached snapshot {path.name[:SHORT_COMMIT]}", config, path)
+    return None
+
+
+def _builtin(target: str) -> Found | None:
+    from explorer.sources import builtin
+
+    known = builtin.find(target)
+    return Found(known.config, "built-in architecture, no weights") if known else None
+
+
+def _from_hub(spec: OpenSpec, report: Report) -> Found:
+    raise ParamxError(spec.target, "unknown name", "hub soon")
+
+
+def _json_kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    return {list: "array", str: "string"}.get(type(value), "number")

@@ -1,0 +1,287 @@
+"""Opens targets in a child process: torch never enters the interface's process, and a kill stops everything at once.
+
+The parent writes requests to the child's standard input and reads frames from a pipe of its own; what libraries
+print goes to a third pipe, of which only the end is kept. On both pipes a message is 1 byte kind, 8 bytes
+little-endian length, then the payload:
+
+    request   R  UTF-8 JSON {"request": "open", "spec": {…}}
+    frame     S  a stage begins: its text, UTF-8
+    frame     L  loaded: the table, see `explorer.core.wire`
+    frame     F  failed: the line to show, UTF-8
+
+The child ends when its standard input does, so that it never outlives the interface, however that dies.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.text import visible
+from explorer.core.wire import decode, encode
+
+STAGE, LOADED, FAILED, REQUEST = b"S", b"L", b"F", b"R"
+"""Kinds of messages, as the module's docstring lays them out."""
+
+HEAD_BYTES = 9
+"""Bytes before a message's payload: kind and length."""
+
+MAX_REQUEST = 1 << 20
+"""Longest request in bytes; a target is a path or a name."""
+
+LOG_BYTES = 16_384
+"""How much of what the child's libraries print is kept, from the end, in bytes."""
+
+LINE_LENGTH = 300
+"""Longest text taken from an exception nobody expected, in characters."""
+
+REAP_SECONDS = 1.0
+"""How long a killed worker is waited for; one stuck in a disk read is left to the system."""
+
+WORKER_ENVIRONMENT = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+"""What the worker's libraries are told by environment: to be quiet."""
+
+# Not `-m explorer.sources.worker`: that looks for modules in the current directory first, where a `torch.py` or
+# `random.py` may lie. Safe path (-P) leaves it out, and the package is taken from where this file is, whether it
+# is installed or a source checkout.
+_BOOT = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("explorer", sys.argv[1] + "/__init__.py",
+                                              submodule_search_locations=[sys.argv[1]])
+sys.modules["explorer"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+from explorer.sources.worker import serve
+serve(int(sys.argv[2]))
+"""
+
+
+def open_in_worker(spec: OpenSpec) -> WorkerLoading:
+    """Start to open a target in a worker process and return at once (an `explorer.core.loading.Opener`)."""
+    return WorkerLoading(spec)
+
+
+class WorkerLoading:
+    """An opening in a worker process. The worker stays alive after `Loaded` until `cancel`, or until this is dropped."""
+
+    def __init__(self, spec: OpenSpec) -> None:
+        """Start the worker and send it the request."""
+        self._spec = spec
+        self._log = bytearray()
+        self._cancelled = False
+        self._stage = "starting"
+        reading, writing = os.pipe()
+        try:
+            # A session of its own: no terminal to prompt at, and one kill reaches the worker's own children too.
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[1]), str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writing,),
+                start_new_session=True,
+                env=_environment(spec),
+                bufsize=0,
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._frames: BinaryIO = open(reading, "rb")  # noqa: SIM115, PTH123 - a pipe that lives as long as the worker
+        self._kill = weakref.finalize(self, _end, process, self._frames)
+        self._drain = threading.Thread(target=_keep_end, args=(process.stdout, self._log), daemon=True)
+        self._drain.start()
+        request = json.dumps({"request": "open", "spec": asdict(spec)}).encode()
+        with suppress(BrokenPipeError):  # the worker died already: `events` tells how
+            _send(process.stdin, REQUEST, request)
+
+    def events(self) -> Iterator[Event]:
+        """Yield what happens, blocking between events; ends after `Loaded` or `Failed`, or at once after `cancel`."""
+        while not self._cancelled:
+            try:
+                message = _receive(self._frames)
+            except ValueError:  # closed by `cancel`
+                return
+            if self._cancelled:
+                return
+            if message is None:
+                line = self._how_it_died()
+                if not self._cancelled:
+                    yield Failed(line)
+                return
+            kind, payload = message
+            if kind == STAGE:
+                self._stage = payload.decode(errors="replace")
+                yield Stage(self._stage)
+            elif kind == LOADED:
+                yield Loaded(decode(payload))
+                return
+            else:
+                yield Failed(payload.decode(errors="replace"))
+                return
+
+    def cancel(self) -> None:
+        """Kill the worker and its children and reap it, from any thread. Harmless when already over."""
+        self._cancelled = True
+        self._kill()
+
+    def _how_it_died(self) -> str:
+        """Say why the frames ended without a result."""
+        try:
+            code = self._process.wait(REAP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return ParamxError(self._spec.target, "the worker closed its pipe and went on", "try again").line
+        self._drain.join(REAP_SECONDS)
+        text = bytes(self._log).decode(errors="replace")
+        last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+        if code == -signal.SIGKILL:
+            why = f"the worker was killed (signal 9) while {self._stage}: probably out of memory"
+            return ParamxError(self._spec.target, why, "free some memory, or open it on a larger machine").line
+        if code < 0:
+            with suppress(ValueError):
+                last = f"{signal.Signals(-code).name} {last}".strip()
+            why = f"the worker crashed (signal {-code}) while {self._stage}"
+        else:
+            why = f"the worker ended (exit {code}) while {self._stage}"
+        return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line
+
+
+def _environment(spec: OpenSpec) -> dict[str, str]:
+    """Return the worker's environment."""
+    environment = {**os.environ, **WORKER_ENVIRONMENT}
+    if spec.offline:
+        environment["HF_HUB_OFFLINE"] = "1"
+    if path := environment.get("PYTHONPATH"):
+        # An empty entry, left by `PYTHONPATH=$PYTHONPATH:…`, means the current directory.
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path.split(os.pathsep)))
+    return environment
+
+
+def _end(process: subprocess.Popen[bytes], frames: BinaryIO) -> None:
+    """Kill the worker's whole group, reap the worker, close the pipes."""
+    if process.returncode is None:  # once reaped, its number may be another's
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(REAP_SECONDS)
+    for pipe in (process.stdin, frames):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+
+
+def _keep_end(pipe: BinaryIO | Any, log: bytearray) -> None:
+    """Read what the worker prints until it ends, keeping the last `LOG_BYTES`."""
+    with pipe:
+        while chunk := pipe.read(4096):
+            log += chunk
+            del log[:-LOG_BYTES]
+
+
+def _send(pipe: Any, kind: bytes, payload: bytes) -> None:
+    """Write one message whole; an unbuffered pipe takes it in parts."""
+    rest = memoryview(kind + len(payload).to_bytes(8, "little") + payload)
+    while rest:
+        rest = rest[pipe.write(rest) :]
+
+
+def _receive(pipe: BinaryIO) -> tuple[bytes, bytes] | None:
+    """Read one message; `None` when the pipe has ended, also in the middle of one."""
+    head = pipe.read(HEAD_BYTES)
+    if len(head) < HEAD_BYTES:
+        return None
+    length = int.from_bytes(head[1:], "little")
+    payload = pipe.read(length)
+    return (head[:1], payload) if len(payload) == length else None
+
+
+# --- in the child -------------------------------------------------------------------------------------------------
+
+Reply = Callable[[bytes, bytes], None]
+"""Sends a frame: kind and payload."""
+
+
+def serve(frames_fd: int) -> None:
+    """Answer requests until standard input ends; the worker's whole life.
+
+    Args:
+        frames_fd: The pipe that frames go to, inherited from the parent.
+    """
+    os.set_inheritable(frames_fd, False)
+    requests_fd = os.dup(0)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)  # `input()` in a library ends at once instead of eating requests
+    os.close(nowhere)
+    waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests_fd, waiting), daemon=True).start()
+    with io.FileIO(frames_fd, "wb") as frames:
+
+        def reply(kind: bytes, payload: bytes) -> None:
+            _send(frames, kind, payload)
+
+        while True:
+            request = waiting.get()
+            HANDLERS[request["request"]](request, reply)
+
+
+def _listen(fd: int, waiting: queue.SimpleQueue[dict[str, Any]]) -> None:
+    """Queue requests; at the end of input the parent is gone, and so is the reason to live."""
+    with open(fd, "rb") as pipe:  # noqa: PTH123 - a descriptor, not a path
+        while True:
+            head = pipe.read(HEAD_BYTES)
+            length = int.from_bytes(head[1:], "little")
+            if len(head) < HEAD_BYTES or length > MAX_REQUEST:
+                os._exit(0)
+            waiting.put(json.loads(pipe.read(length)))
+
+
+def _open(request: dict[str, Any], reply: Reply) -> None:
+    """Answer an `open` request with stages, then the table or the reason there is none."""
+    spec = OpenSpec(**request["spec"])
+    try:
+        from explorer.sources import open_source
+
+        model = open_source(spec, lambda text: reply(STAGE, visible(text).encode()))
+        block = encode(model)
+    except ParamxError as error:
+        reply(FAILED, error.line.encode())
+    except Exception as error:  # a stranger's model may raise anything: one line, never a traceback
+        reply(FAILED, unexpected(spec.target, error).line.encode())
+    else:
+        reply(LOADED, block)
+
+
+def unexpected(target: str, error: BaseException) -> ParamxError:
+    """Tell an exception that nobody expected as one line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if len(text) > LINE_LENGTH:
+        text = text[: LINE_LENGTH - 1] + "…"
+    return ParamxError(target, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+HANDLERS: dict[str, Callable[[dict[str, Any], Reply], None]] = {"open": _open}
+"""What the worker can be asked: each request's name and its handler. A new request is one entry."""
