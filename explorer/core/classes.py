@@ -1,0 +1,105 @@
+"""Folds a model's parameters into classes that every ordinary term treats alike, so that a keystroke is cheap.
+
+Two parameters are of one class when their names differ in the value of digits only (`layer.3.` and `layer.7.`, not
+`layer.10.`: the length of each run of digits is kept) and module class, shape, `requires_grad` and size are equal.
+150,000 names of a mixture of experts make some hundred classes; a term that does not tell digits apart
+is asked once a class.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+from explorer.core.param import Model, ModuleClass
+
+_FOLD = {ord(digit): "0" for digit in "123456789"}
+
+
+class Classes:
+    """The classes of a model's rows, with the aliases of tied parameters as further rows after the parameters."""
+
+    def __init__(self, model: Model) -> None:
+        """Fold the names: about 100 ms for 150,000, once a model."""
+        rows = len(model)
+        self.alias_of = [index for index, names in model.aliases.items() for _ in names]
+        """For each further row the parameter whose alias it is."""
+        aliases = [name for names in model.aliases.values() for name in names]
+        self.names: list[str] = [*model.names, *aliases]
+        """Name of every row: the parameters, then the aliases."""
+        self.rows = rows
+        """Number of parameters."""
+        joined = "\n".join(self.names)
+        self.joined = joined
+        """All names, each ended by a newline but the last."""
+        folded = joined.translate(_FOLD).split("\n") if self.names else []
+
+        def extended(codes: array[int]) -> array[int]:
+            return codes + array(codes.typecode, (codes[index] for index in self.alias_of))
+
+        seen: dict[tuple[str, int, int, int, int, int], int] = {}
+        number = seen.setdefault
+        # len(seen) is read before the key is stored, so each new class gets the next number.
+        self.ids = [
+            number(key, len(seen))
+            for key in zip(
+                folded,
+                extended(model.modules.codes),
+                extended(model.shapes.codes),
+                extended(model.requires_grad.codes),
+                extended(model.numels),
+                extended(model.nbytes),
+                strict=True,
+            )
+        ]
+        """Class of every row."""
+        keys = list(seen)
+        self.size = len(keys)
+        """Number of classes."""
+        self.folded: list[str] = [key[0] for key in keys]
+        """Name of each class, its digits written 0."""
+        self.modules: list[ModuleClass | None] = [model.modules.values[key[1]] for key in keys]
+        """Class of the owning module, of each class of parameters."""
+        self.shapes = [model.shapes.values[key[2]] for key in keys]
+        """Shape of each class."""
+        self.ndims = [None if shape is None else len(shape) for shape in self.shapes]
+        """Number of dimensions of each class; `None` where the shape is unknown."""
+        self.trained = [model.requires_grad.values[key[3]] is not False for key in keys]
+        """Whether each class is trained; unknown counts as trained."""
+        members = Counter(self.ids[:rows])
+        self.tensors = [members[number] for number in range(self.size)]
+        """Number of parameters in each class, aliases left out."""
+        self.numels = [self.tensors[number] * key[4] for number, key in enumerate(keys)]
+        """Elements of each class."""
+        self.nbytes = [self.tensors[number] * key[5] for number, key in enumerate(keys)]
+        """Bytes of each class; negative where unknown."""
+        self._segments = _segments(self.ids)
+
+    def expand(self, values: Sequence[int]) -> bytes:
+        """Return for every row, aliases included, the value (0 to 255) of its class."""
+        return b"".join(
+            codes.translate(bytes([values[number] for number in local]) + bytes(256 - len(local)))
+            for local, codes in self._segments
+        )
+
+
+def _segments(ids: Sequence[int]) -> list[tuple[list[int], bytes]]:
+    """Cut the rows into stretches of at most 256 classes, each as local codes: `bytes.translate` expands those.
+
+    Returns:
+        For every stretch the class of each local code, and the local code of each row.
+    """
+    segments: list[tuple[list[int], bytes]] = []
+    local: dict[int, int] = {}
+    codes = bytearray()
+    for number in ids:
+        code = local.get(number)
+        if code is None:
+            if len(local) == 256:
+                segments.append((list(local), bytes(codes)))
+                local, codes = {}, bytearray()
+            code = local[number] = len(local)
+        codes.append(code)
+    segments.append((list(local), bytes(codes)))
+    return segments

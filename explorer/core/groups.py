@@ -1,0 +1,329 @@
+"""Puts every parameter of a model in its optimizer group, fast enough for each keystroke.
+
+The rules are in `explorer.core.rules`; their names are offered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import compress
+from operator import or_
+
+from explorer.core.classes import Classes
+from explorer.core.matcher import SECONDS, RegexMatcher, search_here
+from explorer.core.param import Model
+from explorer.core.patterns import Glob, Name, PatternError, Regex, Substring, Term, TooSlow, parse
+from explorer.core.rules import MAX_RULES, OWN_OPTIONS, Grouping, Problem, Rule, parse_rule, problem_of
+
+__all__ = [
+    "MAX_RULES",
+    "OWN_OPTIONS",
+    "Assignment",
+    "Grouper",
+    "Grouping",
+    "Move",
+    "Problem",
+    "Reason",
+    "Rule",
+    "moved",
+]
+
+Move = tuple[int, int, int]
+"""A parameter's index, the rule it was in, the rule it is in."""
+
+_KEPT_MASKS = 96
+"""How many terms' masks are remembered; one of a digit-telling term on 150,000 names takes 150 KB."""
+_TIMES_ALL = 5
+"""One assignment may take so many times what one term may, all its terms together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """What a term matches: one byte a class, or one byte a row where it tells digits apart."""
+
+    bits: bytes
+    """1 where the term matches."""
+    by_row: bool
+    """Whether there is one byte a row (aliases included) rather than one a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a parameter is in its group."""
+
+    rule: int
+    """Position of the rule."""
+    group: str
+    """Name of the rule."""
+    terms: tuple[int, ...]
+    """Positions of the positive terms that match; empty in the catch-all and in a rule of `!` terms alone."""
+    texts: tuple[str, ...]
+    """Those terms as they were written."""
+    excluded: tuple[tuple[str, str], ...] = ()
+    """Rules above that would have taken it, each with the `!` term that kept it out."""
+
+    @property
+    def text(self) -> str:
+        """The reason in one line: `no_decay because "bias"`."""
+        because = f'because "{self.texts[0]}"' if self.texts else "because no rule above takes it"
+        kept_out = "".join(f', kept out of {rule} by "{term}"' for rule, term in self.excluded)
+        return f"{self.group} {because}{kept_out}"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which rule each parameter fell under."""
+
+    grouping: Grouping
+    """The rules that were applied."""
+    codes: bytes
+    """For every parameter, in model order, the position of its rule."""
+    alias_codes: bytes
+    """The same for every alias of a tied parameter, as if it were a parameter of that name."""
+    tensors: tuple[int, ...]
+    """Number of parameters under each rule."""
+    parameters: tuple[int, ...]
+    """Elements under each rule."""
+    nbytes: tuple[int | None, ...]
+    """Bytes under each rule; `None` where the size of a member is unknown."""
+    problems: tuple[Problem, ...]
+    """Terms that took no part."""
+    grouper: Grouper = field(repr=False, compare=False)
+    """What made it; it remembers what each term matches."""
+
+    def __len__(self) -> int:
+        """Return the number of parameters."""
+        return len(self.codes)
+
+    def mask(self, rule: int) -> bytes:
+        """Return one byte a parameter: 1 where it is under `rule`."""
+        return self.codes.translate(bytes(code == rule for code in range(256)))
+
+    def members(self, rule: int) -> Iterator[int]:
+        """Iterate over the indices of the parameters under `rule`, in model order."""
+        return compress(range(len(self.codes)), self.mask(rule))
+
+    def reasons(self, index: int) -> Reason:
+        """Return why the parameter at `index` is in its group."""
+        return self.grouper.reasons(self.grouping, index, self.codes[index])
+
+
+class Grouper:
+    """Assigns the parameters of one model to rules, again and again."""
+
+    def __init__(self, model: Model, seconds: float = SECONDS) -> None:
+        """Fold the names once.
+
+        Args:
+            model: The model; it must not change.
+            seconds: How long one regular expression may search.
+        """
+        self.model = model
+        self.classes = Classes(model)
+        self._regexes = RegexMatcher((self.classes.folded, self.classes.names), seconds)
+        self._seconds = seconds
+        self._masks: dict[str, Mask | PatternError] = {}
+
+    def assign(self, grouping: Grouping) -> Assignment:
+        """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
+        problems: list[Problem] = []
+        positives: list[list[Mask]] = []
+        negatives: list[list[Mask]] = []
+        slow = 0
+        for i, rule in enumerate(grouping.rules[:-1]):
+            good, bad = parse_rule(grouping, i)
+            positives.append([])
+            negatives.append([])
+            for position, term in good:
+                try:
+                    if slow >= _TIMES_ALL and term.key not in self._masks:
+                        raise TooSlow("too slow: other terms took all the time")
+                    (negatives if term.excludes else positives)[i].append(self.mask(term))
+                except PatternError as error:
+                    slow += isinstance(error, TooSlow)
+                    bad.append(problem_of(i, position, rule.terms[position], error))
+            if rule.terms and all(_is_exclusion(text) for text in rule.terms) and negatives[i]:
+                positives[i].append(Mask(b"\1" * self.classes.size, by_row=False))
+            problems += sorted(bad, key=lambda problem: problem.term)
+        by_row = any(mask.by_row for masks in (*positives, *negatives) for mask in masks)
+        codes = _first_match(
+            [self._united(masks, by_row) for masks in positives],
+            [self._united(masks, by_row) for masks in negatives],
+            len(self.classes.ids) if by_row else self.classes.size,
+        )
+        rules = len(grouping.rules)
+        sums = self._sums_by_row(codes, rules) if by_row else self._sums_by_class(codes, rules)
+        rows = codes if by_row else self.classes.expand(codes)
+        return Assignment(
+            grouping, rows[: self.classes.rows], rows[self.classes.rows :], *sums, tuple(problems), grouper=self
+        )
+
+    def matches(self, term: str | Term) -> bytes:
+        """Return one byte a parameter: 1 where the term matches (a `!` term: where it does not).
+
+        Raises:
+            PatternError: The term can't be read.
+            TooSlow: It was stopped.
+        """
+        read = parse(term) if isinstance(term, str) else term
+        mask = self.mask(read)
+        bits = (mask.bits if mask.by_row else self.classes.expand(mask.bits))[: self.classes.rows]
+        return bits.translate(b"\1\0" + bytes(254)) if read.excludes else bits
+
+    def reasons(self, grouping: Grouping, index: int, code: int) -> Reason:
+        """Return why the parameter at `index` fell under rule `code` of `grouping`."""
+        excluded: list[tuple[str, str]] = []
+        hits: list[tuple[int, Term]] = []
+        for i in range(code + 1):
+            hits = [(at, term) for at, term in parse_rule(grouping, i)[0] if self._matches_row(term, index)]
+            out = [term.source for _, term in hits if term.excludes]
+            hits = [(at, term) for at, term in hits if not term.excludes]
+            if i < code and hits and out:
+                excluded.append((grouping.rules[i].name, out[0]))
+        return Reason(
+            code,
+            grouping.rules[code].name,
+            tuple(at for at, _ in hits),
+            tuple(term.source for _, term in hits),
+            tuple(excluded),
+        )
+
+    def mask(self, term: Term) -> Mask:
+        """Return what a term matches, its `!` aside, remembered from the last time.
+
+        Raises:
+            PatternError: It does not compile, or was stopped (TooSlow); that is remembered too.
+        """
+        known = self._masks.pop(term.key, None)
+        if known is None:
+            try:
+                known = self._compute(term)
+            except PatternError as error:
+                known = error
+        self._masks[term.key] = known  # the last used stand last
+        if len(self._masks) > _KEPT_MASKS:
+            del self._masks[next(iter(self._masks))]
+        if isinstance(known, PatternError):
+            raise known
+        return known
+
+    def close(self) -> None:
+        """End the helper process, if one runs."""
+        self._regexes.close()
+
+    def _compute(self, term: Term) -> Mask:
+        test, classes = term.test, self.classes
+        if isinstance(test, (Substring, Name)) and not test.digit_blind:
+            return Mask(_find(test, classes), by_row=True)
+        by_row = not test.digit_blind
+        names = classes.names if by_row else classes.folded
+        if isinstance(test, Regex):
+            start = len(term.source) - len(test.pattern)
+            return Mask(self._regexes.search(test.pattern, int(by_row), start), by_row)
+        if isinstance(test, Glob):
+            return Mask(search_here(test.search(), names, 256, self._seconds), by_row)
+        each = zip(names, classes.modules, classes.ndims, strict=True)
+        return Mask(bytes([test.accepts(*row) for row in each]), by_row=False)
+
+    def _matches_row(self, term: Term, row: int) -> bool:
+        try:
+            mask = self.mask(term)
+        except PatternError:
+            return False
+        return bool(mask.bits[row if mask.by_row else self.classes.ids[row]])
+
+    def _united(self, masks: Iterable[Mask], by_row: bool) -> int:
+        """Return where any of the masks is set, as one large number of one byte a class or row."""
+        bits = (self.classes.expand(mask.bits) if by_row and not mask.by_row else mask.bits for mask in masks)
+        return reduce(or_, (int.from_bytes(each, "little") for each in bits), 0)
+
+    def _sums_by_class(self, codes: bytes, rules: int) -> _Sums:
+        classes = self.classes
+        return _sums(codes, rules, classes.tensors, classes.numels, classes.nbytes)
+
+    def _sums_by_row(self, codes: bytes, rules: int) -> _Sums:
+        numels, nbytes = self.model.numels, self.model.nbytes
+        return _sums(codes[: self.classes.rows], rules, None, numels, nbytes)
+
+
+_Sums = tuple[tuple[int, ...], tuple[int, ...], tuple[int | None, ...]]
+
+
+def _sums(
+    codes: bytes, rules: int, tensors: Sequence[int] | None, numels: Sequence[int], nbytes: Sequence[int]
+) -> _Sums:
+    """Sum tensors, elements and bytes under each rule; `tensors` is `None` where each row is one."""
+    counts, elements, sizes, unknown = [0] * rules, [0] * rules, [0] * rules, [False] * rules
+    if tensors is None:
+        counts = [codes.count(rule) for rule in range(rules)]
+        for code, numel, size in zip(codes, numels, nbytes, strict=True):
+            elements[code] += numel
+            sizes[code] += size
+            if size < 0:
+                unknown[code] = True
+    else:
+        for code, count, numel, size in zip(codes, tensors, numels, nbytes, strict=True):
+            counts[code] += count
+            elements[code] += numel
+            sizes[code] += size
+            if size < 0:
+                unknown[code] = True
+    known = tuple(None if missing else size for size, missing in zip(sizes, unknown, strict=True))
+    return tuple(counts), tuple(elements), known
+
+
+def _first_match(positives: Sequence[int], negatives: Sequence[int], size: int) -> bytes:
+    """Return the position of the first rule that matches, for each of `size` bytes.
+
+    The masks are large numbers whose bytes are 0 or 1, so that one operation of Python treats all rows at once.
+    """
+    left = int.from_bytes(b"\1" * size, "little")
+    codes = 0
+    for i, (positive, negative) in enumerate(zip(positives, negatives, strict=True)):
+        hit = positive & left
+        hit ^= hit & negative
+        left ^= hit
+        codes |= hit * i  # no byte overflows: i < 255
+    return (codes | left * len(positives)).to_bytes(size, "little")
+
+
+def _is_exclusion(text: str) -> bool:
+    return text.startswith("!")
+
+
+def _find(test: Substring | Name, classes: Classes) -> bytes:
+    """Find a text with digits in it: look at the folded names first, then only at the rows of those that match."""
+    fold: Callable[[str], str] = lambda text: text.translate(_FOLD)  # noqa: E731 - one expression
+    folded = type(test)(fold(test.text))
+    likely = bytes([folded.accepts(name, None, None) for name in classes.folded])
+    text = test.text
+    bits = bytearray(len(classes.ids))
+    if isinstance(test, Name):
+        for row in compress(range(len(bits)), classes.expand(likely)):
+            bits[row] = classes.names[row] == text
+    else:
+        for row in compress(range(len(bits)), classes.expand(likely)):
+            bits[row] = text in classes.names[row]
+    return bytes(bits)
+
+
+_FOLD = {ord(digit): "0" for digit in "123456789"}
+
+
+def moved(before: Assignment, after: Assignment) -> list[Move]:
+    """Return the parameters whose rule's position changed, in model order.
+
+    Args:
+        before: An assignment of a model.
+        after: Another of the same model; its rules must stand in the same order for the positions to be comparable.
+    """
+    size = len(before.codes)
+    if size != len(after.codes):
+        raise ValueError("assignments of different models")
+    if before.codes == after.codes:
+        return []
+    changed = int.from_bytes(before.codes, "little") ^ int.from_bytes(after.codes, "little")
+    rows = compress(range(size), changed.to_bytes(size, "little"))
+    return [(row, before.codes[row], after.codes[row]) for row in rows]
