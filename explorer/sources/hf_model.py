@@ -13,6 +13,7 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin
 from explorer.core.text import visible
 from explorer.sources import Report
+from explorer.sources.hf_weights import has_pickles, has_weights, over_checkpoint, read_checkpoint
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.live_module import table_of
 
@@ -263,10 +264,33 @@ def _skeleton(
     """Build one class on the meta device, over a checkpoint's header where there is one."""
     import torch
 
+    notes: tuple[Finding, ...] = ()
     description = found.description
+    if found.directory is not None and has_weights(found.directory):
+        quantized = getattr(config, "quantization_config", None)
+        if quantized is not None:
+            reason = f"quantized ({_quant_method(quantized)})"
+        else:
+            try:
+                model, notes = over_checkpoint(model_class, config, read_checkpoint(found.directory))
+                description = description.replace("config.json, no weights", "directory with weights")
+                return model, description.removesuffix(", no weights"), notes
+            except Exception as error:  # the skeleton of the config is still worth showing
+                reason = visible(" ".join(f"{error}".split())[:LINE_LENGTH]) or type(error).__name__
+        notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
+        description = description.replace("no weights", "weights not read")
+    elif found.directory is not None and has_pickles(found.directory):
+        message = "pytorch_model.bin was not read: it is a pickle, and reading one may run code"
+        notes = (Finding("weights-not-read", "hint", message),)
+        description = description.replace("no weights", "weights not read (pickle)")
     with torch.device("meta"):
         model = model_class._from_config(config)
-    return model, description, ()
+    return model, description, notes
+
+
+def _quant_method(quantized: Any) -> str:
+    method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
+    return visible(str(method or getattr(quantized, "quant_method", "unknown")))
 
 
 def _cannot_build(target: str, what: str, error: Exception) -> ParamxError:

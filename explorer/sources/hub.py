@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 import stat
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,10 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import Report
 from explorer.sources.hub_cache import REVISION, SHORT_COMMIT, is_repo_id, snapshot
-
-HUB_SECONDS = 10.0
-"""Deadline for everything asked of the hub; without a network the library itself takes 25 s of retries."""
+from explorer.sources.hub_fetch import fetch_config
 
 MAX_CONFIG = 64 << 20
 """Longest `config.json` that is read, in bytes; real ones have at most a few million (label lists)."""
-
-SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
-"""Names of weights whose header says all shapes."""
-
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Names of weights that are pickles; never read here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +28,7 @@ class Found:
     config: Mapping[str, Any]
     """The parsed `config.json`, an object."""
     description: str
-    """What was used, in words, as `Origin.description` says it; weights are not mentioned yet."""
+    """What was used, in words, as if there were no weights; who finds some rewrites it."""
     path: Path | None = None
     """The `config.json` itself; `None` for a built-in architecture."""
     directory: Path | None = None
@@ -169,7 +160,9 @@ def _cached(spec: OpenSpec) -> Found | None:
         if is_repo_id(repo_id) and (path := snapshot(repo_id, spec.revision)) is not None:
             config = path / "config.json"
             what = f"{repo_id} in the hub cache"
-            return Found(read_config(config, what), f"cached snapshot {path.name[:SHORT_COMMIT]}", config, path)
+            return Found(
+                read_config(config, what), f"cached snapshot {path.name[:SHORT_COMMIT]}, no weights", config, path
+            )
     return None
 
 
@@ -181,12 +174,20 @@ def _builtin(target: str) -> Found | None:
 
 
 def _from_hub(spec: OpenSpec, report: Report) -> Found:
-    raise ParamxError(spec.target, "unknown name", "hub soon")
+    """Fetch the configuration, and the repository's code where it may run; never weights."""
+    report(f"asking the hub for {spec.target}")
+    path = fetch_config(spec, nearest(spec.target, _names()))
+    config = read_config(path, f"{spec.target} on the hub")
+    directory = path.parent if spec.trust_remote_code else None
+    return Found(config, f"config from the hub ({path.parent.name[:SHORT_COMMIT]}), no weights", path, directory)
+
+
+def _names() -> tuple[str, ...]:
+    from explorer.sources import builtin
+
+    return tuple(builtin.names())
 
 
 def _json_kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    return {list: "array", str: "string"}.get(type(value), "number")
+    kinds = {"NoneType": "null", "bool": "boolean", "list": "array", "str": "string"}
+    return kinds.get(type(value).__name__, "number")

@@ -82,7 +82,7 @@ def open_in_worker(spec: OpenSpec) -> WorkerLoading:
 
 
 class WorkerLoading:
-    """An opening in a worker process. The worker stays alive after `Loaded` until `cancel`, or until this is dropped."""
+    """An opening in a worker process, which stays alive after `Loaded` until `cancel`, or until this is dropped."""
 
     def __init__(self, spec: OpenSpec) -> None:
         """Start the worker and send it the request."""
@@ -93,7 +93,7 @@ class WorkerLoading:
         reading, writing = os.pipe()
         try:
             # A session of its own: no terminal to prompt at, and one kill reaches the worker's own children too.
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
                 [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[1]), str(writing)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -250,7 +250,7 @@ def serve(frames_fd: int) -> None:
 
 def _listen(fd: int, waiting: queue.SimpleQueue[dict[str, Any]]) -> None:
     """Queue requests; at the end of input the parent is gone, and so is the reason to live."""
-    with open(fd, "rb") as pipe:  # noqa: PTH123 - a descriptor, not a path
+    with open(fd, "rb") as pipe:
         while True:
             head = pipe.read(HEAD_BYTES)
             length = int.from_bytes(head[1:], "little")
