@@ -1,0 +1,312 @@
+"""The command `paramx`: arguments → a source → the interface, or a printout. Here the two are joined, and only here.
+
+Everything that is not needed to answer `--help` is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from explorer import __version__
+from explorer.core.errors import ParamxError
+from explorer.core.text import visible
+
+if TYPE_CHECKING:
+    from explorer.core.groups import Grouping
+    from explorer.core.loading import OpenSpec
+    from explorer.core.param import Model
+
+EXIT_FAILED = 1
+"""What was asked can't be done: one line on stderr says why."""
+
+EXIT_USAGE = 2
+"""The command line can't be understood."""
+
+EXIT_INTERRUPTED = 130
+"""Ctrl+C, as shells write it: 128 + SIGINT."""
+
+EXIT_PIPE_CLOSED = 141
+"""The reader of the output went away, as shells write it: 128 + SIGPIPE."""
+
+FORMAT_NAMES = ("table", "loop", "json", "csv")
+"""The keys of `explorer.core.listing.FORMATS`, told without importing it; a test holds the two equal."""
+
+USAGE = "paramx [TARGET] [options]"
+
+DESCRIPTION = """\
+Every parameter of a model, in the terminal: a tree that adds up, and a
+workbench for optimizer groups."""
+
+EXAMPLES = """\
+examples:
+  paramx                                  choose from what can be opened here
+  paramx roberta-base                     a built-in or hub name, weights or not
+  paramx ./my-finetune                    a directory with config.json
+  paramx config.json --class RobertaModel another class than the config names
+  paramx gpt2 --no-decay 'bias,ln_'       start with these no-decay terms
+  paramx gpt2 --print loop                the counting loop's lines and its sum
+  paramx gpt2 --print json | jq .totals   the contract for scripts, format 1
+  paramx gpt2 --print csv --filter h.11.  only names that contain h.11.
+
+TARGET is looked for as a path, in the hub cache, among the built-in names, then
+on the hub (its config only, never the weights). The interface needs a terminal;
+without one, paramx prints a table.
+
+exit status: 0 done, 1 failed (one line says why), 2 wrong usage
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line and the short usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"paramx: {visible(message)}\nusage: {USAGE}; paramx --help tells all\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="paramx",
+        usage=USAGE,
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        add_help=False,
+        # Scripts rely on options: an abbreviation that works today would be ambiguous with tomorrow's option.
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=80),
+    )
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        nargs="?",
+        help="hub id or built-in name (roberta-base), directory with config.json, or config.json file",
+    )
+    opening = parser.add_argument_group("what is opened")
+    opening.add_argument("--class", dest="class_name", metavar="NAME", help="class to build: RobertaModel")
+    opening.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub repository")
+    opening.add_argument("--offline", action="store_true", help="leave the network alone")
+    opening.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="let the repository's own Python run (off, and never asked for at a prompt)",
+    )
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT")
+    shown.add_argument(
+        "--no-decay",
+        metavar="TERMS",
+        help="comma-separated terms of the no-decay group (default: bias,LayerNorm.weight)",
+    )
+    shown.add_argument(
+        "--weight-decay", metavar="X", type=_weight_decay, default=0.1, help="decay of the others (default: 0.1)"
+    )
+    shown.add_argument(
+        "--print",
+        dest="format",
+        choices=FORMAT_NAMES,
+        metavar="FORMAT",
+        help="print table, loop, json or csv, and exit",
+    )
+    other = parser.add_argument_group("other")
+    other.add_argument("--version", action="version", version=f"paramx {__version__}", help="print the version")
+    other.add_argument("-h", "--help", action="help", help="print this help")
+    return parser
+
+
+def _weight_decay(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments without the program's name; `None` takes them from `sys.argv`.
+
+    Returns:
+        The exit status: see the `EXIT_` constants.
+    """
+    try:
+        return _run(argv)
+    except ParamxError as error:
+        return _fail(error.line)
+    except KeyboardInterrupt:
+        _drop_output()
+        return EXIT_INTERRUPTED
+    except SystemExit as end:  # argparse, after --help and after a complaint
+        return end.code if isinstance(end.code, int) else EXIT_FAILED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    prints = arguments.format is not None or not _can_show_the_interface()
+    if arguments.target is not None and not arguments.target.strip():
+        parser.error("TARGET is empty")
+    if prints and arguments.target is None:
+        parser.error("TARGET is missing: without a terminal there is nothing to choose it with")
+    grouping = _grouping(parser, arguments.no_decay, arguments.weight_decay)
+    from explorer.core.loading import OpenSpec
+
+    spec = None
+    if arguments.target is not None:
+        spec = OpenSpec(
+            target=arguments.target,
+            class_name=arguments.class_name,
+            revision=arguments.revision,
+            trust_remote_code=arguments.trust_remote_code,
+            offline=arguments.offline,
+        )
+    if prints:
+        assert spec is not None
+        return _print(spec, grouping, arguments.filter, arguments.format or "table")
+    return _interface(spec, grouping, arguments)
+
+
+def _can_show_the_interface() -> bool:
+    """Tell whether there is a terminal to type at and to draw on; Textual draws on stderr."""
+    if os.environ.get("TERM", "") == "dumb":  # it can't move the cursor: an editor's shell buffer
+        return False
+    return all(map(_is_terminal, (sys.stdin, sys.stdout, sys.stderr)))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a standard stream is a terminal; one closed by the shell (`<&-`) is `None`."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed since
+        return False
+
+
+def _grouping(parser: argparse.ArgumentParser, no_decay: str | None, weight_decay: float) -> Grouping:
+    """Return the classic recipe's groups with the terms and the decay of the command line."""
+    from explorer.core.groups import Grouping
+    from explorer.core.patterns import PatternError, parse, split_terms
+
+    if no_decay is None:
+        return Grouping.classic(weight_decay=weight_decay)
+    terms = [term for term, _ in split_terms(no_decay)]
+    for term in filter(None, terms):  # a blank term is no mistake in usage: the lint `blank-term` tells it
+        try:
+            parse(term)
+        except PatternError as error:
+            parser.error(f"argument --no-decay: {term!r}: {error.message}")
+    return Grouping.classic(terms, weight_decay=weight_decay)
+
+
+def _interface(spec: OpenSpec | None, grouping: Grouping, arguments: argparse.Namespace) -> int:
+    """Hand over to the interface, with everything that it may not import itself."""
+    raise ParamxError("interface", "not there yet", "use --print")
+
+
+# --- printing -----------------------------------------------------------------------------------------------------
+
+
+def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
+    if sys.stdout is None:
+        return _fail("output: standard output is closed")
+    model = _load(spec)
+    from explorer.core.groups import Grouper
+    from explorer.core.lints import lint
+    from explorer.core.listing import FORMATS, Listing
+
+    assignment = Grouper(model).assign(grouping)
+    findings = (*model.findings, *lint(model, grouping, assignment))
+    # Any locale: a name in Japanese is printed escaped in Latin-1, rather than not at all.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        sys.stdout.writelines(FORMATS[format_name](Listing(model, assignment, findings, visible(text))))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `paramx gpt2 | head` has read enough
+        _drop_output()
+        return EXIT_PIPE_CLOSED
+    except OSError as error:
+        _drop_output()
+        return _fail(f"output: {error.strerror or error}")
+    return 0
+
+
+def _load(spec: OpenSpec) -> Model:
+    """Open a target in a worker and wait for it, telling its stages on stderr if that is a terminal.
+
+    Raises:
+        ParamxError: It can't be opened.
+    """
+    from explorer.core.loading import Failed, Loaded, Stage
+    from explorer.sources.worker import open_in_worker
+
+    loading = open_in_worker(spec)
+    try:
+        with _Progress() as progress:
+            for event in loading.events():
+                match event:
+                    case Stage(text):
+                        progress.show(text)
+                    case Loaded(model):
+                        return model
+                    case Failed(line):
+                        raise ParamxError("", line)
+    finally:
+        loading.cancel()
+    raise ParamxError(spec.target, "the worker ended without an answer", "try again")
+
+
+class _Progress:
+    """One line on stderr, rewritten at each stage and wiped at the end; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr if _is_terminal(sys.stderr) else None
+        self._shown = 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write("")
+
+    def show(self, text: str) -> None:
+        """Show a stage in place of the last."""
+        self._write(f"{text} …")
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        with suppress(OSError):
+            # A line that wraps could not be rewritten with a carriage return.
+            text = text[: max(os.get_terminal_size(self._stream.fileno()).columns - 1, 0)]
+            # Spaces, not an erase sequence: they work in a dumb terminal too.
+            self._stream.write("\r" + text.ljust(self._shown) + ("" if text else "\r"))
+            self._stream.flush()
+            self._shown = len(text)
+
+
+def _fail(line: str) -> int:
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"paramx: {line}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def _drop_output() -> None:
+    """Let nothing more be written to stdout: Python flushes it once more while ending, and would complain."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,338 @@
+"""A model as text for pipes and scripts: `--print table`, `loop`, `json` and `csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from explorer.core.groups import Assignment
+from explorer.core.param import Finding, Model, Param
+from explorer.core.text import plural, share_text, short_bytes
+from explorer.core.totals import loop_check, other_counts, totals
+
+JSON_FORMAT = 1
+"""Version of the JSON contract; a key is added under the same number, changed or removed under the next."""
+
+UNKNOWN = "–"
+"""What a table shows for a fact that is not known."""
+
+WIDEST_COLUMN = 120
+"""Columns are padded to at most this width; a longer name is whole, and pushes its own row only.
+
+Without a bound, one name of 5,000 characters would pad each of 150,000 rows to it: 750 MB of spaces.
+"""
+
+BATCH = 1000
+"""Rows that are joined into one piece of output."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """What is printed: a model, its groups, and which rows were asked for."""
+
+    model: Model
+    """The table."""
+    assignment: Assignment
+    """The rules, which one each parameter fell under, and each one's sums: of the whole model, whatever the filter."""
+    findings: tuple[Finding, ...] = ()
+    """What the source noticed and what the lints of the grouping say."""
+    filter: str = ""
+    """Only parameters whose name contains it, as `'layer.3' in n` does; empty: all."""
+
+    def rows(self) -> list[int]:
+        """Return the indices of the parameters that the filter leaves, in order."""
+        names = self.model.names
+        return [index for index, name in enumerate(names) if self.filter in name]
+
+    def group(self, index: int) -> str:
+        """Return the name of a parameter's group."""
+        return self.assignment.grouping.rules[self.assignment.codes[index]].name
+
+
+Format = Callable[[Listing], Iterator[str]]
+"""Yields a listing's text in pieces, so that 150,000 rows are never held at once."""
+
+
+# --- table --------------------------------------------------------------------------------------------------------
+
+COLUMNS = ("index", "name", "shape", "numel", "running", "dtype", "device", "requires_grad", "group")
+"""Columns of `table`, in order; `csv` has them too."""
+
+RIGHT_ALIGNED = frozenset({"index", "numel", "running"})
+"""Columns of numbers."""
+
+
+def table(listing: Listing) -> Iterator[str]:
+    """Aligned columns, then what they sum to, what was opened, how others count it, and what is suspicious."""
+    rows = listing.rows()
+    running = listing.model.running()
+    # Two passes, because widths are known only at the end; holding the cells would cost 100 MB for 150,000 rows.
+    widths = [len(column) for column in COLUMNS]
+    for index in rows:
+        for column, cell in enumerate(_cells(listing, running, index)):
+            widths[column] = max(widths[column], _width(cell))
+    widths = [min(width, WIDEST_COLUMN) for width in widths]
+    yield _line(COLUMNS, widths)
+    lines = (_line(_cells(listing, running, index), widths) for index in rows)
+    while piece := "".join(islice(lines, BATCH)):
+        yield piece
+    yield "\n"
+    yield from (line + "\n" for line in summary(listing))
+
+
+def _cells(listing: Listing, running: Sequence[int], index: int) -> tuple[str, ...]:
+    model = listing.model
+    grad = model.requires_grad[index]
+    return (
+        str(index),
+        model.names[index] or UNKNOWN,
+        _shape(model.shapes[index]) or UNKNOWN,
+        str(model.numels[index]),
+        str(running[index]),
+        model.dtypes[index] or UNKNOWN,
+        model.devices[index] or UNKNOWN,
+        UNKNOWN if grad is None else str(grad),
+        listing.group(index),
+    )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    """Write a shape as one word that `cut`, `awk` and every encoding take: `52000x768`; unknown is empty."""
+    if shape is None:
+        return ""
+    return "x".join(map(str, shape)) if shape else "scalar"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = []
+    for column, cell, width in zip(COLUMNS, cells, widths, strict=True):
+        space = " " * (width - _width(cell))
+        padded.append(space + cell if column in RIGHT_ALIGNED else cell + space)
+    return "  ".join(padded).rstrip() + "\n"
+
+
+def _width(text: str) -> int:
+    """Return how many terminal columns `text` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(char) in ("Mn", "Me") else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def summary(listing: Listing) -> Iterator[str]:
+    """Yield the lines below the table: sums, origin, the check, other counts, groups, findings."""
+    model = listing.model
+    whole = totals(model)
+    if listing.filter:
+        shown = totals(model, listing.rows())
+        yield (
+            f"{shown.tensors:,} of {plural(whole.tensors, 'tensor')} · "
+            f"{shown.parameters:,} of {plural(whole.parameters, 'parameter')} · "
+            f"{short_bytes(shown.nbytes)} of {short_bytes(whole.nbytes)} · "
+            f"names with '{listing.filter}'; running counts every tensor"
+        )
+    else:
+        trainable = UNKNOWN if whole.trainable is None else f"{whole.trainable:,}"
+        yield (
+            f"{plural(whole.tensors, 'tensor')} · {plural(whole.parameters, 'parameter')} · "
+            f"{short_bytes(whole.nbytes)} · {trainable} trainable"
+        )
+    origin = model.origin
+    yield " · ".join(part for part in (origin.target, origin.class_name, origin.description) if part)
+    yield loop_check(model)[1]
+    yield from _section(
+        "Other counts",
+        [
+            (
+                other.name,
+                f"{other.elements:,}",
+                "" if other.tensors is None else plural(other.tensors, "tensor"),
+                other.reason,
+            )
+            for other in other_counts(model)
+        ],
+    )
+    assignment = listing.assignment
+    yield from _section(
+        "Groups",
+        [
+            (
+                rule.name,
+                f"{assignment.parameters[code]:,}",
+                plural(assignment.tensors[code], "tensor"),
+                share_text(assignment.parameters[code], whole.parameters),
+                " ".join(f"{key}={value}" for key, value in rule.options.items()),
+            )
+            for code, rule in enumerate(listing.assignment.grouping.rules)
+        ],
+    )
+    yield from _section("Findings", [(finding.severity, finding.id, finding.message) for finding in listing.findings])
+
+
+def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a titled block of aligned rows; nothing when there are none. Figures are aligned right."""
+    if not rows:
+        return
+    yield ""
+    yield title
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            " " * (width - _width(cell)) + cell if cell[:1].isdigit() else cell + " " * (width - _width(cell))
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+# --- loop ---------------------------------------------------------------------------------------------------------
+
+
+def loop(listing: Listing) -> Iterator[str]:
+    """Yield what the counting loop prints: index, each dimension, numel; then the sum of the lines, alone.
+
+    The loop that people write: `for i, (n, p) in enumerate(model.named_parameters()): print(i, *p.shape, p.numel())`.
+    """
+    model = listing.model
+    rows = listing.rows()
+    for index in rows:
+        yield f"{' '.join(map(str, (index, *(model.shapes[index] or ()), model.numels[index])))}\n"
+    yield f"{sum(model.numels[index] for index in rows)}\n"
+
+
+# --- json ---------------------------------------------------------------------------------------------------------
+
+_ENCODER = json.JSONEncoder(allow_nan=False)
+"""Strict JSON in ASCII, whatever the terminal's encoding."""
+
+
+def json_text(listing: Listing) -> Iterator[str]:
+    """Yield the contract for scripts, one parameter a line."""
+    model = listing.model
+    origin = model.origin
+    encode = _ENCODER.encode
+    head = {
+        "target": origin.target,
+        "kind": origin.kind,
+        "class": origin.class_name,
+        "model_type": origin.model_type,
+        "origin": origin.description,
+        "config": _strict(origin.config),
+        "versions": dict(origin.versions),
+    }
+    yield f'{{"format": {JSON_FORMAT},\n "model": {encode(head)},\n "parameters": ['
+    running = model.running()
+    rows = (encode(_parameter(model[index], running[index], listing.group(index))) for index in listing.rows())
+    between = "\n  "
+    while batch := list(islice(rows, BATCH)):
+        yield between + ",\n  ".join(batch)
+        between = ",\n  "
+    whole = totals(model)
+    counters = model.counters
+    sums = {
+        "tensors": whole.tensors,
+        "parameters": whole.parameters,
+        "nbytes": whole.nbytes,
+        "trainable": whole.trainable,
+        "state_dict_tensors": counters.state_dict_tensors if counters else None,
+        "state_dict_elements": counters.state_dict_elements if counters else None,
+        "without_embeddings": counters.without_embeddings if counters else None,
+    }
+    groups = [
+        {
+            "name": rule.name,
+            "terms": list(rule.terms),
+            "options": _strict(rule.options),
+            "tensors": listing.assignment.tensors[code],
+            "parameters": listing.assignment.parameters[code],
+        }
+        for code, rule in enumerate(listing.assignment.grouping.rules)
+    ]
+    findings = [
+        {"id": finding.id, "severity": finding.severity, "message": finding.message, "names": list(finding.names)}
+        for finding in listing.findings
+    ]
+    yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups)},\n "findings": {encode(findings)}}}\n'
+
+
+def _parameter(param: Param, running: int, group: str) -> dict[str, Any]:
+    return {
+        "index": param.index,
+        "name": param.name,
+        "shape": param.shape,
+        "numel": param.numel,
+        "dtype": param.dtype,
+        "nbytes": param.nbytes,
+        "device": param.device,
+        "requires_grad": param.requires_grad,
+        "module_class": param.module_class.name if param.module_class else None,
+        "aliases": param.aliases,
+        "running": running,
+        "group": group,
+        "shard": param.shard,
+    }
+
+
+def _strict(value: Any) -> Any:
+    """Return a value with floats that JSON lacks as text: `time_step_limit: [0.0, Infinity]` is in real configs.
+
+    `null` would say that the value is unknown; `float("Infinity")` reads the text back.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value
+
+
+# --- csv ----------------------------------------------------------------------------------------------------------
+
+
+def csv_text(listing: Listing) -> Iterator[str]:
+    """Yield comma-separated values with a header line; unknown is empty, aliases are separated by spaces.
+
+    Cells that begin with `=`, `+`, `-` or `@` are written as they are: the rows are for programs, and a quote put
+    before a name would make it another name. Import the columns as text if a spreadsheet is to open them.
+    """
+    model = listing.model
+    running = model.running()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*COLUMNS, "module_class", "aliases"))
+    rows = iter(listing.rows())
+    while batch := list(islice(rows, BATCH)):
+        for index in batch:
+            param = model[index]
+            writer.writerow(
+                (
+                    index,
+                    param.name,
+                    _shape(param.shape),
+                    param.numel,
+                    running[index],
+                    param.dtype,
+                    param.device,
+                    param.requires_grad,
+                    listing.group(index),
+                    param.module_class.name if param.module_class else None,
+                    " ".join(param.aliases),
+                )
+            )
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
+
+
+FORMATS: Mapping[str, Format] = {"table": table, "loop": loop, "json": json_text, "csv": csv_text}
+"""What `--print` takes: each format's name and its writer. A new format is one entry."""

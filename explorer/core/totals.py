@@ -1,0 +1,117 @@
+"""What a set of parameters sums to, and why other people's counts of the same model differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from explorer.core.param import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over some of a model's parameters; a tied tensor counts once, as in `named_parameters()`."""
+
+    tensors: int
+    """How many parameters."""
+    parameters: int
+    """Elements of them all."""
+    nbytes: int | None
+    """Bytes of them all; `None` if any one's are unknown."""
+    trainable: int | None
+    """Elements of those with `requires_grad`; `None` if any one's flag is unknown."""
+
+
+def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
+    """Sum the parameters at `rows` (indices, counted from 0); all of them without."""
+    chosen = range(len(model)) if rows is None else list(rows)
+    sizes = [model.nbytes[row] for row in chosen]
+    flags = [model.requires_grad[row] for row in chosen]
+    return Totals(
+        tensors=len(chosen),
+        parameters=sum(model.numels[row] for row in chosen),
+        nbytes=None if -1 in sizes else sum(sizes),
+        trainable=None
+        if None in flags
+        else sum(model.numels[row] for row, flag in zip(chosen, flags, strict=True) if flag),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OtherCount:
+    """A figure that somebody else quotes for the same model."""
+
+    name: str
+    """How it is counted: `state_dict()`."""
+    tensors: int | None
+    """Entries counted; `None` where only elements are."""
+    elements: int
+    """Elements counted."""
+    reason: str
+    """Why it is not the counting loop's figure; says so where it is."""
+
+
+def other_counts(model: Model) -> tuple[OtherCount, ...]:
+    """Return the library's other counts, each with its difference from the counting loop explained in numbers."""
+    counters = model.counters
+    if counters is None:
+        return ()
+    total = counters.loop
+    counts: list[OtherCount] = []
+    if counters.num_parameters is not None:
+        counts.append(
+            OtherCount("num_parameters()", None, counters.num_parameters, _difference(counters.num_parameters, total))
+        )
+    if counters.without_embeddings is not None:
+        left_out = total - counters.without_embeddings
+        reason = f"leaves out {left_out:,} in embedding tables" if left_out else "the same: no embedding table"
+        counts.append(OtherCount("without embeddings", None, counters.without_embeddings, reason))
+    if counters.trainable is not None:
+        frozen = total - counters.trainable
+        reason = f"{frozen:,} frozen (requires_grad is False)" if frozen else "the same: nothing is frozen"
+        counts.append(OtherCount("trainable only", None, counters.trainable, reason))
+    if counters.state_dict_elements is not None:
+        reason = _state_dict_reason(model, counters.state_dict_elements - total)
+        counts.append(OtherCount("state_dict()", counters.state_dict_tensors, counters.state_dict_elements, reason))
+    if counters.buffer_elements is not None:
+        reason = "state, not parameters: the loop leaves them out" if counters.buffer_elements else "none"
+        counts.append(OtherCount("buffers", counters.buffer_tensors, counters.buffer_elements, reason))
+    return tuple(counts)
+
+
+def _difference(count: int, total: int) -> str:
+    return "the same" if count == total else f"{count - total:+,} against the loop"
+
+
+def _state_dict_reason(model: Model, more: int) -> str:
+    if not more:
+        return "the same"
+    tied_names = sum(map(len, model.aliases.values()))
+    tied = sum(model.numels[row] * len(names) for row, names in model.aliases.items())
+    parts = []
+    if tied:
+        parts.append(f"{tied:+,} for {tied_names:,} tied name{'s' if tied_names != 1 else ''}, counted again")
+    rest = more - tied
+    buffers = model.counters.buffer_elements if model.counters else None
+    if rest < 0:
+        parts.append(f"{rest:,} that it does not save")
+    elif rest:
+        known = buffers is not None and rest <= buffers
+        parts.append(f"{rest:+,} in saved buffers" if known else f"{rest:+,} in entries that are no parameters")
+    return "; ".join(parts)
+
+
+def loop_check(model: Model) -> tuple[bool | None, str]:
+    """Compare the table's sum with the counting loop that the source ran on the real object.
+
+    Returns:
+        Whether they agree (`None`: no library has counted, as for a file), and one line that says it.
+    """
+    counters = model.counters
+    if counters is None:
+        return None, "summed from the file's own header; no counting loop to compare with"
+    if counters.loop != model.total:
+        return False, f"✘ the counting loop gives {counters.loop:,}, these rows {model.total:,}"
+    if counters.num_parameters not in (None, counters.loop):
+        return True, f"✔ equals the counting loop; num_parameters() gives {counters.num_parameters:,}"
+    return True, "✔ equals the counting loop"
