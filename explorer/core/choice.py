@@ -1,0 +1,23 @@
+"""What can be opened from here, as the start screen lists it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ChoiceKind = Literal["config", "checkpoint", "cached", "built-in"]
+"""`config` and `checkpoint`: files in the current directory; `cached`: in the local hub cache; `built-in`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing that can be opened."""
+
+    target: str
+    """What to open: the raw text of `OpenSpec.target`, not for the screen."""
+    title: str
+    """How it is shown, made visible."""
+    kind: ChoiceKind
+    """Where it is from."""
+    detail: str
+    """One short phrase more: `RoBERTa base · 125M · encoder`, `snapshot abc1234`; empty when there is nothing to say."""
