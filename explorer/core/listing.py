@@ -40,7 +40,7 @@ class Listing:
     model: Model
     """The table."""
     assignment: Assignment
-    """The rules, which one each parameter fell under, and each one's sums: of the whole model, whatever the filter."""
+    """The rules, which one each parameter fell under, and the sums of each over the whole model."""
     findings: tuple[Finding, ...] = ()
     """What the source noticed and what the lints of the grouping say."""
     filter: str = ""
