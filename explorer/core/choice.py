@@ -20,4 +20,4 @@ class Choice:
     kind: ChoiceKind
     """Where it is from."""
     detail: str
-    """One short phrase more: `RoBERTa base · 125M · encoder`, `snapshot abc1234`; empty when there is nothing to say."""
+    """One short phrase more: `RoBERTa base · 125M · encoder`, `snapshot abc1234`; may be empty."""
