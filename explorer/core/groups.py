@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from itertools import compress
+from functools import cached_property, reduce
+from itertools import compress, repeat
 from operator import or_
 
 from explorer.core.classes import Classes
@@ -35,6 +35,8 @@ Move = tuple[int, int, int]
 
 _KEPT_MASKS = 96
 """How many terms' masks are remembered; one of a digit-telling term on 150,000 names takes 150 KB."""
+_FEW_RULES = 6
+"""Up to so many rules a pass over 150,000 rows for each, in C (2 ms), beats one loop in Python (12 ms)."""
 _TIMES_ALL = 5
 """One assignment may take so many times what one term may, all its terms together."""
 
@@ -128,6 +130,29 @@ class Grouper:
 
     def assign(self, grouping: Grouping) -> Assignment:
         """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
+        codes, by_row, problems = self._resolve(grouping)
+        classes, rules = self.classes, len(grouping.rules)
+        if by_row:
+            sums = _sums(codes[: classes.rows], rules, None, *self._row_sizes)
+        else:
+            sums = _sums(codes, rules, classes.tensors, classes.numels, classes.nbytes)
+            codes = classes.expand(codes)
+        return Assignment(
+            grouping, codes[: classes.rows], codes[classes.rows :], *sums, tuple(problems), grouper=self
+        )
+
+    @cached_property
+    def _row_sizes(self) -> tuple[list[int], list[int]]:
+        """Elements and bytes of each parameter as Python numbers: an array would make them anew at each sum."""
+        return list(self.model.numels), list(self.model.nbytes)
+
+    def codes(self, grouping: Grouping) -> bytes:
+        """Return only the position of each parameter's rule: what `assign` costs without its sums."""
+        codes, by_row, _ = self._resolve(grouping)
+        return (codes if by_row else self.classes.expand(codes))[: self.classes.rows]
+
+    def _resolve(self, grouping: Grouping) -> tuple[bytes, bool, list[Problem]]:
+        """Return each class's rule (or each row's, if a term tells digits apart), which of the two, and problems."""
         problems: list[Problem] = []
         positives: list[list[Mask]] = []
         negatives: list[list[Mask]] = []
@@ -153,12 +178,7 @@ class Grouper:
             [self._united(masks, by_row) for masks in negatives],
             len(self.classes.ids) if by_row else self.classes.size,
         )
-        rules = len(grouping.rules)
-        sums = self._sums_by_row(codes, rules) if by_row else self._sums_by_class(codes, rules)
-        rows = codes if by_row else self.classes.expand(codes)
-        return Assignment(
-            grouping, rows[: self.classes.rows], rows[self.classes.rows :], *sums, tuple(problems), grouper=self
-        )
+        return codes, by_row, problems
 
     def matches(self, term: str | Term) -> bytes:
         """Return one byte a parameter: 1 where the term matches (a `!` term: where it does not).
@@ -239,14 +259,6 @@ class Grouper:
         bits = (self.classes.expand(mask.bits) if by_row and not mask.by_row else mask.bits for mask in masks)
         return reduce(or_, (int.from_bytes(each, "little") for each in bits), 0)
 
-    def _sums_by_class(self, codes: bytes, rules: int) -> _Sums:
-        classes = self.classes
-        return _sums(codes, rules, classes.tensors, classes.numels, classes.nbytes)
-
-    def _sums_by_row(self, codes: bytes, rules: int) -> _Sums:
-        numels, nbytes = self.model.numels, self.model.nbytes
-        return _sums(codes[: self.classes.rows], rules, None, numels, nbytes)
-
 
 _Sums = tuple[tuple[int, ...], tuple[int, ...], tuple[int | None, ...]]
 
@@ -255,22 +267,38 @@ def _sums(
     codes: bytes, rules: int, tensors: Sequence[int] | None, numels: Sequence[int], nbytes: Sequence[int]
 ) -> _Sums:
     """Sum tensors, elements and bytes under each rule; `tensors` is `None` where each row is one."""
+    if tensors is None and rules <= _FEW_RULES:
+        return _sums_of_few(codes, rules, numels, nbytes)
     counts, elements, sizes, unknown = [0] * rules, [0] * rules, [0] * rules, [False] * rules
-    if tensors is None:
-        counts = [codes.count(rule) for rule in range(rules)]
-        for code, numel, size in zip(codes, numels, nbytes, strict=True):
-            elements[code] += numel
-            sizes[code] += size
-            if size < 0:
-                unknown[code] = True
-    else:
-        for code, count, numel, size in zip(codes, tensors, numels, nbytes, strict=True):
-            counts[code] += count
-            elements[code] += numel
-            sizes[code] += size
-            if size < 0:
-                unknown[code] = True
+    for code, count, numel, size in zip(
+        codes, repeat(1) if tensors is None else tensors, numels, nbytes, strict=False
+    ):
+        counts[code] += count
+        elements[code] += numel
+        sizes[code] += size
+        if size < 0:
+            unknown[code] = True
     known = tuple(None if missing else size for size, missing in zip(sizes, unknown, strict=True))
+    return tuple(counts), tuple(elements), known
+
+
+def _sums_of_few(codes: bytes, rules: int, numels: Sequence[int], nbytes: Sequence[int]) -> _Sums:
+    """Sum rule by rule: each pass runs in C, so that a few rules cost less than one loop in Python."""
+    counts = [codes.count(rule) for rule in range(rules)]
+    largest = counts.index(max(counts))
+    elements, sizes, unknown = [0] * rules, [0] * rules, [False] * rules
+    missing = min(nbytes, default=0) < 0
+    for rule in range(rules):
+        if rule != largest or missing:
+            mask = codes.translate(bytes(code == rule for code in range(256)))
+            elements[rule] = sum(compress(numels, mask))
+            sizes[rule] = sum(compress(nbytes, mask))
+            unknown[rule] = missing and min(compress(nbytes, mask), default=0) < 0
+    if not missing:
+        # The largest rule is what the others leave of the whole.
+        elements[largest] = sum(numels) - sum(elements)
+        sizes[largest] = sum(nbytes) - sum(sizes)
+    known = tuple(None if lost else size for size, lost in zip(sizes, unknown, strict=True))
     return tuple(counts), tuple(elements), known
 
 

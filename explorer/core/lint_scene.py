@@ -1,0 +1,173 @@
+"""What every lint looks at: a model's facts, worked out once, and one assignment of its parameters."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import compress
+from weakref import WeakKeyDictionary
+
+from explorer.core.groups import Assignment, Grouper
+from explorer.core.optimizers import default_weight_decay
+from explorer.core.param import Model, ModuleClass
+from explorer.core.patterns import Glob, Name, Substring, Term, Type
+from explorer.core.rules import Grouping, parse_rule
+
+VOCABULARY = 400
+"""Most words that a misspelt term is compared with: difflib takes about 10 µs a word."""
+
+
+def is_norm(module: ModuleClass | None) -> bool:
+    """Tell whether a module normalizes: its class, or a base class, has `Norm` in its name.
+
+    The module's own name is not asked: `ln_1`, `norm1` and `final_layer_norm` have only the class in common.
+    """
+    return module is not None and any("Norm" in name for name in (module.name, *module.bases))
+
+
+class Facts:
+    """What the lints need of a model whatever the groups are; one byte a parameter each."""
+
+    def __init__(self, grouper: Grouper) -> None:
+        """Work the masks out by class."""
+        self.grouper = grouper
+        classes = grouper.classes
+        norms = [is_norm(module) for module in classes.modules]
+        shapes = [trained and ndim is not None for trained, ndim in zip(classes.trained, classes.ndims, strict=True)]
+        ndims = [ndim or 0 for ndim in classes.ndims]
+        each = list(zip(norms, shapes, ndims, strict=True))
+        self.norm = self._rows([norm and trained for norm, trained in zip(norms, classes.trained, strict=True)])
+        """Trained parameters of normalization modules."""
+        self.flat = self._rows([not norm and known and ndim < 2 for norm, known, ndim in each])
+        """Trained parameters of other modules with fewer than two dimensions."""
+        self.wide = self._rows([not norm and known and ndim >= 2 for norm, known, ndim in each])
+        """Trained parameters of other modules with two dimensions or more."""
+        self.all_wide = self._rows([known and ndim >= 2 for _, known, ndim in each])
+        """Trained parameters with two dimensions or more, those of norms included."""
+        self.unjudged = sum(
+            count for count, module in zip(classes.tensors, classes.modules, strict=True) if module is None
+        )
+        """Number of parameters whose owning module is unknown."""
+        self.nearest: dict[str, tuple[str, ...]] = {}
+        """Suggestions already looked up, by term."""
+        self.overruns: dict[str, tuple[tuple[int, ...], str]] = {}
+        """Digit boundaries already looked at, by term."""
+
+    def _rows(self, flags: Sequence[bool]) -> int:
+        rows = self.grouper.classes.expand(flags)[: self.grouper.classes.rows]
+        return int.from_bytes(rows, "little")
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """What a substring is likely meant to be: path pieces and pairs of them, by their lower-cased text."""
+        found: dict[str, str] = {}
+        for name in self.grouper.classes.folded:
+            pieces = [piece for piece in name.split(".") if not piece.isdigit()]
+            for piece in (*pieces, ".".join(pieces[-2:])):
+                found.setdefault(piece.lower(), piece)
+        return dict(list(found.items())[:VOCABULARY])
+
+    def suggest(self, term: Term) -> tuple[str, ...]:
+        """Return up to three things of the model that look like what the term may have meant."""
+        known = self.nearest.get(term.key)
+        if known is None:
+            known = self.nearest[term.key] = self._suggest(term)
+            if len(self.nearest) > VOCABULARY:
+                self.nearest.clear()
+        return known
+
+    def _suggest(self, term: Term) -> tuple[str, ...]:
+        classes, test = self.grouper.classes, term.test
+        if isinstance(test, Type):
+            names = dict.fromkeys(module.name for module in classes.modules if module is not None)
+            return _closest(test.pattern, {name.lower(): name for name in names}, "type:")
+        if isinstance(test, Substring):
+            return _closest(test.text, self.words, "")
+        if isinstance(test, (Glob, Name)):
+            text = test.pattern if isinstance(test, Glob) else test.text
+            return _closest(text, self.words, "")
+        return ()
+
+
+def _closest(text: str, words: dict[str, str], prefix: str) -> tuple[str, ...]:
+    lowered = re.sub(r"[*?^$\\]", "", text).lower()[:80]
+    return tuple(prefix + words[word] for word in difflib.get_close_matches(lowered, words, 3, 0.6))
+
+
+_FACTS: WeakKeyDictionary[Grouper, Facts] = WeakKeyDictionary()
+
+
+class Scene:
+    """One assignment, and the questions that lints ask about it."""
+
+    def __init__(self, model: Model, grouping: Grouping, assignment: Assignment) -> None:
+        """Take the assignment of `grouping` on `model`."""
+        self.model = model
+        self.grouping = grouping
+        self.assignment = assignment
+        self.grouper = assignment.grouper
+        facts = _FACTS.get(self.grouper)
+        if facts is None:
+            facts = _FACTS[self.grouper] = Facts(self.grouper)
+        self.facts = facts
+        self.decay = [self._decay(i) for i in range(len(grouping.rules))]
+        """Weight decay each rule's members get; 0 where the group is frozen."""
+        self.terms = [parse_rule(grouping, i)[0] for i in range(len(grouping.rules))]
+        """The readable terms of each rule, with their positions."""
+
+    def optimizer(self, rule: int) -> str:
+        """Return the name of the optimizer that a rule's members go to."""
+        return str(self.grouping.rules[rule].options.get("optimizer", self.grouping.optimizer))
+
+    def frozen(self, rule: int) -> bool:
+        """Tell whether a rule stops training its members."""
+        return bool(self.grouping.rules[rule].options.get("freeze"))
+
+    def spares(self, rule: int) -> bool:
+        """Tell whether a rule trains its members without decay."""
+        return not self.decay[rule] and not self.frozen(rule)
+
+    def _decay(self, rule: int) -> float:
+        if self.frozen(rule):
+            return 0.0
+        value = self.grouping.rules[rule].options.get("weight_decay")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        return default_weight_decay(self.optimizer(rule))
+
+    @cached_property
+    def decaying(self) -> int:
+        """Where a parameter's group decays."""
+        return self.where(i for i, decay in enumerate(self.decay) if decay > 0)
+
+    def where(self, rules: Iterable[int], codes: bytes | None = None) -> int:
+        """Return where a parameter is under one of `rules`."""
+        table = bytearray(256)
+        for rule in rules:
+            table[rule] = 1
+        return int.from_bytes((self.assignment.codes if codes is None else codes).translate(table), "little")
+
+    def rows(self, mask: int) -> list[int]:
+        """Return the parameters of a mask, in model order."""
+        if not mask:
+            return []
+        size = len(self.assignment.codes)
+        return list(compress(range(size), mask.to_bytes(size, "little")))
+
+    def names(self, mask: int) -> tuple[str, ...]:
+        """Return the names of a mask's parameters, in model order."""
+        if not mask:
+            return ()
+        return tuple(compress(self.model.names, mask.to_bytes(len(self.assignment.codes), "little")))
+
+    def matches(self, term: Term) -> int:
+        """Return where a term matches, its `!` aside."""
+        return int.from_bytes(self.grouper.matches(Term(term.key, False, term.test)), "little")
+
+    def still(self, mask: int, edited: Grouping) -> bool:
+        """Tell whether under an edited grouping any of a mask's parameters decays."""
+        other = Scene(self.model, edited, self.assignment)
+        decaying = (i for i, decay in enumerate(other.decay) if decay > 0)
+        return bool(mask & self.where(decaying, self.grouper.codes(edited)))

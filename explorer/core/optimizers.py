@@ -1,0 +1,89 @@
+"""What optimizers take in a parameter group, and whether they decay weights when nothing is said.
+
+An optimizer copies every key of a group and reads only its own: a misspelt one is accepted without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerFacts:
+    """One optimizer's parameter groups."""
+
+    keys: frozenset[str]
+    """Keys of a group that it reads."""
+    weight_decay: float | None
+    """Weight decay of a group that sets none; `None` for an optimizer without weight decay."""
+    module: str = "torch.optim"
+    """Where the class is imported from."""
+    decoupled: bool = False
+    """Whether decay is applied to the weights (AdamW) rather than added to the gradients (Adam's L2)."""
+    matrices_only: bool = False
+    """Whether it refuses parameters that are not 2-D."""
+
+
+def _torch(
+    keys: str, weight_decay: float | None, *, decoupled: bool = False, matrices_only: bool = False
+) -> OptimizerFacts:
+    return OptimizerFacts(frozenset(keys.split()), weight_decay, "torch.optim", decoupled, matrices_only)
+
+
+_ADAM = "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
+
+OPTIMIZERS: Mapping[str, OptimizerFacts] = {
+    "AdamW": _torch(_ADAM, 0.01, decoupled=True),
+    "Adam": _torch(_ADAM, 0.0),
+    "SGD": _torch("lr momentum dampening weight_decay nesterov maximize foreach differentiable fused", 0.0),
+    "Adafactor": _torch("lr beta2_decay eps d weight_decay foreach maximize", 0.0, decoupled=True),
+    "Muon": _torch(
+        "lr weight_decay momentum nesterov ns_coefficients eps ns_steps adjust_lr_fn",
+        0.1,
+        decoupled=True,
+        matrices_only=True,
+    ),
+    "Adadelta": _torch("lr rho eps weight_decay maximize foreach capturable differentiable", 0.0),
+    "Adagrad": _torch(
+        "lr lr_decay eps weight_decay initial_accumulator_value maximize foreach differentiable fused", 0.0
+    ),
+    "Adamax": _torch("lr betas eps weight_decay maximize foreach capturable differentiable", 0.0),
+    "ASGD": _torch("lr lambd alpha t0 weight_decay maximize foreach capturable differentiable", 0.0),
+    "NAdam": _torch(
+        "lr betas eps weight_decay momentum_decay decoupled_weight_decay maximize foreach capturable differentiable",
+        0.0,
+    ),
+    "RAdam": _torch(
+        "lr betas eps weight_decay decoupled_weight_decay maximize foreach capturable differentiable", 0.0
+    ),
+    "RMSprop": _torch("lr momentum alpha eps centered weight_decay maximize foreach capturable differentiable", 0.0),
+    "Rprop": _torch("lr etas step_sizes maximize foreach capturable differentiable", None),
+    "SparseAdam": _torch("lr betas eps maximize", None),
+    # bitsandbytes 0.45, optim/adamw.py and optim/optimizer.py (Optimizer2State): the keys its update reads.
+    "AdamW8bit": OptimizerFacts(
+        frozenset({"lr", "betas", "eps", "weight_decay"}), 0.01, "bitsandbytes.optim", decoupled=True
+    ),
+}
+"""By class name; torch's from torch 2.13 (`defaults` and signature of each class; the tests compare). LBFGS is left
+out: it takes no groups."""
+
+ANY_KEYS = frozenset({"name"})
+"""Keys that no optimizer reads but others do: Lightning's LearningRateMonitor labels by `name`."""
+
+MEANT: Mapping[str, str] = {
+    "weight_decay_rate": "weight_decay",
+    "wd": "weight_decay",
+    "decay": "weight_decay",
+    "l2": "weight_decay",
+    "learning_rate": "lr",
+    "lr_scale": "lr_mult",
+}
+"""Keys that old recipes and other libraries use, and what is meant. `weight_decay_rate` comes from BERT's TensorFlow
+optimizer (google-research/bert, optimization.py) and was copied into PyTorch recipes, where nothing reads it."""
+
+
+def default_weight_decay(optimizer: str) -> float:
+    """Return the weight decay of a group that sets none; 0 for an optimizer that is not known."""
+    facts = OPTIMIZERS.get(optimizer)
+    return (facts.weight_decay or 0.0) if facts else 0.0
