@@ -49,7 +49,7 @@ examples:
   paramx                                  choose from what can be opened here
   paramx roberta-base                     a built-in or hub name, weights or not
   paramx ./my-finetune                    a directory with config.json
-  paramx config.json --class RobertaModel another class than the config names
+  paramx config.json --class BertModel    another class than the config names
   paramx gpt2 --no-decay 'bias,ln_'       start with these no-decay terms
   paramx gpt2 --print loop                the counting loop's lines and its sum
   paramx gpt2 --print json | jq .totals   the contract for scripts, format 1
@@ -160,19 +160,16 @@ def _run(argv: Sequence[str] | None) -> int:
     grouping = _grouping(parser, arguments.no_decay, arguments.weight_decay)
     from explorer.core.loading import OpenSpec
 
-    spec = None
-    if arguments.target is not None:
-        spec = OpenSpec(
-            target=arguments.target,
-            class_name=arguments.class_name,
-            revision=arguments.revision,
-            trust_remote_code=arguments.trust_remote_code,
-            offline=arguments.offline,
-        )
+    spec = OpenSpec(
+        target=arguments.target or "",
+        class_name=arguments.class_name,
+        revision=arguments.revision,
+        trust_remote_code=arguments.trust_remote_code,
+        offline=arguments.offline,
+    )
     if prints:
-        assert spec is not None
         return _print(spec, grouping, arguments.filter, arguments.format or "table")
-    return _interface(spec, grouping, arguments)
+    return _interface(spec, grouping, arguments.filter)
 
 
 def _can_show_the_interface() -> bool:
@@ -206,9 +203,14 @@ def _grouping(parser: argparse.ArgumentParser, no_decay: str | None, weight_deca
     return Grouping.classic(terms, weight_decay=weight_decay)
 
 
-def _interface(spec: OpenSpec | None, grouping: Grouping, arguments: argparse.Namespace) -> int:
+def _interface(spec: OpenSpec, grouping: Grouping, needle: str) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
-    raise ParamxError("interface", "not there yet", "use --print")
+    from explorer.sources.worker import open_in_worker
+    from explorer.ui.app import run
+    from explorer.ui.services import Services
+
+    line = run(spec, Services(open_in_worker, lambda: [], grouping, needle))
+    return _fail(line) if line else 0
 
 
 # --- printing -----------------------------------------------------------------------------------------------------
@@ -286,7 +288,8 @@ class _Progress:
             return
         with suppress(OSError):
             # A line that wraps could not be rewritten with a carriage return.
-            text = text[: max(os.get_terminal_size(self._stream.fileno()).columns - 1, 0)]
+            columns = os.get_terminal_size(self._stream.fileno()).columns or 80  # 0 where nobody has set it
+            text = text[: columns - 1]
             # Spaces, not an erase sequence: they work in a dumb terminal too.
             self._stream.write("\r" + text.ljust(self._shown) + ("" if text else "\r"))
             self._stream.flush()

@@ -1,0 +1,355 @@
+"""The command from outside, as scripts and shells see it: outputs, exit statuses, and one line for every failure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from explorer import __version__
+from explorer.__main__ import EXAMPLES, _parser
+
+FACTS = json.loads((Path(__file__).parent / "facts" / "kantaibert.json").read_text())
+"""The reference model's parameters in order, as the library lists them."""
+
+COMMAND = [sys.executable, "-m", "explorer"]
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS"))},
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])),
+}
+
+
+def paramx(*arguments: str, environment: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess:
+    """Run the command without a terminal and wait for its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output="stdout" not in options,
+        encoding="utf-8",
+        env={**ENVIRONMENT, **(environment or {})},
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The reference model in every format; opened in parallel, because each start imports torch."""
+    started = {
+        name: subprocess.Popen(
+            [*COMMAND, "kantaibert", "--print", name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=ENVIRONMENT,
+        )
+        for name in ("table", "loop", "json", "csv")
+    }
+    texts = {}
+    for name, process in started.items():
+        output, complaints = process.communicate(timeout=120)
+        assert (process.returncode, complaints) == (0, ""), name
+        texts[name] = output
+    return texts
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> str:
+    """A config that is no JSON."""
+    path = tmp_path / "config.json"
+    path.write_text("{ this is not JSON")
+    return str(path)
+
+
+# --- the reference model
+
+
+def test_the_loop_of_the_reference_model_is_106_lines_and_83504416(formats: dict[str, str]) -> None:
+    *rows, total = formats["loop"].splitlines()
+    assert total == "83504416"
+    assert rows == [" ".join(map(str, (row["index"], *row["shape"], row["numel"]))) for row in FACTS]
+    assert len(rows) == 106
+    assert rows[0] == "0 52000 768 39936000"
+    assert "3 768 768" in rows
+
+
+def test_the_json_of_the_reference_model_is_its_facts(formats: dict[str, str]) -> None:
+    data = json.loads(formats["json"])
+    assert [{key: row[key] for key in FACTS[0]} for row in data["parameters"]] == FACTS
+    assert data["format"] == 1
+    assert data["model"]["class"] == "RobertaForMaskedLM"
+    assert data["model"]["kind"] == "transformers"
+    assert data["model"]["config"]["vocab_size"] == 52_000
+    assert {"torch", "transformers"} <= set(data["model"]["versions"])
+    assert data["totals"] == {
+        "tensors": 106,
+        "parameters": 83_504_416,
+        "nbytes": 4 * 83_504_416,
+        "trainable": 83_504_416,
+        "state_dict_tensors": 108,
+        "state_dict_elements": 123_492_416,
+        "without_embeddings": 43_172_896,
+    }
+    assert [(group["name"], group["tensors"], group["parameters"]) for group in data["groups"]] == [
+        ("no_decay", 65, 114_976),
+        ("decay", 41, 83_389_440),
+    ]
+    (norm,) = [finding for finding in data["findings"] if finding["id"] == "norm-decays"]
+    assert norm["names"] == ["lm_head.layer_norm.weight"]
+
+
+def test_the_running_sum_ends_at_the_total(formats: dict[str, str]) -> None:
+    data = json.loads(formats["json"])
+    np = 0
+    for row in data["parameters"]:
+        np += row["numel"]
+        assert row["running"] == np
+    assert np == data["totals"]["parameters"]
+    for key in ("tensors", "parameters"):
+        assert sum(group[key] for group in data["groups"]) == data["totals"][key]
+
+
+def test_all_formats_tell_the_same_rows(formats: dict[str, str]) -> None:
+    data = json.loads(formats["json"])["parameters"]
+    rows = list(csv.DictReader(io.StringIO(formats["csv"])))
+    lines = [line.split() for line in formats["table"].split("\n\n", maxsplit=1)[0].splitlines()][1:]
+    for key, column in (("index", 0), ("name", 1), ("numel", 3), ("running", 4), ("dtype", 5), ("group", 8)):
+        assert [str(row[key]) for row in data] == [row[key] for row in rows] == [line[column] for line in lines], key
+    assert [row["aliases"].split() for row in rows] == [row["aliases"] for row in data]
+
+
+def test_the_table_ends_with_its_sums_and_the_check(formats: dict[str, str]) -> None:
+    summary = formats["table"].split("\n\n", maxsplit=1)[1]
+    assert summary.startswith("106 tensors · 83,504,416 parameters · 319 MiB · 83,504,416 trainable\n")
+    assert "\n✔ equals the counting loop\n" in summary
+    assert "+39,988,000 for 2 tied names, counted again" in summary
+    assert "lm_head.layer_norm.weight" in summary or "norm-decays" in summary
+
+
+def test_options_reach_the_source_the_rows_and_the_groups() -> None:
+    run = paramx(
+        *("kantaibert", "--class", "RobertaModel", "--filter", "layer.3."),
+        *("--no-decay", "bias, LayerNorm.weight,", "--weight-decay", "0.05", "--offline", "--print=json"),
+    )
+    assert run.stderr == ""
+    data = json.loads(run.stdout)
+    assert data["model"]["class"] == "RobertaModel"
+    assert len(data["parameters"]) == 16
+    assert all("layer.3." in row["name"] for row in data["parameters"])
+    assert data["totals"]["tensors"] > 16
+    assert data["groups"][1]["options"] == {"weight_decay": 0.05}
+    assert data["groups"][0]["terms"][:2] == ["bias", "LayerNorm.weight"]
+    assert [finding["severity"] for finding in data["findings"] if finding["id"] == "blank-term"] == ["error"]
+
+
+# --- no terminal
+
+
+def test_without_a_terminal_it_prints_a_table_silently_in_any_encoding() -> None:
+    run = subprocess.run(
+        [*COMMAND, "kantaibert"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+        timeout=120,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, b"")
+    text = run.stdout.decode("ascii")
+    assert text.split()[:2] == ["index", "name"]
+    assert r"\u2714 equals the counting loop" in text
+
+
+def test_without_a_terminal_a_target_is_needed() -> None:
+    run = paramx()
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("paramx: TARGET is missing")
+
+
+# --- usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--print", "json"], "TARGET is missing"),
+        (["x", "--print", "xml"], "xml"),
+        (["x", "y"], "unrecognized arguments: y"),
+        (["--no-such-option"], "--no-such-option"),
+        (["x", "--rev", "main"], "--rev"),
+        (["x", "--weight-decay", "nan"], "nan"),
+        (["x", "--weight-decay", "inf"], "inf"),
+        (["x", "--weight-decay=-0.1"], "-0.1"),
+        (["x", "--weight-decay", "much"], "much"),
+        (["x", "--no-decay", "re:("], "re:("),
+        (["x", "--class"], "--class"),
+        ([""], "TARGET is empty"),
+        (["x", "--print", "\x1b[2J"], r"\x1b[2J"),
+    ],
+    ids=repr,
+)
+def test_wrong_usage_is_one_line_the_short_usage_and_status_2(arguments: list[str], said: str) -> None:
+    run = paramx(*arguments)
+    assert (run.returncode, run.stdout) == (2, "")
+    line, usage = run.stderr.splitlines()
+    assert line.startswith("paramx: ")
+    assert said in line
+    assert usage.startswith("usage: paramx [TARGET] [options]")
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "300"])
+def test_help_fits_80_columns_and_has_examples(columns: str) -> None:
+    run = paramx("--help", environment={"COLUMNS": columns})
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.isascii()
+    assert max(map(len, run.stdout.splitlines())) <= 80
+    examples = [line for line in run.stdout.splitlines() if line.startswith("  paramx ")]
+    assert len(examples) >= 6
+    for option in ("--class", "--revision", "--filter", "--no-decay", "--weight-decay", "--print", "--version"):
+        assert option in run.stdout
+
+
+def test_the_examples_of_the_help_are_right_usage() -> None:
+    examples = [line.strip() for line in EXAMPLES.splitlines() if line.startswith("  paramx")]
+    for example in examples:
+        typed = re.split(" {2,}", example)[0].partition("|")[0]
+        assert _parser().parse_args(shlex.split(typed)[1:])
+
+
+def test_version_is_the_packages() -> None:
+    run = paramx("--version")
+    assert (run.returncode, run.stdout) == (0, f"paramx {__version__}\n")
+
+
+# --- failures
+
+
+@pytest.mark.parametrize("form", [[], ["--print", "json"]], ids=repr)
+def test_an_unreadable_config_is_one_line_and_status_1(broken: str, form: list[str]) -> None:
+    run = paramx(broken, *form)
+    assert (run.returncode, run.stdout) == (1, "")
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("paramx: ")
+    assert "config.json" in line
+
+
+def test_an_unknown_name_is_one_line_and_status_1(tmp_path: Path) -> None:
+    run = paramx("roberta-bsae", "--offline", cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("paramx: roberta-bsae: ")
+    assert ";" in line, "it says what would work"
+
+
+def test_a_name_with_control_characters_is_told_harmlessly(tmp_path: Path) -> None:
+    run = paramx("no-such-\x1b]52;c;aGk=\x07model", "--offline", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "\x1b" not in run.stderr
+    assert r"\x1b]52" in run.stderr
+
+
+def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "kantaibert", "--print", "json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    process.stdout.close()  # as `| head -0` does
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize("seconds", [0, 1], ids=["at once", "importing torch"])
+def test_ctrl_c_while_loading_ends_worker_and_command_without_a_traceback(seconds: float) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "kantaibert", "--print", "json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    workers = wait_for(lambda: children(process.pid))
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    output, complaints = process.communicate(timeout=20)
+    assert (process.returncode, output, complaints) == (130, b"", b"")
+    wait_for(lambda: not any(map(alive, workers)), seconds=2)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` started, once they have become what they run (Linux)."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed if "explorer" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(look: Any, seconds: float = 20) -> Any:
+    """Return what `look` finds, as soon as it finds something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("nothing came")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_on_a_terminal_stages_are_wiped_and_a_full_disk_is_one_line() -> None:
+    control, terminal = pty.openpty()
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            [*COMMAND, "kantaibert", "--print", "loop"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=terminal,
+            env=ENVIRONMENT,
+        )
+    os.close(terminal)
+    shown = read_all(control)
+    assert process.wait(20) == 1
+    stages, complaint = shown.removesuffix("\r\n").rsplit("\r", maxsplit=1)
+    assert complaint == "paramx: output: No space left on device"
+    assert "importing torch" in stages
+    assert "\n" not in stages
+    assert "\x1b" not in stages
+    assert stages.rsplit("\r", maxsplit=1)[1].isspace(), "the last stage is written over with spaces"
+    assert max(map(len, stages.split("\r"))) < 80
+
+
+def read_all(control: int) -> str:
+    """Return all that is written to a terminal until every process has closed it."""
+    seen = b""
+    while select.select([control], [], [], 60)[0]:
+        try:
+            seen += os.read(control, 65536)
+        except OSError:  # how Linux tells that the other end is closed
+            break
+    os.close(control)
+    return seen.decode()
