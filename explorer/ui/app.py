@@ -1,0 +1,157 @@
+"""The app: which screen is up, the colours, and the palette. It is given its sources and knows none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.theme import Theme
+
+from explorer.ui import keymap
+from explorer.ui.screens.help import HelpScreen
+from explorer.ui.screens.model import ModelScreen
+from explorer.ui.screens.start import StartScreen
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from explorer.core.loading import OpenSpec
+    from explorer.ui.services import Services
+
+DARK = Theme(
+    name="paramx",
+    primary="#7aa2f7",
+    secondary="#9ece6a",
+    accent="#7dcfff",
+    warning="#e0af68",
+    error="#f7768e",
+    success="#9ece6a",
+    foreground="#c8d0e8",
+    background="#16181f",
+    surface="#1b1e27",
+    panel="#232733",
+    dark=True,
+    variables={"quiet": "#8089a6", "cursor": "#2e3b5e", "cursor-idle": "#262b3a", "field": "#262b3a"},
+)
+"""The colours where the terminal has at least 256 of them."""
+
+ANSI_VARIABLES = {
+    "quiet": "ansi_default",
+    "cursor": "ansi_default",
+    "cursor-idle": "ansi_default",
+    "field": "ansi_default",
+}
+"""The same variables where the terminal's own 16 colours are used; there styles such as reverse tell things apart."""
+
+
+class ParamxApp(App[str]):
+    """Shows one screen at a time: the start screen, or a model. Returns an error line, or nothing."""
+
+    CSS_PATH = "styles.tcss"
+    TITLE = "paramx"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True)]
+
+    def __init__(self, spec: OpenSpec, services: Services) -> None:
+        """Open `spec`; with an empty target, offer what can be opened."""
+        super().__init__(ansi_color=_few_colours())
+        self._spec = spec
+        self._services = services
+        # Motion costs bytes over SSH and tells nothing here.
+        self.animation_level = "none"
+        self.register_theme(DARK)
+        self.theme = "textual-ansi" if _few_colours() else DARK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Give our variables a value in every theme."""
+        return ANSI_VARIABLES
+
+    def on_mount(self) -> None:
+        """Show the first screen."""
+        if self._spec.target:
+            self.push_screen(ModelScreen(self._spec, self._services))
+        else:
+            self.push_screen(StartScreen(self._services))
+
+    def on_start_screen_chosen(self, message: StartScreen.Chosen) -> None:
+        """Open what was chosen."""
+        self.push_screen(ModelScreen(replace(self._spec, target=message.target), self._services))
+
+    def on_model_screen_could_not_open(self, message: ModelScreen.CouldNotOpen) -> None:
+        """Leave with the error if the command line named the target; else offer the choice again."""
+        if self._spec.target:
+            self.exit(message.line, return_code=1)
+        else:
+            self._offer(message.line)
+
+    def _offer(self, error: str = "") -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(StartScreen(self._services, error))
+
+    def on_model_screen_open_another(self) -> None:
+        """Leave the model for the start screen."""
+        self._spec = replace(self._spec, target="", class_name=None, revision=None)
+        self._offer()
+
+    def on_model_screen_gave_up(self) -> None:
+        """Give up an opening: back to the start screen, or out if the command line named the target."""
+        if self._spec.target:
+            self.exit()
+        else:
+            self._offer()
+
+    def action_help(self) -> None:
+        """Show the help screen, once."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def action_palette(self) -> None:
+        """Show the command palette."""
+        self.action_command_palette()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
+        """List every command of the key table in the palette."""
+        for command in keymap.COMMANDS:
+            if command.id in ("palette", "top_prefix") or command.where == "groups":
+                continue
+            yield SystemCommand(
+                f"{command.label}: {command.help}" if command.help else command.label,
+                command.shown,
+                self._runner(command.id),
+            )
+
+    def _runner(self, action: str) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            focused = self.screen.query("#tree")
+            target = focused.first() if focused and hasattr(focused.first(), f"action_{action}") else self.screen
+            if hasattr(target, f"action_{action}"):
+                await target.run_action(action)
+            else:
+                await self.run_action(action)
+
+        return run
+
+
+def _few_colours() -> bool:
+    """Whether the terminal should be given its own 16 colours, or none (`NO_COLOR`)."""
+    term = os.environ.get("TERM", "")
+    many = "256" in term or os.environ.get("COLORTERM", "") in ("truecolor", "24bit")
+    return bool(os.environ.get("NO_COLOR")) or not many
+
+
+def run(spec: OpenSpec, services: Services) -> str | None:
+    """Run the interface until the user leaves.
+
+    Args:
+        spec: What to open; an empty target shows the start screen.
+        services: What the interface is given of the outside world.
+
+    Returns:
+        The line that says why the target could not be opened; `None` when the user left.
+    """
+    return ParamxApp(spec, services).run()

@@ -1,0 +1,90 @@
+"""Every key in one table: bindings, the keys bar, the help screen and the command palette all derive from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Where = Literal["tree", "groups", "anywhere"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing that a key does."""
+
+    id: str
+    """Name of the screen's action, and the binding id by which users remap it."""
+    keys: tuple[str, ...]
+    """Textual's names of its keys, the one to show first."""
+    shown: str
+    """How the key is written for people: `↑↓`, `?`."""
+    label: str
+    """One or two words for the keys bar."""
+    help: str
+    """What it does, for the help screen, the tooltip and the palette."""
+    where: Where = "tree"
+    """The panel that must have the focus."""
+    rank: int = 0
+    """Place in the keys bar, 1 first; 0 keeps it out of the bar."""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("cursor_up", ("up", "k"), "↑ k", "move", "Move up"),
+    Command("cursor_down", ("down", "j"), "↓ j", "move", "Move down"),
+    Command("cursor_right", ("right", "l"), "→ l", "unfold", "Unfold the module, or step to its first row"),
+    Command("cursor_left", ("left", "h"), "← h", "fold", "Fold the module, or step to the module above"),
+    Command("fold", ("enter", "space"), "Enter", "fold", "Fold or unfold the module (Space too)", rank=1),
+    Command("toggle_run", ("u",), "u", "×N", "Show the members of a ×N row one by one, or as one row again", rank=6),
+    Command("open_below", ("asterisk",), "*", "unfold all", "Unfold everything below the row"),
+    Command("fold_all", ("minus",), "-", "fold all", "Fold everything"),
+    Command("page_up", ("pageup", "ctrl+b"), "PgUp", "page", "A page up"),
+    Command("page_down", ("pagedown", "ctrl+f"), "PgDn", "page", "A page down"),
+    Command("first", ("home",), "Home g g", "top", "First row"),
+    Command("top_prefix", ("g",), "g g", "top", "First row, pressed twice"),
+    Command("last", ("end", "G"), "End G", "end", "Last row"),
+    Command("filter", ("slash",), "/", "filter", "Keep the names that contain a text; Esc clears", rank=2),
+    Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds"),
+    Command("previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds"),
+    Command("sort", ("s",), "s", "sort", "Largest first, or back to the model's order", rank=5),
+    Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=7),
+    Command("export", ("e",), "e", "export", "The Python code for these parameter groups", rank=4),
+    Command("open", ("o",), "o", "open", "Open another model"),
+    Command("commit", ("enter",), "Enter", "keep", "Keep the groups as typed", where="groups", rank=1),
+    Command("restore", ("escape",), "Esc", "restore", "Back to the groups last kept, then to the tree", "groups", 2),
+    Command("rule_up", ("up",), "↑", "field above", "The field above", where="groups"),
+    Command("rule_down", ("down",), "↓", "field below", "The field below", where="groups"),
+    Command("next_panel", ("tab",), "Tab", "groups", "From the tree to the groups and back", "anywhere", rank=3),
+    Command("previous_panel", ("shift+tab",), "Shift+Tab", "back", "The panel before", "anywhere"),
+    Command("help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", rank=8),
+    Command("palette", ("ctrl+p",), "Ctrl+P", "commands", "Search all commands", "anywhere"),
+    Command("quit", ("q", "ctrl+q", "ctrl+c"), "q", "quit", "Quit (Ctrl+Q while typing)", "anywhere", rank=9),
+)
+"""The table, in the order of the help screen."""
+
+TITLES: dict[Where, str] = {"tree": "In the tree", "groups": "In the groups panel", "anywhere": "Anywhere"}
+"""Headings of the help screen."""
+
+
+def bindings(*where: Where) -> list[BindingType]:
+    """Return Textual bindings of the commands that work `where`."""
+    return [
+        Binding(
+            ",".join(command.keys),
+            command.id,
+            command.label,
+            show=False,
+            tooltip=command.help,
+            id=command.id,
+            # A key that also types a letter must not fire while a field has the focus.
+            priority=False,
+        )
+        for command in COMMANDS
+        if command.where in where
+    ]
+
+
+def bar(*where: Where) -> list[Command]:
+    """Return the commands of the keys bar in their order, for a focus in one of `where`."""
+    return sorted((c for c in COMMANDS if c.rank and c.where in where), key=lambda command: command.rank)

@@ -1,0 +1,151 @@
+"""The start screen: what can be opened here; typing narrows it, Enter opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from explorer.core.text import plural
+from explorer.ui.paint import fit
+from explorer.ui.widgets.groups_panel import Field
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from explorer.core.choice import Choice
+    from explorer.ui.services import Services
+
+
+class StartScreen(Screen[None]):
+    """A list to choose from, with a field that narrows it or names something else."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "move(1)", show=False),
+        Binding("up", "move(-1)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("escape", "clear", show=False),
+        Binding("ctrl+q,ctrl+c", "app.quit", show=False),
+        Binding("f1", "app.help", show=False),
+    ]
+
+    @dataclass
+    class Chosen(Message):
+        """A target is to be opened."""
+
+        target: str
+        """What was chosen or typed."""
+
+    @dataclass
+    class Listed(Message):
+        """The thread that looks around is done."""
+
+        choices: Sequence[Choice]
+        """What can be opened here."""
+
+    def __init__(self, services: Services, error: str = "") -> None:
+        """Offer what `services` lists; `error` says why the last choice did not open."""
+        super().__init__()
+        self._services = services
+        self._error = error
+        self._choices: Sequence[Choice] = ()
+        self._shown: list[Choice] = []
+        self._field = Field("", placeholder="type to narrow, or a path, or a hub id")
+
+    def compose(self) -> ComposeResult:
+        """A title, the field, the list, the keys."""
+        title = Text(" paramx ", "bold reverse")
+        title.append("  every parameter of a model", "bold")
+        yield Static(title, id="title")
+        error = Static(Text(self._error), id="error")
+        error.display = bool(self._error)
+        yield error
+        yield self._field
+        yield OptionList(id="choices", markup=False, compact=True)
+        yield Static(id="start-count")
+        keys = Text()
+        for key, label in (("Enter", "open"), ("↑↓", "choose"), ("Esc", "clear"), ("F1", "help"), ("Ctrl+Q", "quit")):
+            keys.append(f"  {key}", "bold")
+            keys.append(f" {label}")
+        yield Static(keys, id="keys")
+
+    def on_mount(self) -> None:
+        """Look around in a thread, for a hub cache can be large and its disk slow."""
+        self.query_one(OptionList).can_focus = False
+        self._field.focus()
+        self.run_worker(self._look_around, thread=True)
+
+    def _look_around(self) -> None:
+        self.post_message(self.Listed(self._services.choices()))
+
+    def on_start_screen_listed(self, message: Listed) -> None:
+        """Show what was found."""
+        self._choices = message.choices
+        self._narrow()
+
+    def on_resize(self) -> None:
+        """Cut the lines to the new width."""
+        self._narrow()
+
+    def on_input_changed(self) -> None:
+        """Narrow the list with each keystroke."""
+        self._narrow()
+
+    def _narrow(self) -> None:
+        words = self._field.value.lower().split()
+        self._shown = [
+            choice
+            for choice in self._choices
+            if all(word in f"{choice.target} {choice.title} {choice.kind} {choice.detail}".lower() for word in words)
+        ]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        width = max(20, self.size.width - 4)
+        name = min(44, max((len(choice.target) for choice in self._shown), default=0), width // 2)
+        options.add_options([Option(self._line(choice, name, width)) for choice in self._shown])
+        if self._shown:
+            options.highlighted = 0
+        count = f" {plural(len(self._shown), 'thing')} to open here" if self._choices else " looking around…"
+        if self._choices and not self._shown:
+            count = f" nothing here is called that; Enter opens {self._field.value.strip()!r} as a path or hub id"
+        self.query_one("#start-count", Static).update(Text(count, "dim"))
+
+    def _line(self, choice: Choice, name: int, width: int) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(fit(choice.target, name), "bold")
+        text.append(f"  {fit(choice.kind, 12)}  ", "dim")
+        text.append(f"{choice.title}", "")
+        if choice.detail:
+            text.append(f" · {choice.detail}", "dim")
+        text.truncate(width, overflow="ellipsis")
+        return text
+
+    def action_move(self, by: int) -> None:
+        """Move the highlight; the field keeps the focus, so typing goes on narrowing."""
+        options = self.query_one(OptionList)
+        if self._shown:
+            options.highlighted = max(0, min(len(self._shown) - 1, (options.highlighted or 0) + by))
+
+    def action_clear(self) -> None:
+        """Empty the field."""
+        self._field.value = ""
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Open what is highlighted; if nothing is, what was typed."""
+        highlighted = self.query_one(OptionList).highlighted
+        if self._shown and highlighted is not None:
+            self.post_message(self.Chosen(self._shown[highlighted].target))
+        elif event.value.strip():
+            self.post_message(self.Chosen(event.value.strip()))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Open what the mouse clicked."""
+        self.post_message(self.Chosen(self._shown[event.option_index].target))

@@ -1,0 +1,26 @@
+"""What the interface is given: it opens models, lists them and writes exports only through this record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from explorer.core.choice import Choice
+    from explorer.core.groups import Grouping
+    from explorer.core.loading import Opener
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The outside world, injected: tests pass small fakes of each."""
+
+    opener: Opener
+    """Opens a target; never blocks."""
+    choices: Callable[[], Sequence[Choice]]
+    """Lists what can be opened here; may take a moment, so it is called in a thread."""
+    grouping: Grouping
+    """The groups to start with."""
+    filter: str = ""
+    """The filter to start with (`--filter`)."""

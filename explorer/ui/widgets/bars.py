@@ -1,0 +1,201 @@
+"""The lines around the panels: the title above, the cursor's detail and the keys below, the filter when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.containers import Horizontal
+from textual.widgets import Static
+
+from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count
+from explorer.ui import keymap
+from explorer.ui.widgets.columns import common
+from explorer.ui.widgets.groups_panel import Field
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from explorer.core.param import Column, Model
+    from explorer.core.view import TreeView
+    from explorer.core.workbench import Workbench
+
+
+class TitleBar(Static):
+    """What is open, and its total with the check against the counting loop."""
+
+    def tell_loading(self, target: str, stage: str, seconds: int) -> None:
+        """Show what is happening while a model opens."""
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(" paramx ", "bold reverse")
+        text.append(f" {target}", "bold")
+        text.append(f"  {stage}… {seconds} s", "dim")
+        self.update(text)
+
+    def tell_loaded(self, model: Model) -> None:
+        """Show the open model; on narrow screens the total stays and the class goes."""
+        origin = model.origin
+        right = f"{model.total:,} parameters{checked(model)} "
+        width = self.size.width
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(" paramx ", "bold reverse")
+        text.append(f" {origin.target}", "bold")
+        if origin.class_name and text.cell_len + cell_len(origin.class_name) + 4 + cell_len(right) < width:
+            text.append(f" · {origin.class_name}")
+        text.append(" " * max(2, width - text.cell_len - cell_len(right)))
+        text.append(right, "bold")
+        self.update(text)
+
+
+def checked(model: Model) -> str:
+    """Return the sign that the total equals the source's own counting loop; empty where nothing counted it."""
+    return " ✔" if model.counters is not None and model.counters.loop == model.total else ""
+
+
+class OriginBar(Static):
+    """Where the model came from, in one line."""
+
+    def tell(self, model: Model, view: TreeView) -> None:
+        """Show tensors, dtypes, devices and the origin."""
+        parts = [model.origin.description, plural(len(model), "tensor")]
+        for values in (model.dtypes.values, model.devices.values):
+            known = [str(value) for value in values if value is not None]
+            if known:
+                parts.append("+".join(known[:3]) + ("+…" if len(known) > 3 else ""))
+        parts += [f"{name} {version}" for name, version in model.origin.versions.items() if name != "python"]
+        if view.by_size:
+            parts.insert(0, "largest first")
+        self.update(Text(" " + " · ".join(parts), no_wrap=True, overflow="ellipsis"))
+
+
+class DetailBar(Static):
+    """The row under the cursor: its whole name, the counting loop's line, and the facts."""
+
+    def clear(self) -> None:
+        """Say that there is nothing under the cursor."""
+        self.update("")
+
+    def tell(self, view: TreeView, row: int, bench: Workbench) -> None:
+        """Show the row at the cursor."""
+        if not len(view.rows):
+            self.update(Text("No name contains the filter's text. Esc clears it.", "dim"))
+            return
+        leaf = view.tree.params[view.rows.nodes[row]]
+        if leaf >= 0 and view.rows.counts[row] == 1:
+            self.update(self._parameter(view, leaf, bench))
+        else:
+            self.update(self._module(view, row, bench))
+
+    def _parameter(self, view: TreeView, index: int, bench: Workbench) -> Text:
+        model = view.tree.model
+        param = model[index]
+        text = Text(overflow="fold")
+        text.append(f"{param.name}\n", "bold")
+        text.append(f"#{index:,} of {len(model):,}  ")
+        dims = " × ".join(map(str, param.shape)) if param.shape else ""
+        text.append(f"{dims} = {param.numel:,}" if dims else f"{shape_text(param.shape)}, {param.numel:,}")
+        running = view.running_at(index)
+        text.append(f"  np = {running:,} of {model.total:,}\n")
+        facts = [
+            param.dtype or "",
+            short_bytes(param.nbytes) if param.nbytes is not None else "",
+            param.device or "",
+            {True: "requires_grad", False: "frozen", None: ""}[param.requires_grad],
+            f"in {param.module_class.name}" if param.module_class else "",
+            param.shard or "",
+        ]
+        text.append(" · ".join([*filter(None, facts), bench.assignment.reasons(index).text]), "dim")
+        if param.aliases:
+            text.append(f" · tied to {', '.join(param.aliases)}", "dim")
+        return text
+
+    def _module(self, view: TreeView, row: int, bench: Workbench) -> Text:
+        tree = view.tree
+        model = tree.model
+        node, last, count = view.rows.nodes[row], view.rows.lasts[row], view.rows.counts[row]
+        text = Text(overflow="fold")
+        path = tree.path(node)
+        if count > 1:
+            path = f"{path} … {tree.labels[last]}"
+        text.append(f"{path}\n", "bold")
+        numel = view.numel(row)
+        text.append(f"{plural(view.tensors(row), 'tensor')} · {plural(numel, 'parameter')} ")
+        text.append(f"· {share_text(numel, model.total)} of the model  np = {view.running(row):,}\n")
+        parts = []
+        if count > 1:
+            parts.append(f"{count} alike, the first shown below; u shows each")
+        parts.append(short_bytes(view.nbytes(row)))
+        for column, word in ((model.dtypes, ""), (model.devices, ""), (model.requires_grad, "requires_grad ")):
+            parts.extend(_shares(view, row, column, word))
+        codes = view.groups(row)
+        for code in sorted(set(codes)):
+            parts.append(f"{bench.names[code]} {codes.count(code):,}")
+        text.append(" · ".join(parts), "dim")
+        return text
+
+
+def _shares(view: TreeView, row: int, column: Column[Any], word: str) -> list[str]:
+    """Return the one value of a column, or the share of each where the row's parameters differ."""
+    agree, value = common(view, column, row)
+    if agree:
+        return [] if value is None else [f"{word}{value}"]
+    sums: dict[object, int] = {}
+    for index in view.params(row):
+        key = column[index]
+        sums[key] = sums.get(key, 0) + view.tree.model.numels[index]
+    whole = sum(sums.values())
+    return [f"{word}{'unknown' if key is None else key} {share_text(part, whole)}" for key, part in sums.items()]
+
+
+class FilterBar(Horizontal):
+    """The filter's field, and what it leaves."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        """Start hidden and empty."""
+        super().__init__(id=id)
+        self.field = Field("", placeholder="text in a name", classes="filter-field")
+        self._count = Static(classes="filter-count")
+
+    def compose(self) -> ComposeResult:
+        """The sign, the field, the count."""
+        yield Static(" / ", classes="filter-sign")
+        yield self.field
+        yield self._count
+
+    def tell(self, view: TreeView) -> None:
+        """Show the number of tensors that are left and their sum."""
+        model = view.tree.model
+        count = Text(f"{view.shown_tensors:,} of {plural(len(model), 'tensor')} · ", no_wrap=True)
+        count.append(f"{view.shown_numel:,}" if self.size.width >= 70 else short_count(view.shown_numel))
+        self._count.update(count)
+
+
+class KeysBar(Static):
+    """The keys that help most where the focus is; as many as fit."""
+
+    def tell(self, *where: keymap.Where) -> None:
+        """Show the keys for a focus in one of `where`."""
+        width = self.size.width
+        text = Text(no_wrap=True, overflow="crop")
+        if "tree" in where:
+            text.append(" ↑↓", "bold")
+            text.append(" move")
+        commands = keymap.bar(*where)
+        # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
+        kept = [c for c in commands if c.id in ("help", "quit")]
+        room = width - text.cell_len - sum(len(c.shown) + len(c.label) + 3 for c in kept)
+        shown = []
+        for command in commands:
+            size = len(command.shown) + len(command.label) + 3
+            if command in kept:
+                shown.append(command)
+            elif size <= room:
+                room -= size
+                shown.append(command)
+        for command in shown:
+            key = "Ctrl+Q" if command.id == "quit" and "groups" in where else command.shown
+            key = "F1" if command.id == "help" and "groups" in where else key
+            text.append(f"  {key}", "bold")
+            text.append(f" {command.label}")
+        self.update(text)

@@ -1,0 +1,165 @@
+"""The columns of the tree-table: what each shows, how wide it is, and in which order they leave a narrow screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.text import shape_text, short_bytes, short_count
+
+if TYPE_CHECKING:
+    from explorer.core.param import Column
+    from explorer.core.view import TreeView
+
+NAME_MIN = 26
+"""Cells that the name keeps before a column leaves."""
+
+MIXED = "mixed"
+"""What a module shows whose parameters differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """One column beside the name."""
+
+    title: str
+    """Heading."""
+    cell: Callable[[TreeView, int], str]
+    """Text of one row."""
+    right: bool
+    """Whether numbers are set to the right."""
+    leaves: int
+    """Rank in which it leaves as the screen narrows: 1 is the first to go."""
+
+
+def layout(view: TreeView, width: int, group_names: tuple[str, ...]) -> list[tuple[TableColumn, int]]:
+    """Return the columns that fit into `width` cells beside the name, each with its own width.
+
+    Exact counts shrink to three digits first; then columns leave in the order of `TableColumn.leaves`.
+    """
+    model = view.tree.model
+    total = f"{model.total:,}"
+    widths: dict[str, int] = {
+        "Shape": min(26, max((len(shape_text(shape)) for shape in model.shapes.values), default=0)),
+        "dtype": max((len(dtype or "–") for dtype in model.dtypes.values), default=0),
+        "Params": len(total),
+        "Size": 8,
+        "Running": len(total),
+        "Device": max((len(device or "–") for device in model.devices.values), default=0),
+        "Grad": 5,
+        "Group": min(16, 2 + max(map(len, group_names), default=0)),
+    }
+    chosen = [(column, max(widths[column.title], len(column.title))) for column in EXACT]
+    if _spare(chosen, width) < 0:
+        # 999.5K and 124.7M are the widest: six cells; the heading Running is wider still.
+        chosen = [
+            (column, len(column.title) if column.title in ("Params", "Running") else size)
+            for column, (_, size) in zip(SHORT, chosen, strict=True)
+        ]
+    for rank in range(1, len(chosen) + 1):
+        if _spare(chosen, width) >= 0:
+            break
+        if rank == _GROUP_SHRINKS:
+            chosen = [(c, len(c.title) if c.title == "Group" else size) for c, size in chosen]
+            if _spare(chosen, width) >= 0:
+                break
+        chosen = [(column, size) for column, size in chosen if column.leaves != rank]
+    return chosen
+
+
+def _spare(chosen: list[tuple[TableColumn, int]], width: int) -> int:
+    return width - NAME_MIN - sum(size + 1 for _, size in chosen)
+
+
+def _leaf(view: TreeView, row: int) -> int:
+    return view.tree.params[view.rows.nodes[row]]
+
+
+def _shape(view: TreeView, row: int) -> str:
+    start, end = view.leaves(row)
+    if _leaf(view, row) < 0:
+        return ""
+    # A run of leaves has one shape by its definition.
+    return shape_text(view.tree.model.shapes[view.tree.leaf_order[start]]) if end > start else ""
+
+
+def common(view: TreeView, column: Column[Any], row: int) -> tuple[bool, Any]:
+    """Return whether all parameters of the row agree in `column`, and the first one's value."""
+    start, end = view.leaves(row)
+    codes = column.codes
+    if view.tree.model_ordered:
+        part = codes[start:end]
+    else:
+        part = type(codes)("I", map(codes.__getitem__, view.tree.leaf_order[start:end]))
+    return part.count(part[0]) == len(part), column.values[part[0]]
+
+
+def _common_text(view: TreeView, column: Column[Any], row: int) -> str:
+    agree, value = common(view, column, row)
+    return MIXED if not agree else "–" if value is None else str(value)
+
+
+def _dtype(view: TreeView, row: int) -> str:
+    return _common_text(view, view.tree.model.dtypes, row)
+
+
+def _device(view: TreeView, row: int) -> str:
+    return _common_text(view, view.tree.model.devices, row)
+
+
+def _grad(view: TreeView, row: int) -> str:
+    agree, value = common(view, view.tree.model.requires_grad, row)
+    return MIXED if not agree else {True: "yes", False: "no", None: "–"}[value]
+
+
+def _params_exact(view: TreeView, row: int) -> str:
+    return f"{view.numel(row):,}"
+
+
+def _params(view: TreeView, row: int) -> str:
+    return short_count(view.numel(row))
+
+
+def _running_exact(view: TreeView, row: int) -> str:
+    return f"{view.running(row):,}"
+
+
+def _running(view: TreeView, row: int) -> str:
+    return short_count(view.running(row))
+
+
+def _size(view: TreeView, row: int) -> str:
+    return short_bytes(view.nbytes(row))
+
+
+def _group(_view: TreeView, _row: int) -> str:
+    # The table itself writes it: it alone knows the groups' names and what moved.
+    return ""
+
+
+_GROUP_SHRINKS = 5
+"""Before the column of this rank leaves, Group shrinks to the group's number."""
+
+SHORT: tuple[TableColumn, ...] = (
+    TableColumn("Shape", _shape, right=False, leaves=6),
+    TableColumn("dtype", _dtype, right=False, leaves=4),
+    TableColumn("Params", _params, right=True, leaves=8),
+    TableColumn("Size", _size, right=True, leaves=2),
+    TableColumn("Running", _running, right=True, leaves=5),
+    TableColumn("Device", _device, right=False, leaves=1),
+    TableColumn("Grad", _grad, right=False, leaves=3),
+    TableColumn("Group", _group, right=False, leaves=7),
+)
+"""The columns with counts in three digits. They leave: Device, Size, Grad, dtype, Running, Shape, Group, Params."""
+
+EXACT: tuple[TableColumn, ...] = tuple(
+    TableColumn(
+        column.title,
+        {"Params": _params_exact, "Running": _running_exact}.get(column.title, column.cell),
+        column.right,
+        column.leaves,
+    )
+    for column in SHORT
+)
+"""The same with counts to the last digit, where the screen is wide enough."""

@@ -1,0 +1,233 @@
+"""The groups panel: every rule's terms and options as fields, and under them what each keystroke gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from explorer.core.options import options_text
+from explorer.core.patterns import join_terms
+from explorer.core.text import plural, share_text, short_count
+from explorer.ui import keymap
+from explorer.ui.paint import cut_middle
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from explorer.core.groups import Rule
+    from explorer.core.param import Finding
+    from explorer.core.workbench import GroupStats, Workbench
+
+PANEL_WIDTH = 48
+"""Cells of the panel where it stands beside the tree; the stylesheet holds the same figure."""
+
+NAMED = 3
+"""Names that a finding shows; the rest is counted."""
+
+SEVERITY_MARKS = {"error": "✖", "warning": "⚠", "hint": "·"}
+"""Sign before a finding, so that its weight shows without colour."""
+
+
+class Field(Input):
+    """A one-line field; its cursor stands still, for a blinking one sends bytes over SSH for ever."""
+
+    def __init__(self, value: str, *, placeholder: str = "", classes: str = "") -> None:
+        """Start with `value` and the cursor at its end."""
+        super().__init__(value, placeholder=placeholder, compact=True, select_on_focus=False, classes=classes)
+        self.cursor_blink = False
+
+
+class RuleEditor(Vertical):
+    """One group: number and name, options, terms, and what falls into it."""
+
+    @dataclass
+    class Edited(Message):
+        """A field was typed in."""
+
+        rule: int
+        """Position of the group."""
+        terms: str
+        """The terms line as typed."""
+        options: str
+        """The options line as typed."""
+
+    def __init__(self, position: int, rule: Rule, catch_all: bool) -> None:
+        """Show `rule`, the group at `position`."""
+        super().__init__()
+        self.position = position
+        self.catch_all = catch_all
+        self._heading = Static(classes="rule-name")
+        self._options = Field(options_text(rule.options), placeholder="weight_decay=0.1", classes="rule-options")
+        terms = "" if catch_all else join_terms(rule.terms)
+        self._terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
+        self._rest = Static("everything else", classes="rule-rest")
+        self._stats = Static(classes="rule-stats")
+        self._problem = Static(classes="rule-problem")
+        self._quiet = False
+        self._heading.update(Text(f"{position + 1} {rule.name}", no_wrap=True, overflow="ellipsis"))
+
+    def compose(self) -> ComposeResult:
+        """Lay the parts out; the stylesheet puts them in two columns or in three."""
+        yield self._heading
+        yield self._options
+        yield self._rest if self.catch_all else self._terms
+        yield self._stats
+        yield self._problem
+
+    def on_mount(self) -> None:
+        """Hide what has nothing to say."""
+        self._problem.display = False
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Pass on what was typed."""
+        event.stop()
+        if not self._quiet:
+            self.post_message(self.Edited(self.position, self._terms.value, self._options.value))
+
+    def write(self, rule: Rule) -> None:
+        """Put the rule's own text back into the fields."""
+        with self.prevent(Input.Changed):
+            self._options.value = options_text(rule.options)
+            if not self.catch_all:
+                self._terms.value = join_terms(rule.terms)
+
+    def tell(self, stats: GroupStats, whole: int, problem: str, with_members: bool) -> None:
+        """Show what fell into the group.
+
+        Args:
+            stats: Its counts and first members.
+            whole: Elements of the model, for the share.
+            problem: What is wrong with what is typed; empty when nothing is.
+            with_members: Whether there is room for the first members' names.
+        """
+        text = Text(no_wrap=True, overflow="ellipsis")
+        exact = f"{stats.parameters:,}" if stats.parameters < 10_000_000 else short_count(stats.parameters)
+        text.append(f"{plural(stats.tensors, 'tensor')} · {exact} · {share_text(stats.parameters, whole)}")
+        if stats.came or stats.left:
+            moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
+            text.append(f"  Δ {' '.join(moves)}", "bold")
+        if with_members:
+            # The panel's own width: the label has none before its first layout.
+            width = max(8, PANEL_WIDTH - 7)
+            for name in stats.first:
+                text.append("\n  " + cut_middle(name, width), "dim")
+            if stats.tensors > len(stats.first):
+                text.append(f"\n  … {stats.tensors - len(stats.first):,} more", "dim")
+        self._stats.update(text)
+        self._problem.display = bool(problem)
+        self._problem.update(Text(problem))
+
+
+class GroupsPanel(VerticalScroll, can_focus=False):
+    """All groups of the workbench, and what the lints say of them."""
+
+    BINDINGS = keymap.bindings("groups")
+
+    @dataclass
+    class Kept(Message):
+        """Enter: the groups as typed are to be kept."""
+
+    @dataclass
+    class Restore(Message):
+        """Esc: back to the groups last kept or, if nothing is changed, to the tree."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        """Start empty; `show` fills it."""
+        super().__init__(id=id)
+        self._findings = Static(id="findings")
+
+    def compose(self) -> ComposeResult:
+        """The findings stand below the groups, which `show` puts before them."""
+        yield self._findings
+
+    @property
+    def editors(self) -> list[RuleEditor]:
+        """The groups' editors in order."""
+        return list(self.query(RuleEditor))
+
+    async def show(self, bench: Workbench) -> None:
+        """Make the fields anew for the groups as typed."""
+        await self.query(RuleEditor).remove()
+        rules = bench.draft.rules
+        last = len(rules) - 1
+        await self.mount_all(
+            [RuleEditor(position, rule, position == last) for position, rule in enumerate(rules)],
+            before=self._findings,
+        )
+        self.tell(bench)
+
+    def write(self, bench: Workbench) -> None:
+        """Put the groups' own text back into the fields."""
+        for editor, rule in zip(self.editors, bench.draft.rules, strict=True):
+            editor.write(rule)
+        self.tell(bench)
+
+    def tell(self, bench: Workbench, wrong_options: dict[int, str] | None = None) -> None:
+        """Show what the groups give now.
+
+        Args:
+            bench: The groups.
+            wrong_options: By position of the group, what is wrong with its options line.
+        """
+        whole = bench.model.total
+        roomy = not self.screen.has_class("narrow")
+        for editor in self.editors:
+            wrong = [p.message for p in bench.problems if p.rule == editor.position]
+            wrong += [wrong_options[editor.position]] if wrong_options and editor.position in wrong_options else []
+            stats = bench.stats(min(editor.position, len(bench.assigned.rules) - 1))
+            editor.tell(stats, whole, "; ".join(wrong), roomy)
+        self._findings.update(self._findings_text(bench.findings))
+        self._findings.display = bool(bench.findings)
+
+    def _findings_text(self, findings: tuple[Finding, ...]) -> Text:
+        text = Text()
+        for finding in findings:
+            mark = SEVERITY_MARKS[finding.severity]
+            style = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}[finding.severity]
+            if text:
+                text.append("\n")
+            text.append(f"{mark} ", style)
+            text.append(finding.message)
+            if finding.names and finding.names[0] not in finding.message:
+                more = len(finding.names) - NAMED
+                text.append(": " + ", ".join(finding.names[:NAMED]) + (f", +{more:,}" if more > 0 else ""), "dim")
+        return text
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter keeps the groups."""
+        event.stop()
+        self.post_message(self.Kept())
+
+    def action_commit(self) -> None:
+        """Keep the groups as typed."""
+        self.post_message(self.Kept())
+
+    def action_restore(self) -> None:
+        """Go back to the groups last kept."""
+        self.post_message(self.Restore())
+
+    def focus_field(self) -> None:
+        """Put the focus into the first group's terms."""
+        for field in self.query(".rule-terms").results(Field):
+            field.focus()
+            return
+
+    def action_rule_up(self) -> None:
+        """Go to the field above."""
+        self._step(-1)
+
+    def action_rule_down(self) -> None:
+        """Go to the field below."""
+        self._step(1)
+
+    def _step(self, by: int) -> None:
+        fields = [field for field in self.query(Field) if field.display]
+        focused = self.screen.focused
+        at = fields.index(focused) + by if isinstance(focused, Field) and focused in fields else 0
+        if 0 <= at < len(fields):
+            fields[at].focus()

@@ -1,0 +1,421 @@
+"""The tree-table: modules and parameters as foldable rows with columns, drawn line by line from flat columns.
+
+Textual's own Tree and DataTable make an object for each row, which takes seconds at 150,000; here a row exists only
+while it is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from explorer.ui import keymap
+from explorer.ui.paint import cut_middle, fit, fit_right
+from explorer.ui.widgets.columns import MIXED, TableColumn, layout
+
+if TYPE_CHECKING:
+    from textual import events
+
+    from explorer.core.view import TreeView
+
+HEADER_LINES = 1
+"""Lines of the headings, which stay while the rows scroll."""
+
+MAX_INDENT = 12
+"""Levels that are indented; names may nest 1,000 deep, and the name must keep its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the groups say about each parameter; bytes in leaf order, one a parameter."""
+
+    names: tuple[str, ...]
+    """Names of the groups, by code."""
+    warned: bytes
+    """1 where a warning names the parameter."""
+    moved: bytes
+    """1 where its group differs from the one last kept."""
+
+
+class TreeTable(ScrollView, can_focus=True):
+    """The parameters of one model."""
+
+    BINDINGS = keymap.bindings("tree")
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "tree--heading",
+        "tree--module",
+        "tree--leaf",
+        "tree--number",
+        "tree--quiet",
+        "tree--cursor",
+        "tree--cursor-idle",
+        "tree--warning",
+        "tree--match",
+    }
+
+    @dataclass
+    class CursorMoved(Message):
+        """The cursor is on another row, or the row under it changed."""
+
+        row: int
+        """The row, counted from 0."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        """Start empty; `show` fills it."""
+        super().__init__(id=id)
+        self.view: TreeView | None = None
+        self.cursor = 0
+        self._marks = Marks((), b"", b"")
+        self._needle = ""
+        self._columns: list[tuple[TableColumn, int]] = []
+        self._name_width = 0
+        self._top_pending = False
+
+    # -- what it shows ----------------------------------------------------------------------------------------
+
+    def show(self, view: TreeView, marks: Marks) -> None:
+        """Show another tree from its first row."""
+        self.view = view
+        self._marks = marks
+        self.cursor = 0
+        view.open_to_fit(max(1, self.size.height - HEADER_LINES))
+        self._rows_changed()
+        self.scroll_to(y=0, animate=False)
+        self._moved()
+
+    def regroup(self, codes: bytes, marks: Marks) -> None:
+        """Take the group of every parameter (model order) and what the groups say about it."""
+        view = self.view
+        assert view is not None, "groups belong to a shown tree"
+        node = self.cursor_node
+        self._marks = marks
+        view.set_groups(codes)
+        self._rows_changed(node)
+        self._moved()
+
+    def filter(self, needle: str, mask: bytes | None) -> None:
+        """Show what `mask` (model order) leaves, and light up `needle`; `None` shows everything again."""
+        view = self.view
+        if view is None:
+            return
+        node = self.cursor_node
+        leaf = view.tree.params[node]
+        self._needle = needle if mask is not None else ""
+        view.set_filter(mask)
+        if mask is None and leaf >= 0:
+            view.reveal(leaf)
+        self._rows_changed(node)
+        self._moved()
+
+    @property
+    def cursor_node(self) -> int:
+        """Node under the cursor; 0 while there is no row."""
+        view = self.view
+        return view.rows.nodes[self.cursor] if view is not None and len(view.rows) else 0
+
+    def go_to(self, index: int) -> None:
+        """Put the cursor on parameter `index`, unfolding what hides it."""
+        if self.view is not None:
+            self.cursor = self.view.reveal(index)
+            self._rows_changed(self.cursor_node)
+            self._moved()
+
+    def go_to_match(self, mask: bytes, by: int) -> bool:
+        """Put the cursor on the next (`by` 1) or previous (-1) parameter whose byte in `mask` is 1, around the end.
+
+        While a filter is on, only rows that are shown count: a ×12 row stands for all its members.
+        """
+        view = self.view
+        if view is None or 1 not in mask:
+            return False
+        if view.filtered:
+            count = len(view.rows)
+            steps = ((self.cursor + by * step) % count for step in range(1, count + 1))
+            row = next((row for row in steps if not view.is_module(row)), None)
+            if row is not None:
+                self._move(row)
+            return row is not None
+        ordered = view.tree.in_leaf_order(mask)
+        start = view.leaves(self.cursor)[0]
+        at = ordered.find(1, start + (not view.is_module(self.cursor))) if by > 0 else ordered.rfind(1, 0, start)
+        if at < 0:
+            at = ordered.find(1) if by > 0 else ordered.rfind(1)
+        self.go_to(view.tree.leaf_order[at])
+        return True
+
+    def _rows_changed(self, node: int | None = None) -> None:
+        view = self.view
+        if view is None:
+            return
+        count = len(view.rows)
+        self.cursor = view.row_of(node) if node is not None else min(self.cursor, max(0, count - 1))
+        self._lay_out()
+        self.virtual_size = Size(self.scrollable_content_region.width, count + HEADER_LINES)
+        self._scroll_to_cursor()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        width = self.scrollable_content_region.width
+        if self.view is None or width <= 0:
+            return
+        self._columns = layout(self.view, width, self._marks.names)
+        self._name_width = width - sum(size + 1 for _, size in self._columns)
+
+    def on_resize(self) -> None:
+        """Give the columns the new width."""
+        self._rows_changed(self.cursor_node)
+
+    # -- moving -----------------------------------------------------------------------------------------------
+
+    def _move(self, row: int) -> None:
+        view = self.view
+        if view is None or not len(view.rows):
+            return
+        row = max(0, min(row, len(view.rows) - 1))
+        if row != self.cursor:
+            before, self.cursor = self.cursor, row
+            if not self._scroll_to_cursor():
+                self._refresh_row(before)
+                self._refresh_row(row)
+        self._moved()
+
+    def _moved(self) -> None:
+        self.post_message(self.CursorMoved(self.cursor))
+
+    def _refresh_row(self, row: int) -> None:
+        line = row - self.scroll_offset.y + HEADER_LINES
+        self.refresh(Region(0, line, self.size.width, 1))
+
+    def _scroll_to_cursor(self) -> bool:
+        page = self._page
+        top = self.scroll_offset.y
+        wanted = min(max(top, self.cursor - page + 1), self.cursor)
+        if wanted == top:
+            return False
+        self.scroll_to(y=wanted, animate=False, immediate=True)
+        return True
+
+    @property
+    def _page(self) -> int:
+        return max(1, self.scrollable_content_region.height - HEADER_LINES)
+
+    def action_cursor_up(self) -> None:
+        """Move up a row."""
+        self._move(self.cursor - 1)
+
+    def action_cursor_down(self) -> None:
+        """Move down a row."""
+        self._move(self.cursor + 1)
+
+    def action_page_up(self) -> None:
+        """Move up a page."""
+        self._move(self.cursor - self._page)
+
+    def action_page_down(self) -> None:
+        """Move down a page."""
+        self._move(self.cursor + self._page)
+
+    def action_first(self) -> None:
+        """Move to the first row."""
+        self._move(0)
+
+    def action_last(self) -> None:
+        """Move to the last row."""
+        if self.view is not None:
+            self._move(len(self.view.rows) - 1)
+
+    def action_top_prefix(self) -> None:
+        """Wait for a second `g`, as `less` and `vim` do."""
+        if self._top_pending:
+            self.action_first()
+        self._top_pending = not self._top_pending
+
+    def on_key(self, event: events.Key) -> None:
+        """Forget a first `g` that another key followed."""
+        if event.key != "g":
+            self._top_pending = False
+
+    # -- folding ----------------------------------------------------------------------------------------------
+
+    def action_fold(self) -> None:
+        """Fold or unfold the module under the cursor; a run of tensors shows its members."""
+        view = self.view
+        if view is None or not len(view.rows):
+            return
+        if not view.is_module(self.cursor):
+            if view.rows.counts[self.cursor] > 1:
+                self.action_toggle_run()
+            return
+        view.set_open(self.cursor, not view.is_open(self.cursor))
+        self._rows_changed(self.cursor_node)
+        self._moved()
+
+    def action_cursor_right(self) -> None:
+        """Unfold the module; if it is unfolded, step to its first row."""
+        view = self.view
+        if view is None or not len(view.rows):
+            return
+        if view.is_module(self.cursor) and view.is_open(self.cursor):
+            self._move(self.cursor + 1)
+        else:
+            self.action_fold()
+
+    def action_cursor_left(self) -> None:
+        """Fold the module; if it is folded or a tensor, step to the module above."""
+        view = self.view
+        if view is None or not len(view.rows):
+            return
+        if view.is_module(self.cursor) and view.is_open(self.cursor):
+            self.action_fold()
+            return
+        depths = view.rows.depths
+        row = self.cursor
+        while row > 0 and depths[row] >= depths[self.cursor]:
+            row -= 1
+        if depths[row] < depths[self.cursor]:
+            self._move(row)
+
+    def action_open_below(self) -> None:
+        """Unfold everything below the cursor."""
+        view = self.view
+        if view is not None and len(view.rows):
+            node = self.cursor_node
+            view.open_below(self.cursor)
+            self._rows_changed(node)
+            self._moved()
+
+    def action_fold_all(self) -> None:
+        """Fold everything; the cursor stays on the top-level module that it was in."""
+        view = self.view
+        if view is not None:
+            node = self.cursor_node
+            view.fold_all()
+            self._rows_changed(node)
+            self._moved()
+
+    def action_toggle_run(self) -> None:
+        """Show the members of the run under the cursor one by one, or fold them again."""
+        view = self.view
+        if view is None or not len(view.rows):
+            return
+        node = self.cursor_node
+        if view.toggle_run(self.cursor):
+            self._rows_changed(node)
+            self._moved()
+        else:
+            self.app.bell()
+
+    def action_sort(self) -> None:
+        """Put the largest siblings first, or go back to the model's order."""
+        view = self.view
+        if view is not None:
+            node = self.cursor_node
+            view.set_by_size(not view.by_size)
+            self._rows_changed(node)
+            self._moved()
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse clicks; a click on the cursor's row folds or unfolds it."""
+        view = self.view
+        row = self.scroll_offset.y + event.y - HEADER_LINES
+        if view is None or event.y < HEADER_LINES or not 0 <= row < len(view.rows):
+            return
+        if row == self.cursor:
+            self.action_fold()
+        else:
+            self._move(row)
+
+    # -- drawing ----------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the headings on line 0, a row on every other."""
+        width = self.scrollable_content_region.width
+        base = self.rich_style
+        view = self.view
+        if view is None:
+            return Strip.blank(width, base)
+        if y < HEADER_LINES:
+            return self._headings(width)
+        row = self.scroll_offset.y + y - HEADER_LINES
+        if row >= len(view.rows):
+            return Strip.blank(width, base)
+        return self._row_strip(view, row, width)
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(name, partial=True)
+
+    def _headings(self, width: int) -> Strip:
+        style = self.rich_style + self._style("tree--heading")
+        text = fit(" Name", self._name_width)
+        for column, size in self._columns:
+            cut = fit_right if column.right else fit
+            text += " " + cut(column.title, size)
+        return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+
+    def _row_strip(self, view: TreeView, row: int, width: int) -> Strip:
+        module = view.is_module(row)
+        style = self.rich_style + self._style("tree--module" if module else "tree--leaf")
+        quiet = self.rich_style + self._style("tree--quiet")
+        number = self.rich_style + self._style("tree--number")
+        if row == self.cursor:
+            cursor = self._style("tree--cursor" if self.has_focus else "tree--cursor-idle")
+            style, quiet, number = style + cursor, quiet + cursor, number + cursor
+        segments = self._name_cell(view, row, style, quiet)
+        for column, size in self._columns:
+            segments.append(Segment(" ", style))
+            if column.title == "Group":
+                segments.extend(self._group_cell(view, row, size, style, quiet))
+                continue
+            text = column.cell(view, row)
+            plain = quiet if text in ("–", MIXED) else number if column.right else style
+            segments.append(Segment((fit_right if column.right else fit)(text, size), plain))
+        return Strip(segments).adjust_cell_length(width, style)
+
+    def _name_cell(self, view: TreeView, row: int, style: Style, quiet: Style) -> list[Segment]:
+        depth = min(view.rows.depths[row], MAX_INDENT)
+        glyph = ("▾ " if view.is_open(row) else "▸ ") if view.is_module(row) else "  "
+        lead = " " + "  " * depth
+        count = view.rows.counts[row]
+        times = f" ×{count}" if count > 1 else ""
+        room = self._name_width - len(lead) - len(glyph) - len(times)
+        label = cut_middle(view.label(row) or '""', room)
+        name = fit(label + times, self._name_width - len(lead) - len(glyph))
+        segments = [Segment(lead, style), Segment(glyph, quiet)]
+        at = name.find(self._needle) if self._needle else -1
+        if at >= 0 and at + len(self._needle) <= len(label):
+            end = at + len(self._needle)
+            match = style + self._style("tree--match")
+            segments += [Segment(name[:at], style), Segment(name[at:end], match), Segment(name[end:], style)]
+        else:
+            segments.append(Segment(name, style))
+        return segments
+
+    def _group_cell(self, view: TreeView, row: int, size: int, style: Style, quiet: Style) -> list[Segment]:
+        start, end = view.leaves(row)
+        codes = view.groups(row)
+        marks = self._marks
+        names = marks.names
+        if not names:
+            return [Segment(" " * size, style)]
+        warned = 1 in marks.warned[start:end]
+        moved = 1 in marks.moved[start:end]
+        flag = "⚠" if warned else "Δ" if moved else ""
+        room = size - (2 if flag and size > len("Group") else 1 if flag else 0)
+        if codes.count(codes[0]) == len(codes):
+            text = f"{codes[0] + 1} {names[codes[0]]}"
+            plain = style + self._style("tree--number")
+        else:
+            text = "+".join(str(code + 1) for code in sorted(set(codes)))
+            plain = quiet
+        text = fit(text, room)
+        if not flag:
+            return [Segment(text, plain)]
+        warning = style + self._style("tree--warning")
+        return [Segment(text, plain), Segment(fit(" " + flag if size - room == 2 else flag, size - room), warning)]
