@@ -39,7 +39,8 @@ HEADS = (
 )
 """Tasks whose head belongs to the pretrained model. A config that names no architecture is built as the first of
 these that transformers maps its type to, so that bart is a Seq2SeqLM though it is also mapped as a CausalLM.
-After them comes the bare `AutoModel`, then any other task: classification heads depend on the data set."""
+After them comes the bare `AutoModel`, then any other task (classification heads depend on the data set), and last
+the classes that declare the config as theirs: parts of composite models, such as CLAP's audio encoder."""
 
 
 def open_model(spec: OpenSpec, report: Report) -> Model:
@@ -235,6 +236,31 @@ def _mapped_classes(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]
             if model_class not in seen:
                 seen.add(model_class)
                 yield model_class
+    yield from (model_class for model_class in _declaring_classes(config) if model_class not in seen)
+
+
+def _declaring_classes(config: PreTrainedConfig) -> list[type[PreTrainedModel]]:
+    """Return the classes, in the package that defines a config, whose own config class it is; `…Model` first."""
+    from importlib import import_module
+
+    from transformers import PreTrainedModel
+
+    module = type(config).__module__.replace(".configuration_", ".modeling_")
+    if ".modeling_" not in module:
+        return []
+    try:
+        members = vars(import_module(module)).values()
+    except ImportError:
+        return []
+    found = [
+        member
+        for member in members
+        if isinstance(member, type)
+        and issubclass(member, PreTrainedModel)
+        and getattr(member, "config_class", None) is type(config)
+        and not member.__name__.endswith("PreTrainedModel")
+    ]
+    return sorted(found, key=lambda member: not member.__name__.endswith("Model"))
 
 
 def _from_mapping(auto_class: Any, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:

@@ -152,18 +152,25 @@ def _ids(target: str) -> tuple[str, ...]:
     from explorer.sources import builtin
 
     known = builtin.find(target)
-    return (target, *(name for name in known.ids if name != target)) if known else (target,)
+    return tuple(dict.fromkeys([target, *known.ids, known.name])) if known else (target,)
 
 
 def _cached(spec: OpenSpec) -> Found | None:
     for repo_id in _ids(spec.target):
         if is_repo_id(repo_id) and (path := snapshot(repo_id, spec.revision)) is not None:
-            config = path / "config.json"
-            what = f"{repo_id} in the hub cache"
-            return Found(
-                read_config(config, what), f"cached snapshot {path.name[:SHORT_COMMIT]}, no weights", config, path
-            )
+            content = read_config(path / "config.json", f"{repo_id} in the hub cache")
+            if spec.trust_remote_code and not spec.offline and _lacks_code(path, content):
+                continue
+            description = f"cached snapshot {path.name[:SHORT_COMMIT]}, no weights"
+            return Found(content, description, path / "config.json", path)
     return None
+
+
+def _lacks_code(snapshot: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the config names code of its own repository that an earlier opening did not fetch."""
+    auto_map = config.get("auto_map")
+    refs = [ref for ref in auto_map.values() if isinstance(ref, str)] if isinstance(auto_map, Mapping) else []
+    return any(not (snapshot / f"{ref.partition('.')[0]}.py").exists() for ref in refs if "--" not in ref)
 
 
 def _builtin(target: str) -> Found | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from explorer.core.text import visible
 
 HUB_SECONDS = 10.0
 """Deadline for everything asked of the hub; without a network the library itself takes 25 s of retries."""
-
-DEADLINE_VARIABLE = "PARAMX_HUB_SECONDS"
-"""Environment variable that changes the deadline, in seconds: for slow links, and for tests."""
 
 CODE_PATTERNS = ["config.json", "*.py"]
 """What is fetched of a repository whose code may run."""
@@ -44,11 +40,14 @@ def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
             else "not on this disk, and HF_HUB_OFFLINE is set"
         )
         raise ParamxError(spec.target, why, suggestion or "give a built-in name or a path, or go online")
-    seconds = _deadline()
+    seconds = HUB_SECONDS
     outcome: list[Path | BaseException] = []
 
     def fetch() -> None:
         try:
+            # Asked first and by itself: the download retries for half a minute before it tells of a refusal.
+            url = huggingface_hub.hf_hub_url(spec.target, "config.json", revision=spec.revision)
+            huggingface_hub.get_hf_file_metadata(url, timeout=seconds)
             if spec.trust_remote_code:
                 folder = huggingface_hub.snapshot_download(
                     spec.target, revision=spec.revision, allow_patterns=CODE_PATTERNS, etag_timeout=seconds
@@ -73,13 +72,6 @@ def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
     if isinstance(outcome[0], BaseException):
         raise _told(spec, outcome[0], suggestion) from outcome[0]
     return outcome[0]
-
-
-def _deadline() -> float:
-    try:
-        return max(0.1, float(os.environ[DEADLINE_VARIABLE]))
-    except (KeyError, ValueError):
-        return HUB_SECONDS
 
 
 def _no_config(target: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -47,7 +48,8 @@ def deadline(seconds):
 def reason_of(error):
     """Return an error as one line without the names that differ from type to type, so that equal ones group."""
     if isinstance(error, ParamxError):
-        return f"{error.remedy}" if error.remedy.startswith("pip install") else error.why
+        why = error.remedy if error.remedy.startswith("pip install") else error.why
+        return re.sub(r"\b[A-Z]\w*(?:Config|Model)\b|\b[A-Z]\w*For[A-Z]\w*", "…", why)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:160] if lines else ''}"
 
