@@ -10,7 +10,7 @@ import io
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -146,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return EXIT_INTERRUPTED
     except SystemExit as end:  # argparse, after --help and after a complaint
-        return end.code if isinstance(end.code, int) else EXIT_FAILED
+        said = end.code if isinstance(end.code, int) else EXIT_FAILED
+        return said or (_write(()) if sys.stdout is not None else 0)
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -205,11 +206,12 @@ def _grouping(parser: argparse.ArgumentParser, no_decay: str | None, weight_deca
 
 def _interface(spec: OpenSpec, grouping: Grouping, needle: str) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
+    from explorer.sources.local import choices
     from explorer.sources.worker import open_in_worker
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
-    line = run(spec, Services(open_in_worker, lambda: [], grouping, needle))
+    line = run(spec, Services(open_in_worker, choices, grouping, needle))
     return _fail(line) if line else 0
 
 
@@ -229,8 +231,13 @@ def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> i
     # Any locale: a name in Japanese is printed escaped in Latin-1, rather than not at all.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    return _write(FORMATS[format_name](Listing(model, assignment, findings, visible(text))))
+
+
+def _write(pieces: Iterable[str]) -> int:
+    """Write to stdout and flush, so that what goes wrong is told here and not by the interpreter as it ends."""
     try:
-        sys.stdout.writelines(FORMATS[format_name](Listing(model, assignment, findings, visible(text))))
+        sys.stdout.writelines(pieces)
         sys.stdout.flush()
     except BrokenPipeError:  # `paramx gpt2 | head` has read enough
         _drop_output()

@@ -132,7 +132,7 @@ class ParamxApp(App[str]):
             if hasattr(target, f"action_{action}"):
                 await target.run_action(action)
             else:
-                await self.run_action(action)
+                await self.run_action(f"app.{action}")
 
         return run
 

@@ -28,6 +28,15 @@ class Command:
     """The panel that must have the focus."""
     rank: int = 0
     """Place in the keys bar, 1 first; 0 keeps it out of the bar."""
+    typing: str = ""
+    """How the key is written while a field has the focus, where letters are typed; empty when it is the same."""
+    on_app: bool = False
+    """Whether the app does it, from any screen."""
+
+    @property
+    def action(self) -> str:
+        """Name of the action that Textual runs."""
+        return f"app.{self.id}" if self.on_app else self.id
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -55,11 +64,31 @@ COMMANDS: tuple[Command, ...] = (
     Command("restore", ("escape",), "Esc", "restore", "Back to the groups last kept, then to the tree", "groups", 2),
     Command("rule_up", ("up",), "↑", "field above", "The field above", where="groups"),
     Command("rule_down", ("down",), "↓", "field below", "The field below", where="groups"),
-    Command("next_panel", ("tab",), "Tab", "groups", "From the tree to the groups and back", "anywhere", rank=3),
-    Command("previous_panel", ("shift+tab",), "Shift+Tab", "back", "The panel before", "anywhere"),
-    Command("help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", rank=8),
-    Command("palette", ("ctrl+p",), "Ctrl+P", "commands", "Search all commands", "anywhere"),
-    Command("quit", ("q", "ctrl+q", "ctrl+c"), "q", "quit", "Quit (Ctrl+Q while typing)", "anywhere", rank=9),
+    Command(
+        "next_panel",
+        ("tab",),
+        "Tab",
+        "groups",
+        "From the tree to the groups, and on to the next field",
+        "anywhere",
+        3,
+    ),
+    Command("previous_panel", ("shift+tab",), "Shift+Tab", "back", "The panel or field before", "anywhere"),
+    Command(
+        "help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", 8, "F1", on_app=True
+    ),
+    Command("palette", ("ctrl+p",), "Ctrl+P", "commands", "Search all commands", "anywhere", on_app=True),
+    Command(
+        "quit",
+        ("q", "ctrl+q", "ctrl+c"),
+        "q",
+        "quit",
+        "Quit (Ctrl+Q or Ctrl+C while typing)",
+        "anywhere",
+        9,
+        "Ctrl+Q",
+        on_app=True,
+    ),
 )
 """The table, in the order of the help screen."""
 
@@ -72,13 +101,11 @@ def bindings(*where: Where) -> list[BindingType]:
     return [
         Binding(
             ",".join(command.keys),
-            command.id,
+            command.action,
             command.label,
             show=False,
             tooltip=command.help,
             id=command.id,
-            # A key that also types a letter must not fire while a field has the focus.
-            priority=False,
         )
         for command in COMMANDS
         if command.where in where

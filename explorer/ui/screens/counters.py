@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
@@ -30,14 +31,16 @@ class CountersScreen(Dialog):
     def content(self) -> list[Widget]:
         """Return the counting loop first, then the others with their reasons."""
         model = self._model
-        text = Text()
-        text.append(f"{model.total:>19,}", "bold")
-        text.append(f"  for p in model.parameters(): np += p.numel(){checked(model)}\n", "bold")
-        text.append(f"{'':>21}the table's own sum, over {len(model):,} tensors; ", "dim")
-        text.append("run on the real object too\n" if model.counters else "a file has no loop to run\n", "dim")
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column()
+        loop = f"for p in model.parameters(): np += p.numel(){checked(model)}"
+        where = "run on the real object too" if model.counters else "a file has no loop to run"
+        self._add(grid, model.total, loop, f"the table's own sum, over {len(model):,} tensors; {where}")
         for count in other_counts(model):
             tensors = "" if count.tensors is None else f" · {count.tensors:,} tensors"
-            text.append(f"\n{count.elements:>19,}", "bold")
-            text.append(f"  {count.name}{tensors}\n")
-            text.append(f"{'':>21}{count.reason}\n", "dim")
-        return [Static(text)]
+            self._add(grid, count.elements, f"{count.name}{tensors}", count.reason)
+        return [Static(grid)]
+
+    def _add(self, grid: Table, count: int, name: str, reason: str) -> None:
+        grid.add_row(Text(f"{count:,}", "bold"), Text.assemble((name, "bold"), "\n", (reason, "dim"), "\n"))

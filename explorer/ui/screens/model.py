@@ -102,6 +102,7 @@ class ModelScreen(Screen[None]):
         self.query_one(TreeTable).focus()
         self._loading = self.services.opener(self.spec)
         self._clock = self.set_interval(TICK, self._tell_waiting)
+        self._tell_waiting()
         self.run_worker(self._listen, thread=True, exit_on_error=True)
 
     def _listen(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -14,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from explorer.core.text import plural
-from explorer.ui.paint import fit
+from explorer.ui.paint import cut_middle, fit
 from explorer.ui.widgets.groups_panel import Field
 
 if TYPE_CHECKING:
@@ -104,12 +105,12 @@ class StartScreen(Screen[None]):
         self._shown = [
             choice
             for choice in self._choices
-            if all(word in f"{choice.target} {choice.title} {choice.kind} {choice.detail}".lower() for word in words)
+            if all(word in f"{choice.title} {choice.kind} {choice.detail}".lower() for word in words)
         ]
         options = self.query_one(OptionList)
         options.clear_options()
         width = max(20, self.size.width - 4)
-        name = min(44, max((len(choice.target) for choice in self._shown), default=0), width // 2)
+        name = min(44, max((cell_len(choice.title) for choice in self._shown), default=0), width // 2)
         options.add_options([Option(self._line(choice, name, width)) for choice in self._shown])
         if self._shown:
             options.highlighted = 0
@@ -120,11 +121,9 @@ class StartScreen(Screen[None]):
 
     def _line(self, choice: Choice, name: int, width: int) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(fit(choice.target, name), "bold")
-        text.append(f"  {fit(choice.kind, 12)}  ", "dim")
-        text.append(f"{choice.title}", "")
-        if choice.detail:
-            text.append(f" · {choice.detail}", "dim")
+        text.append(fit(cut_middle(choice.title, name), name), "bold")
+        text.append(f"  {fit(choice.kind, 10)}  ", "dim")
+        text.append(choice.detail)
         text.truncate(width, overflow="ellipsis")
         return text
 

@@ -98,16 +98,16 @@ class DetailBar(Static):
         running = view.running_at(index)
         text.append(f"  np = {running:,} of {model.total:,}\n")
         facts = [
+            bench.assignment.reasons(index).text,
+            f"tied to {', '.join(param.aliases)}" if param.aliases else "",
+            f"in {param.module_class.name}" if param.module_class else "",
             param.dtype or "",
             short_bytes(param.nbytes) if param.nbytes is not None else "",
             param.device or "",
-            {True: "requires_grad", False: "frozen", None: ""}[param.requires_grad],
-            f"in {param.module_class.name}" if param.module_class else "",
+            {True: "grad", False: "frozen", None: ""}[param.requires_grad],
             param.shard or "",
         ]
-        text.append(" · ".join([*filter(None, facts), bench.assignment.reasons(index).text]), "dim")
-        if param.aliases:
-            text.append(f" · tied to {', '.join(param.aliases)}", "dim")
+        text.append(" · ".join(filter(None, facts)), "dim")
         return text
 
     def _module(self, view: TreeView, row: int, bench: Workbench) -> Text:
@@ -176,26 +176,22 @@ class KeysBar(Static):
 
     def tell(self, *where: keymap.Where) -> None:
         """Show the keys for a focus in one of `where`."""
-        width = self.size.width
         text = Text(no_wrap=True, overflow="crop")
         if "tree" in where:
             text.append(" ↑↓", "bold")
             text.append(" move")
-        commands = keymap.bar(*where)
+        entries = [(command.id, self._entry(command, "groups" in where)) for command in keymap.bar(*where)]
         # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
-        kept = [c for c in commands if c.id in ("help", "quit")]
-        room = width - text.cell_len - sum(len(c.shown) + len(c.label) + 3 for c in kept)
-        shown = []
-        for command in commands:
-            size = len(command.shown) + len(command.label) + 3
-            if command in kept:
-                shown.append(command)
-            elif size <= room:
-                room -= size
-                shown.append(command)
-        for command in shown:
-            key = "Ctrl+Q" if command.id == "quit" and "groups" in where else command.shown
-            key = "F1" if command.id == "help" and "groups" in where else key
-            text.append(f"  {key}", "bold")
-            text.append(f" {command.label}")
+        room = self.size.width - text.cell_len
+        room -= sum(entry.cell_len for name, entry in entries if name in ("help", "quit"))
+        for name, entry in entries:
+            if name not in ("help", "quit"):
+                if entry.cell_len > room:
+                    continue
+                room -= entry.cell_len
+            text.append_text(entry)
         self.update(text)
+
+    def _entry(self, command: keymap.Command, typing: bool) -> Text:
+        label = "next" if typing and command.id == "next_panel" else command.label
+        return Text.assemble("  ", ((typing and command.typing) or command.shown, "bold"), " ", label)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 NAME_MIN = 26
 """Cells that the name keeps before a column leaves."""
 
+SHORT_COUNT = 7
+"""Cells of a count in three digits: the headings Running and Params↓ are wider than any."""
+
 MIXED = "mixed"
 """What a module shows whose parameters differ."""
 
@@ -48,13 +51,13 @@ def layout(view: TreeView, width: int, group_names: tuple[str, ...]) -> list[tup
         "Running": len(total),
         "Device": max((len(device or "–") for device in model.devices.values), default=0),
         "Grad": 5,
-        "Group": min(16, 2 + max(map(len, group_names), default=0)),
+        # The number, the name, and two cells for a sign.
+        "Group": min(18, 4 + max(map(len, group_names), default=0)),
     }
     chosen = [(column, max(widths[column.title], len(column.title))) for column in EXACT]
     if _spare(chosen, width) < 0:
-        # 999.5K and 124.7M are the widest: six cells; the heading Running is wider still.
         chosen = [
-            (column, len(column.title) if column.title in ("Params", "Running") else size)
+            (column, SHORT_COUNT if column.title in ("Params", "Running") else size)
             for column, (_, size) in zip(SHORT, chosen, strict=True)
         ]
     for rank in range(1, len(chosen) + 1):

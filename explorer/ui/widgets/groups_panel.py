@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
-from explorer.core.text import plural, share_text, short_count
+from explorer.core.text import plural, share_text
 from explorer.ui import keymap
 from explorer.ui.paint import cut_middle
 
@@ -31,6 +31,13 @@ NAMED = 3
 
 SEVERITY_MARKS = {"error": "✖", "warning": "⚠", "hint": "·"}
 """Sign before a finding, so that its weight shows without colour."""
+
+
+SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}
+"""Colour of that sign."""
+
+LINES_LOW = 2
+"""Lines of findings where the panel stands under the tree."""
 
 
 class Field(Input):
@@ -106,8 +113,9 @@ class RuleEditor(Vertical):
             with_members: Whether there is room for the first members' names.
         """
         text = Text(no_wrap=True, overflow="ellipsis")
-        exact = f"{stats.parameters:,}" if stats.parameters < 10_000_000 else short_count(stats.parameters)
-        text.append(f"{plural(stats.tensors, 'tensor')} · {exact} · {share_text(stats.parameters, whole)}")
+        text.append(
+            f"{plural(stats.tensors, 'tensor')} · {stats.parameters:,} · {share_text(stats.parameters, whole)}"
+        )
         if stats.came or stats.left:
             moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
             text.append(f"  Δ {' '.join(moves)}", "bold")
@@ -181,21 +189,21 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             wrong += [wrong_options[editor.position]] if wrong_options and editor.position in wrong_options else []
             stats = bench.stats(min(editor.position, len(bench.assigned.rules) - 1))
             editor.tell(stats, whole, "; ".join(wrong), roomy)
-        self._findings.update(self._findings_text(bench.findings))
+        self._findings.update(self._findings_text(bench.findings, roomy))
         self._findings.display = bool(bench.findings)
 
-    def _findings_text(self, findings: tuple[Finding, ...]) -> Text:
-        text = Text()
-        for finding in findings:
-            mark = SEVERITY_MARKS[finding.severity]
-            style = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}[finding.severity]
-            if text:
-                text.append("\n")
-            text.append(f"{mark} ", style)
+    def _findings_text(self, findings: tuple[Finding, ...], roomy: bool) -> Text:
+        text = Text() if roomy else Text(no_wrap=True, overflow="ellipsis")
+        told = findings if roomy or len(findings) <= LINES_LOW else findings[: LINES_LOW - 1]
+        for finding in told:
+            text.append("\n" if text else "")
+            text.append(f"{SEVERITY_MARKS[finding.severity]} ", SEVERITY_STYLES[finding.severity])
             text.append(finding.message)
             if finding.names and finding.names[0] not in finding.message:
                 more = len(finding.names) - NAMED
                 text.append(": " + ", ".join(finding.names[:NAMED]) + (f", +{more:,}" if more > 0 else ""), "dim")
+        if len(told) < len(findings):
+            text.append(f"\n· {plural(len(findings) - len(told), 'more finding')}", "dim")
         return text
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

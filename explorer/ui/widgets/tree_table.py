@@ -348,6 +348,10 @@ class TreeTable(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         return self._row_strip(view, row, width)
 
+    @property
+    def _by_size(self) -> bool:
+        return self.view is not None and self.view.by_size
+
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
 
@@ -355,8 +359,8 @@ class TreeTable(ScrollView, can_focus=True):
         style = self.rich_style + self._style("tree--heading")
         text = fit(" Name", self._name_width)
         for column, size in self._columns:
-            cut = fit_right if column.right else fit
-            text += " " + cut(column.title, size)
+            title = "Params↓" if column.title == "Params" and self._by_size else column.title
+            text += " " + (fit_right if column.right else fit)(title, size)
         return Strip([Segment(text, style)]).adjust_cell_length(width, style)
 
     def _row_strip(self, view: TreeView, row: int, width: int) -> Strip:
