@@ -29,6 +29,9 @@ WIDEST_COLUMN = 120
 Without a bound, one name of 5,000 characters would pad each of 150,000 rows to it: 750 MB of spaces.
 """
 
+NAMED = 3
+"""Parameters that a finding below the table names."""
+
 BATCH = 1000
 """Rows that are joined into one piece of output."""
 
@@ -60,6 +63,12 @@ Format = Callable[[Listing], Iterator[str]]
 """Yields a listing's text in pieces, so that 150,000 rows are never held at once."""
 
 
+def _batched(lines: Iterator[str]) -> Iterator[str]:
+    """Join lines into larger pieces: each piece may be a system call, where Python's output is not buffered."""
+    while piece := "".join(islice(lines, BATCH)):
+        yield piece
+
+
 # --- table --------------------------------------------------------------------------------------------------------
 
 COLUMNS = ("index", "name", "shape", "numel", "running", "dtype", "device", "requires_grad", "group")
@@ -80,9 +89,7 @@ def table(listing: Listing) -> Iterator[str]:
             widths[column] = max(widths[column], _width(cell))
     widths = [min(width, WIDEST_COLUMN) for width in widths]
     yield _line(COLUMNS, widths)
-    lines = (_line(_cells(listing, running, index), widths) for index in rows)
-    while piece := "".join(islice(lines, BATCH)):
-        yield piece
+    yield from _batched(_line(_cells(listing, running, index), widths) for index in rows)
     yield "\n"
     yield from (line + "\n" for line in summary(listing))
 
@@ -175,7 +182,16 @@ def summary(listing: Listing) -> Iterator[str]:
             for code, rule in enumerate(listing.assignment.grouping.rules)
         ],
     )
-    yield from _section("Findings", [(finding.severity, finding.id, finding.message) for finding in listing.findings])
+    yield from _section(
+        "Findings",
+        [(finding.severity, finding.id, finding.message, _some(finding.names)) for finding in listing.findings],
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first few; the rest is in the JSON."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -203,8 +219,9 @@ def loop(listing: Listing) -> Iterator[str]:
     """
     model = listing.model
     rows = listing.rows()
-    for index in rows:
-        yield f"{' '.join(map(str, (index, *(model.shapes[index] or ()), model.numels[index])))}\n"
+    yield from _batched(
+        f"{' '.join(map(str, (index, *(model.shapes[index] or ()), model.numels[index])))}\n" for index in rows
+    )
     yield f"{sum(model.numels[index] for index in rows)}\n"
 
 

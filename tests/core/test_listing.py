@@ -208,7 +208,16 @@ def test_groups_and_findings_stand_below_the_table() -> None:
     lines = {" ".join(line.split()) for line in printed("table").splitlines()}
     assert "no_decay 16 2 tensors 3.33 % weight_decay=0.0" in lines
     assert "decay 465 3 tensors 96.67 % weight_decay=0.1" in lines
-    assert "warning norm-decays 1 norm weight decays" in lines
+    assert "warning norm-decays 1 norm weight decays layer.0.LayerNorm.weight" in lines
+
+
+def test_a_finding_below_the_table_names_a_few_and_counts_the_rest() -> None:
+    many = Finding("x", "hint", "said", tuple("abcde"))
+    few = Finding("y", "hint", "said", tuple("abc"))
+    model = Model.from_params(ORIGIN, ROWS, COUNTERS)
+    shown = Listing(model, Grouper(model).assign(Grouping.classic()), (many, few))
+    lines = [" ".join(line.split()) for line in "".join(FORMATS["table"](shown)).splitlines()]
+    assert lines[-2:] == ["hint x said a, b, c and 2 more", "hint y said a, b, c"]
 
 
 # --- json
