@@ -132,11 +132,14 @@ class Grouper:
         """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
         codes, by_row, problems = self._resolve(grouping)
         classes, rules = self.classes, len(grouping.rules)
-        if by_row:
-            sums = _sums(codes[: classes.rows], rules, None, *self._row_sizes)
-        else:
+        if not by_row:
             sums = _sums(codes, rules, classes.tensors, classes.numels, classes.nbytes)
             codes = classes.expand(codes)
+        elif rules <= _FEW_RULES and min(classes.nbytes, default=0) >= 0:
+            whole = sum(classes.numels), sum(classes.nbytes)
+            sums = _sums_of_few(codes[: classes.rows], rules, *self._row_sizes, whole)
+        else:
+            sums = _sums(codes[: classes.rows], rules, repeat(1), *self._row_sizes)
         return Assignment(
             grouping, codes[: classes.rows], codes[classes.rows :], *sums, tuple(problems), grouper=self
         )
@@ -263,43 +266,35 @@ class Grouper:
 _Sums = tuple[tuple[int, ...], tuple[int, ...], tuple[int | None, ...]]
 
 
-def _sums(
-    codes: bytes, rules: int, tensors: Sequence[int] | None, numels: Sequence[int], nbytes: Sequence[int]
-) -> _Sums:
-    """Sum tensors, elements and bytes under each rule; `tensors` is `None` where each row is one."""
-    if tensors is None and rules <= _FEW_RULES:
-        return _sums_of_few(codes, rules, numels, nbytes)
+def _sums(codes: bytes, rules: int, tensors: Iterable[int], numels: Sequence[int], nbytes: Sequence[int]) -> _Sums:
+    """Sum tensors, elements and bytes under each rule; bytes are unknown where a member's are negative."""
     counts, elements, sizes, unknown = [0] * rules, [0] * rules, [0] * rules, [False] * rules
-    for code, count, numel, size in zip(
-        codes, repeat(1) if tensors is None else tensors, numels, nbytes, strict=False
-    ):
+    # `tensors` may be endless; the codes say how many rows there are.
+    for code, count, numel, size in zip(codes, tensors, numels, nbytes, strict=False):
         counts[code] += count
         elements[code] += numel
         sizes[code] += size
         if size < 0:
             unknown[code] = True
-    known = tuple(None if missing else size for size, missing in zip(sizes, unknown, strict=True))
+    known = tuple(None if lost else size for size, lost in zip(sizes, unknown, strict=True))
     return tuple(counts), tuple(elements), known
 
 
-def _sums_of_few(codes: bytes, rules: int, numels: Sequence[int], nbytes: Sequence[int]) -> _Sums:
-    """Sum rule by rule: each pass runs in C, so that a few rules cost less than one loop in Python."""
+def _sums_of_few(
+    codes: bytes, rules: int, numels: Sequence[int], nbytes: Sequence[int], whole: tuple[int, int]
+) -> _Sums:
+    """Sum rule by rule, each pass in C; the largest rule is what the others leave of the whole."""
     counts = [codes.count(rule) for rule in range(rules)]
+    elements, sizes = [0] * rules, [0] * rules
     largest = counts.index(max(counts))
-    elements, sizes, unknown = [0] * rules, [0] * rules, [False] * rules
-    missing = min(nbytes, default=0) < 0
     for rule in range(rules):
-        if rule != largest or missing:
+        if rule != largest and counts[rule]:
             mask = codes.translate(bytes(code == rule for code in range(256)))
             elements[rule] = sum(compress(numels, mask))
             sizes[rule] = sum(compress(nbytes, mask))
-            unknown[rule] = missing and min(compress(nbytes, mask), default=0) < 0
-    if not missing:
-        # The largest rule is what the others leave of the whole.
-        elements[largest] = sum(numels) - sum(elements)
-        sizes[largest] = sum(nbytes) - sum(sizes)
-    known = tuple(None if lost else size for size, lost in zip(sizes, unknown, strict=True))
-    return tuple(counts), tuple(elements), known
+    elements[largest] = whole[0] - sum(elements)
+    sizes[largest] = whole[1] - sum(sizes)
+    return tuple(counts), tuple(elements), tuple(sizes)
 
 
 def _first_match(positives: Sequence[int], negatives: Sequence[int], size: int) -> bytes:

@@ -1,0 +1,127 @@
+"""What an export is made from, and how its values and comments are written so that no name can break out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from explorer.core.errors import ParamxError
+from explorer.core.groups import Assignment
+from explorer.core.optimizers import OPTIMIZERS
+from explorer.core.param import Finding, Model
+from explorer.core.rules import Grouping
+from explorer.core.text import plural, visible
+
+MAX_COMMENTS = 8
+"""Most findings that are written into a file."""
+LEARNING_RATE = 5e-5
+"""The rate written where the groups say none; a comment asks for the user's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A grouping tried on a model."""
+
+    model: Model
+    """The model."""
+    grouping: Grouping
+    """The groups."""
+    assignment: Assignment
+    """Where each parameter fell."""
+    findings: tuple[Finding, ...]
+    """What the lints say."""
+
+    def optimizer(self, rule: int) -> str:
+        """Return the name of the optimizer of a rule.
+
+        Raises:
+            ParamxError: It is no name of a class, so it can't be written as code.
+        """
+        name = str(self.grouping.rules[rule].options.get("optimizer", self.grouping.optimizer))
+        if not name.isidentifier() or not name.isascii():
+            raise ParamxError(name, "not the name of an optimizer class", "write it as in AdamW")
+        return name
+
+    def frozen(self, rule: int) -> bool:
+        """Tell whether a rule stops training its members."""
+        return bool(self.grouping.rules[rule].options.get("freeze"))
+
+    def trained(self, rule: int) -> list[int]:
+        """Return the members of a rule that the optimizer gets."""
+        if self.frozen(rule):
+            return []
+        grads = self.model.requires_grad
+        return [index for index in self.assignment.members(rule) if grads[index] is not False]
+
+    def comments(self) -> list[str]:
+        """Return what the groups are and what the lints say, as comment lines."""
+        origin = self.model.origin
+        lines = [f"# Groups for {visible(origin.target)}" + f" ({origin.class_name})" * bool(origin.class_name)]
+        for rule, count, numel in zip(
+            self.grouping.rules, self.assignment.tensors, self.assignment.parameters, strict=True
+        ):
+            lines.append(f"#   {rule.name}: {plural(count, 'tensor')}, {plural(numel, 'parameter')}")
+        worth = [finding for finding in self.findings if finding.severity != "hint"]
+        lines += [f"# {finding.severity}: {finding.message}" for finding in worth[:MAX_COMMENTS]]
+        if len(worth) > MAX_COMMENTS:
+            lines.append(f"# and {len(worth) - MAX_COMMENTS} more findings")
+        return [visible(line) for line in lines]
+
+
+def literal(value: Any) -> str:
+    """Return a value as a Python literal.
+
+    Raises:
+        ParamxError: It has none.
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return repr(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else f'float("{value}")'
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(map(literal, value))
+        return f"({inner}{',' * (len(value) == 1)})" if isinstance(value, tuple) else f"[{inner}]"
+    raise ParamxError(repr(value), "can't be written as Python", "use numbers, strings, True, False, None or tuples")
+
+
+def strings(values: Sequence[str]) -> str:
+    """Return strings as the inside of a list literal, double-quoted where `repr` allows it to be undone."""
+    return ", ".join(map(quoted, values))
+
+
+def quoted(text: str) -> str:
+    """Return a string literal in double quotes, as formatters write it, or as `repr` does where that is hard."""
+    plain = text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}
+    return f'"{text}"' if plain else repr(text)
+
+
+def options_items(sheet: Sheet, rule: int) -> Iterator[tuple[str, str]]:
+    """Iterate over what a rule's group holds beside its parameters, as key and code; `lr_mult` becomes `lr`."""
+    options = sheet.grouping.rules[rule].options
+    if "params" in options:
+        raise ParamxError("params", "not an option: it holds the group's parameters", "rename it")
+    scaled = "lr_mult" in options
+    for key, value in options.items():
+        if key == "lr_mult":
+            base = literal(options["lr"]) if "lr" in options else "lr"
+            yield "lr", f"{base} * {literal(value)}"
+        elif key in ("freeze", "optimizer") or (key == "lr" and scaled):
+            continue
+        else:
+            yield key, literal(value)
+
+
+def import_of(optimizer: str) -> str:
+    """Return the line that imports an optimizer, or nothing for torch's own, which `import torch` brings."""
+    facts = OPTIMIZERS.get(optimizer)
+    if facts is None:
+        return f"# {optimizer} is none of torch's optimizers: import it from where you have it."
+    return "" if facts.module == "torch.optim" else f"from {facts.module} import {optimizer}"
+
+
+def class_of(optimizer: str) -> str:
+    """Return how code names an optimizer's class: `torch.optim.AdamW`."""
+    facts = OPTIMIZERS.get(optimizer)
+    return f"torch.optim.{optimizer}" if facts is not None and facts.module == "torch.optim" else optimizer
