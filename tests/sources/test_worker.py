@@ -1,0 +1,254 @@
+"""The worker process: what it sends, how it ends, and that nothing of the current directory gets into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
+from explorer.sources import worker
+from explorer.sources.worker import open_in_worker
+
+ROOT = Path(__file__).parents[2]
+FACTS = Path(__file__).parents[1] / "facts/kantaibert.json"
+
+
+def gone(pid):
+    """Whether a process has ended (a zombie that waits for init has)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
+def wait_until(condition, seconds=10.0):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="module")
+def kantaibert(tmp_path_factory):
+    """The reference model, opened from a directory full of traps; the worker, its events and its pid."""
+    here = tmp_path_factory.mktemp("traps")
+    trap = f"open({str(here / 'sprung')!r}, 'a').write(__name__)\nraise SystemExit(3)\n"
+    for name in ("torch", "transformers", "random", "json", "numpy", "explorer", "sitecustomize", "builtin"):
+        (here / f"{name}.py").write_text(trap)
+    before = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("PYTHONPATH", f"{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        os.chdir(here)
+        try:
+            loading = open_in_worker(OpenSpec("kantaibert"))
+        finally:
+            os.chdir(before)
+    events = list(loading.events())
+    yield loading, events, here
+    loading.cancel()
+
+
+class TestKantaibert:
+    def test_stages_come_before_the_model(self, kantaibert):
+        _, events, _ = kantaibert
+        texts = [event.text for event in events[:-1] if isinstance(event, Stage)]
+        assert texts[0] == "importing torch"
+        assert "building RobertaForMaskedLM" in texts
+        assert len(texts) == len(events) - 1
+        assert isinstance(events[-1], Loaded)
+
+    def test_every_row_is_as_the_facts_say(self, kantaibert):
+        model = kantaibert[1][-1].model
+        facts = json.loads(FACTS.read_text())
+        assert len(model) == len(facts) == 106
+        for param, fact in zip(model, facts, strict=True):
+            assert param.index == fact["index"]
+            assert param.name == fact["name"]
+            assert list(param.shape) == fact["shape"]
+            assert param.numel == fact["numel"]
+            assert param.module_class.name == fact["module_class"]
+            assert list(param.aliases) == fact["aliases"]
+            assert (param.dtype, param.device, param.requires_grad) == ("float32", "meta", True)
+            assert (param.nbytes, param.shard) == (4 * fact["numel"], None)
+
+    def test_every_counter_is_as_the_facts_say(self, kantaibert):
+        model = kantaibert[1][-1].model
+        counters = model.counters
+        assert counters.loop == counters.num_parameters == counters.trainable == model.total == 83_504_416
+        assert counters.without_embeddings == 43_172_896
+        assert (counters.state_dict_tensors, counters.state_dict_elements) == (108, 123_492_416)
+
+    def test_where_it_came_from(self, kantaibert):
+        origin = kantaibert[1][-1].model.origin
+        assert origin.description == "built-in architecture, no weights"
+        assert (origin.class_name, origin.model_type, origin.kind) == (
+            "RobertaForMaskedLM",
+            "roberta",
+            "transformers",
+        )
+        assert set(origin.versions) == {"torch", "transformers", "python"}
+        assert origin.config["vocab_size"] == 52000
+
+    def test_nothing_of_the_current_directory_is_imported(self, kantaibert):
+        assert not (kantaibert[2] / "sprung").exists()
+
+    def test_the_worker_stays_until_it_is_cancelled(self, kantaibert):
+        loading = kantaibert[0]
+        pid = loading._process.pid
+        assert loading._process.poll() is None
+        loading.cancel()
+        loading.cancel()
+        assert gone(pid)
+        assert list(loading.events()) == []
+
+
+@pytest.fixture
+def coded(tmp_path):
+    """A repository whose own code prints, prompts, starts a child and then sleeps."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "odd", "auto_map": {"AutoConfig": "code_odd.OddConfig"}, "architectures": ["Odd"]})
+    )
+    (tmp_path / "code_odd.py").write_text(
+        textwrap.dedent(f"""
+            import os, subprocess, sys, time
+            print("noise" * 50_000)
+            os.write(1, b"L\\0\\0\\0\\0\\0\\0\\0\\0" * 10)
+            try:
+                input("Do you wish to run the custom code? [y/N] ")
+            except EOFError:
+                child = subprocess.Popen(["sleep", "300"])
+                with open({str(tmp_path / "child.part")!r}, "w") as file:
+                    file.write(str(child.pid))
+                os.rename({str(tmp_path / "child.part")!r}, {str(tmp_path / "child")!r})
+            time.sleep(300)
+        """)
+    )
+    return tmp_path
+
+
+class TestCancel:
+    def test_cancel_while_torch_is_imported_takes_less_than_a_second(self):
+        loading = open_in_worker(OpenSpec("kantaibert"))
+        events = loading.events()
+        assert next(events) == Stage("importing torch")
+        took = []
+
+        def cancel():
+            time.sleep(0.3)
+            started = time.monotonic()
+            loading.cancel()
+            took.append(time.monotonic() - started)
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        assert not any(isinstance(event, Loaded | Failed) for event in events)
+        thread.join()
+        assert took[0] < 1
+        assert gone(loading._process.pid)
+
+    def test_cancel_before_the_first_event(self):
+        loading = open_in_worker(OpenSpec("kantaibert"))
+        loading.cancel()
+        assert list(loading.events()) == []
+        assert gone(loading._process.pid)
+
+    def test_noise_stays_out_of_the_frames_and_the_worker_s_children_go_with_it(self, coded, capfd):
+        loading = open_in_worker(OpenSpec(str(coded), trust_remote_code=True))
+        seen = []
+        thread = threading.Thread(target=lambda: seen.extend(loading.events()))
+        thread.start()
+        assert wait_until((coded / "child").exists, 60), seen
+        child = int((coded / "child").read_text())
+        assert not gone(child)
+        loading.cancel()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert wait_until(lambda: gone(child), 2)
+        assert all(isinstance(event, Stage) for event in seen)
+        assert len(loading._log) <= worker.LOG_BYTES
+        assert capfd.readouterr() == ("", "")
+
+    def test_a_dropped_loading_takes_its_worker_along(self):
+        loading = open_in_worker(OpenSpec("kantaibert"))
+        pid = loading._process.pid
+        del loading
+        assert wait_until(lambda: gone(pid), 2)
+
+
+class TestDeath:
+    def killed_by(self, number):
+        loading = open_in_worker(OpenSpec("kantaibert"))
+        events = loading.events()
+        next(events)
+        os.kill(loading._process.pid, number)
+        (last,) = [event for event in events if not isinstance(event, Stage)]
+        loading.cancel()
+        return last.line
+
+    def test_a_killed_worker_is_told_as_out_of_memory(self):
+        line = self.killed_by(signal.SIGKILL)
+        assert line.startswith("kantaibert: the worker was killed (signal 9) while importing torch: probably out of")
+
+    def test_a_crash_tells_its_signal(self):
+        assert "crashed (signal 11) while importing torch: SIGSEGV" in self.killed_by(signal.SIGSEGV)
+
+    def test_an_interpreter_that_does_not_start_tells_its_last_line(self, monkeypatch):
+        monkeypatch.setattr(worker, "_BOOT", "import sys; sys.stderr.write('x\\nlost \\x1b[31m it\\n'); sys.exit(7)")
+        (event,) = open_in_worker(OpenSpec("x")).events()
+        assert event == Failed("x: the worker ended (exit 7) while starting: lost \\x1b[31m it")
+
+    def test_the_worker_dies_with_its_parent(self):
+        code = """
+            import time
+            from explorer.core.loading import OpenSpec
+            from explorer.sources.worker import open_in_worker
+            loading = open_in_worker(OpenSpec("kantaibert"))
+            events = loading.events()
+            next(events)
+            print(loading._process.pid, flush=True)
+            time.sleep(300)
+        """
+        with subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as parent:
+            pid = int(parent.stdout.readline())
+            assert not gone(pid)
+            parent.kill()
+        assert wait_until(lambda: gone(pid), 10)
+
+
+class TestRefusals:
+    def test_a_refusal_comes_without_torch(self):
+        started = time.monotonic()
+        (event,) = open_in_worker(OpenSpec("./nowhere")).events()
+        assert event == Failed("./nowhere: no such file or directory; check the path")
+        assert time.monotonic() - started < 2
+
+    def test_a_path_that_is_no_unicode_crosses(self, tmp_path):
+        (event,) = open_in_worker(OpenSpec(os.fsdecode(b"./\xff\x1b"))).events()
+        assert event == Failed("./\\udcff\\x1b: no such file or directory; check the path")
+
+    def test_what_nobody_expected_is_one_short_line(self):
+        error = worker.unexpected("x", ValueError("\n\nfirst \x1b]52\nsecond" + "y" * 9999))
+        assert error.line == "x: ValueError: first \\x1b]52"
+        assert len(worker.unexpected("x", ValueError("y" * 9999)).line) < 400
+        assert isinstance(error, ParamxError)
