@@ -20,6 +20,7 @@ from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.counters import CountersScreen
+from explorer.ui.screens.export import ExportScreen
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
 from explorer.ui.widgets.tree_table import Marks, TreeTable
@@ -365,7 +366,7 @@ class ModelScreen(Screen[None]):
     def action_export(self) -> None:
         """Show the code for the groups."""
         if self.bench is not None:
-            self.notify("soon")
+            self.app.push_screen(ExportScreen(self.bench))
 
     def action_open(self) -> None:
         """Choose another model."""

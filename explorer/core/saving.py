@@ -1,0 +1,60 @@
+"""Writes a file so that a failure half-way leaves the old one as it was."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from explorer.core.errors import ParamxError
+
+
+def save_text(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write `text` (UTF-8) to `path`: beside it first, flushed to the disk, then renamed over it.
+
+    Args:
+        path: The file; its directory must exist.
+        text: What it will hold.
+        overwrite: Whether a file that stands there may be replaced.
+
+    Raises:
+        FileExistsError: The file is there, and `overwrite` is false.
+        ParamxError: It can't be written; what stood there before still does.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not overwrite:
+        raise FileExistsError(path)
+    if target.exists() and not target.is_file():
+        raise ParamxError(str(path), "not a regular file", "another name")
+    scratch = None
+    try:
+        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files for their owner alone; a new text file gets what the user's umask says.
+        Path(scratch).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        if overwrite:
+            Path(scratch).replace(target)
+        else:
+            # A link fails if somebody made the file meanwhile, where a rename would replace it.
+            os.link(scratch, target)
+            Path(scratch).unlink()
+        scratch = None
+    except FileExistsError:
+        raise FileExistsError(path) from None
+    except (OSError, ValueError) as error:
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise ParamxError(str(path), f"can't be written: {why}", "another directory") from error
+    finally:
+        if scratch is not None:
+            with suppress(OSError):
+                Path(scratch).unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

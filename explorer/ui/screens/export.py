@@ -1,0 +1,176 @@
+"""The export screen: the groups as code or data, to read, to write to a file, to copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.syntax import Syntax
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from explorer.core.errors import ParamxError
+from explorer.core.export import EXPORTS, export
+from explorer.core.saving import save_text
+from explorer.core.text import visible
+from explorer.ui.screens.dialog import Dialog
+from explorer.ui.widgets.groups_panel import Field
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+    from explorer.core.workbench import Workbench
+
+LEXERS = {".py": "python", ".json": "json", ".toml": "toml"}
+"""Highlighter for each suffix of an export form."""
+
+SHOWN = 200_000
+"""Most characters of an export that are put on the screen; a file or the clipboard gets them all."""
+
+
+class ExportScreen(Dialog):
+    """Every form of the groups, one at a time."""
+
+    HEADING = "Export"
+    FOOT = "←→ form   w write a file   y copy   Esc closes"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h,shift+tab", "form(-1)", "form", show=False),
+        Binding("right,l,tab", "form(1)", "form", show=False),
+        Binding("w", "ask_path", "write", show=False),
+        Binding("y", "copy", "copy", show=False),
+        Binding("escape", "leave", "close", show=False, priority=True),
+    ]
+
+    @dataclass
+    class Saved(Message):
+        """The thread that writes the file is done."""
+
+        path: Path
+        """The file."""
+        error: str
+        """Why it could not be written; empty when it was."""
+        exists: bool = False
+        """Whether the file is there already and nobody has said that it may be replaced."""
+
+    def __init__(self, bench: Workbench) -> None:
+        """Offer the groups of `bench` as they are assigned now."""
+        super().__init__()
+        self._bench = bench
+        self._forms = list(EXPORTS)
+        # With two groups, the classic recipe is what people look for.
+        self._form = 0 if len(bench.assigned.rules) == 2 else 1
+        self._text = ""
+        self._failed = ""
+        self._tabs = Static(id="export-forms")
+        self._code = Static(id="export-code")
+        self._field = Field("", placeholder="file to write", classes="export-path")
+        self._told = Static(id="export-told")
+        self._replace: Path | None = None
+
+    def content(self) -> list[Widget]:
+        """Return the place of the code."""
+        return [self._code]
+
+    def below(self) -> list[Widget]:
+        """Return the forms, the field for the path, and what happened."""
+        return [self._tabs, self._field, self._told]
+
+    def on_mount(self) -> None:
+        """Show the first form."""
+        self._field.display = False
+        self._show()
+
+    def _show(self) -> None:
+        bench = self._bench
+        form = self._forms[self._form]
+        self._failed = ""
+        try:
+            self._text = export(form, bench.model, bench.assigned, bench.assignment)
+        except ParamxError as error:
+            self._text, self._failed = "", error.line
+        shown = self._failed or self._text[:SHOWN]
+        lexer = LEXERS[EXPORTS[form].suffix]
+        self._code.update(
+            Text(shown, "bold")
+            if self._failed
+            else Syntax(shown, lexer, theme="ansi_dark", background_color="default")
+        )
+        tabs = Text()
+        for position, name in enumerate(self._forms):
+            tabs.append(f" {name} ", "reverse bold" if position == self._form else "dim")
+        self._tabs.update(tabs)
+        self._tell(f"{EXPORTS[form].title}" + (" · the last groups without a bad term" if bench.stale else ""))
+
+    def _tell(self, text: str) -> None:
+        self._told.update(Text(text, "dim"))
+
+    def action_form(self, by: int) -> None:
+        """Show another form."""
+        if not self._field.display:
+            self._form = (self._form + by) % len(self._forms)
+            self._show()
+
+    def action_copy(self) -> None:
+        """Put the text on the terminal's clipboard."""
+        if self._text:
+            self.app.copy_to_clipboard(self._text)
+            self._tell("Sent to the terminal's clipboard (OSC 52); in tmux this needs: set -g set-clipboard on")
+
+    def action_ask_path(self) -> None:
+        """Ask for the file to write."""
+        if self._text and not self._field.display:
+            self._field.display = True
+            self._field.value = f"param_groups{EXPORTS[self._forms[self._form]].suffix}"
+            self._field.focus()
+            self._tell(f"Enter writes into {visible(str(Path.cwd()))}, Esc does not")
+
+    def action_leave(self) -> None:
+        """Leave the field or, when it is closed, the screen."""
+        if self._field.display:
+            self._close_field("Nothing written")
+        else:
+            self.dismiss()
+
+    def _close_field(self, told: str) -> None:
+        self._replace = None
+        self._field.display = False
+        self.query_one(".dialog-body").focus()
+        self._tell(told)
+
+    def on_input_changed(self) -> None:
+        """Another name is another question."""
+        self._replace = None
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Write the file; ask before replacing one."""
+        event.stop()
+        if not event.value.strip():
+            self._close_field("Nothing written")
+            return
+        path = Path(event.value.strip()).expanduser()
+        self.run_worker(lambda: self._save(path, self._text, path == self._replace), thread=True)
+
+    def _save(self, path: Path, text: str, overwrite: bool) -> None:
+        """Write in a thread, for the disk may be slow; the answer comes as a message."""
+        try:
+            save_text(path, text, overwrite=overwrite)
+        except FileExistsError:
+            self.post_message(self.Saved(path, "", exists=True))
+        except ParamxError as error:
+            self.post_message(self.Saved(path, error.line))
+        else:
+            self.post_message(self.Saved(path, ""))
+
+    def on_export_screen_saved(self, message: Saved) -> None:
+        """Say what became of the file."""
+        name = visible(str(message.path))
+        if message.exists:
+            self._replace = message.path
+            self._tell(f"{name} is there already. Enter again replaces it, Esc leaves it as it is")
+        elif message.error:
+            self._tell(message.error)
+        else:
+            self._close_field(f"Written: {name}")
