@@ -6,6 +6,7 @@ import math
 import platform
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.errors import ParamxError
@@ -39,8 +40,8 @@ HEADS = (
 )
 """Tasks whose head belongs to the pretrained model. A config that names no architecture is built as the first of
 these that transformers maps its type to, so that bart is a Seq2SeqLM though it is also mapped as a CausalLM.
-After them comes the bare `AutoModel`, then any other task (classification heads depend on the data set), and last
-the classes that declare the config as theirs: parts of composite models, such as CLAP's audio encoder."""
+After them comes the bare `AutoModel`, then any other task (classification heads depend on the data set). A type that
+is mapped nowhere, such as CLAP's audio encoder, is built by the class that declares the config as its own."""
 
 
 def open_model(spec: OpenSpec, report: Report) -> Model:
@@ -163,20 +164,32 @@ def _build(
     spec: OpenSpec, found: Found, config: PreTrainedConfig, report: Report
 ) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
     """Build the skeleton; return it, what was used in words, and what was noticed."""
-    from huggingface_hub import constants
-
-    # From here on nothing is fetched: some vision configs would download a backbone's weights.
-    constants.HF_HUB_OFFLINE = True
-    problem: Exception | None = None
+    problem: tuple[str, Exception] | None = None
     for model_class in _classes(spec, found, config):
-        report(f"building {visible(model_class.__name__)}")
+        report(f"building {model_class.__name__}")
         try:
-            return _skeleton(found, model_class, _config_for(model_class, config))
+            with _nothing_fetched():
+                return _skeleton(found, model_class, _config_for(model_class, config))
+        except ImportError as error:  # what another class could show without the package would be a part at best
+            raise _cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
-            problem = problem or error
+            problem = problem or (model_class.__name__, error)
     if problem is None:
         raise ParamxError(spec.target, f"no model class takes a {type(config).__name__}", "name one with --class")
-    raise _cannot_build(spec.target, visible(model_class.__name__), problem) from problem
+    raise _cannot_build(spec.target, *problem) from problem[1]
+
+
+@contextmanager
+def _nothing_fetched() -> Iterator[None]:
+    """Keep the hub library off the network: some vision configs would download a backbone's weights."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _classes(spec: OpenSpec, found: Found, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
@@ -236,7 +249,8 @@ def _mapped_classes(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]
             if model_class not in seen:
                 seen.add(model_class)
                 yield model_class
-    yield from (model_class for model_class in _declaring_classes(config) if model_class not in seen)
+    if not seen:
+        yield from _declaring_classes(config)
 
 
 def _declaring_classes(config: PreTrainedConfig) -> list[type[PreTrainedModel]]:
@@ -311,7 +325,25 @@ def _skeleton(
         description = description.replace("no weights", "weights not read (pickle)")
     with torch.device("meta"):
         model = model_class._from_config(config)
+    _to_meta(model)
     return model, description, notes
+
+
+def _to_meta(model: PreTrainedModel) -> None:
+    """Move what the meta context did not reach, keeping ties: `torch.Tensor(n)`, as in wav2vec2, heeds no device.
+
+    Not `model.to("meta")`: that makes two parameters of a tied one.
+    """
+    import torch
+
+    moved: dict[int, torch.nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.device.type != "meta" and type(parameter) is torch.nn.Parameter:
+                if id(parameter) not in moved:
+                    empty = torch.empty_like(parameter, device="meta")
+                    moved[id(parameter)] = torch.nn.Parameter(empty, parameter.requires_grad)
+                module._parameters[name] = moved[id(parameter)]
 
 
 def _quant_method(quantized: Any) -> str:

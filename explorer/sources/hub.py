@@ -126,6 +126,10 @@ def _local(target: str) -> Found | None:
             if config.exists():
                 return Found(read_config(config, str(config)), "config.json, no weights", config, path)
             if looks_like_path(target) or not is_repo_id(target):
+                if (path / "adapter_config.json").exists():
+                    raise ParamxError(
+                        target, "an adapter, not a whole model", "give the base model's id or directory"
+                    )
                 raise ParamxError(target, "the directory has no config.json", "give a directory that has one")
             return None
         if path.exists():

@@ -46,7 +46,7 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
         names=[visible(name) for name, _ in named],
         shapes=Column.of(_shape(parameter) for parameter in parameters),
         numels=numels,
-        nbytes=array("q", (n * p.element_size() for n, p in zip(numels, parameters, strict=True))),
+        nbytes=array("q", (n * p.dtype.itemsize for n, p in zip(numels, parameters, strict=True))),
         dtypes=Column.of(str(parameter.dtype).removeprefix("torch.") for parameter in parameters),
         devices=Column.of(str(parameter.device) for parameter in parameters),
         requires_grad=Column.of(parameter.requires_grad for parameter in parameters),
