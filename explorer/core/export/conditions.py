@@ -6,7 +6,6 @@ from explorer.core.export.sheet import quoted, strings
 from explorer.core.patterns import Glob, Name, Ndim, Regex, Substring, Term, Type
 from explorer.core.rules import Grouping, parse_rule
 
-
 MAX_WIDTH = 100
 """Longest line of a condition, in characters, before each alternative gets its own."""
 
