@@ -145,10 +145,12 @@ def test_the_tables_columns_are_aligned() -> None:
         assert all(row[end - 1].isdigit() and row[end] == " " for row in rows), column
 
 
-def test_wide_characters_keep_the_columns_aligned() -> None:
-    rows = [param(0, "重み", (8,), LINEAR), param(1, "plain", (8,), LINEAR)]
-    _, wide, plain = printed("table", rows).splitlines()[:3]
-    assert wide.index(" 8 ") + 2 == plain.index(" 8 ")  # two characters that are two columns each
+@pytest.mark.parametrize(("name", "more"), [("重み", 2), ("ascii", 0), ("größe", 0), ("e\u0301tude", -1)])
+def test_wide_and_combining_characters_keep_the_columns_aligned(name: str, more: int) -> None:
+    """`more`: the columns that the name takes beyond its number of characters."""
+    rows = [param(0, name, (8,), LINEAR), param(1, "plain", (8,), LINEAR)]
+    _, row, plain = printed("table", rows).splitlines()[:3]
+    assert row.index(" 8 ") + more == plain.index(" 8 ")
 
 
 def test_a_long_name_is_whole_and_does_not_widen_the_others() -> None:
