@@ -66,14 +66,15 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
 
     config = _config(spec, found)
     model, description, findings = _build(spec, found, config, report)
+    built = model.config
     report("reading parameters")
     origin = Origin(
         target=visible(spec.target),
         kind=KIND,
         description=description,
         class_name=visible(type(model).__name__),
-        model_type=visible(str(config.model_type)) or None,
-        config={key: value for key, value in json_safe(config.to_dict()).items() if key != "_name_or_path"},
+        model_type=visible(str(built.model_type)) or None,
+        config={key: value for key, value in json_safe(built.to_dict()).items() if key != "_name_or_path"},
         versions={
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -126,14 +127,14 @@ def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
                 f"model type {model_type!r} is defined by code in the repository",
                 "give --trust-remote-code if you trust it",
             )
-        if not model_type and "architecture" in config and "num_classes" in config:  # a timm checkpoint's config
+        if not model_type and "pretrained_cfg" in config:  # timm's own kind of config
             return AutoConfig.from_pretrained(str(found.path), trust_remote_code=False, local_files_only=True)
         if model_type is None and (owner := _config_class_of(spec, config)) is not None:
             return owner.from_dict(config)
     except ParamxError:
         raise
     except Exception as error:
-        raise _cannot_build(target, "the config", error) from error
+        raise _cannot_build(target, "the config", error, "is not one that transformers takes") from error
     if not isinstance(model_type, str) or not model_type:
         raise ParamxError(target, "the config has no model_type", "add one, or name the class with --class")
     hint = nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
@@ -169,11 +170,16 @@ def _build(
         report(f"building {model_class.__name__}")
         try:
             with _nothing_fetched():
-                return _skeleton(found, model_class, _config_for(model_class, config))
+                model, description, notes = _skeleton(found, model_class, _config_for(model_class, config))
         except ImportError as error:  # what another class could show without the package would be a part at best
             raise _cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
             problem = problem or (model_class.__name__, error)
+        else:
+            if problem is not None:
+                message = f"{_cannot_build('', *problem).line}; this is {model_class.__name__}"
+                notes = (*notes, Finding("other-class", "warning", message))
+            return model, description, notes
     if problem is None:
         raise ParamxError(spec.target, f"no model class takes a {type(config).__name__}", "name one with --class")
     raise _cannot_build(spec.target, *problem) from problem[1]
@@ -226,7 +232,9 @@ def _named_class(spec: OpenSpec, name: str, config: PreTrainedConfig) -> type[Pr
                 raise ParamxError(spec.target, f"{name} has no class for a {type(config).__name__}")
     except ImportError as error:
         raise _cannot_build(spec.target, name, error) from error
-    if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+    # The abstract bases build an empty model, and one of them a lasting mess in the library's caches.
+    abstract = name.endswith("PreTrainedModel")
+    if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel) and not abstract:
         return found
     where = "--class names" if spec.class_name else "the config names"
     what = "which is not a model class" if found is not None else f"which transformers {_version()} does not have"
@@ -304,6 +312,7 @@ def _skeleton(
     """Build one class on the meta device, over a checkpoint's header where there is one."""
     import torch
 
+    _use_plain_attention(config)
     notes: tuple[Finding, ...] = ()
     description = found.description
     if found.directory is not None and has_weights(found.directory):
@@ -346,12 +355,22 @@ def _to_meta(model: PreTrainedModel) -> None:
                 module._parameters[name] = moved[id(parameter)]
 
 
+def _use_plain_attention(config: PreTrainedConfig) -> None:
+    """Ask for no attention kernel that a config may name: its package may be missing, and no shape depends on it."""
+    parts = [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
+    wanted = {getattr(part, "_attn_implementation", None) for part in (config, *parts)}
+    if wanted - {None, "eager", "sdpa"}:
+        config._attn_implementation = "eager"
+
+
 def _quant_method(quantized: Any) -> str:
     method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
     return visible(str(method or getattr(quantized, "quant_method", "unknown")))
 
 
-def _cannot_build(target: str, what: str, error: Exception) -> ParamxError:
+def _cannot_build(
+    target: str, what: str, error: Exception, how: str = "can't be built on the meta device"
+) -> ParamxError:
     """Tell why transformers could not make something; a missing package is named with the line that installs it."""
     text = " ".join(str(error).split())
     if isinstance(error, ImportError):
@@ -366,4 +385,4 @@ def _cannot_build(target: str, what: str, error: Exception) -> ParamxError:
     last = lines[-1] if lines else ""
     if len(last) > LINE_LENGTH:
         last = last[: LINE_LENGTH - 1] + "…"
-    return ParamxError(target, f"{what} can't be built on the meta device: {type(error).__name__}: {last}")
+    return ParamxError(target, f"{what} {how}: {type(error).__name__}: {last}")

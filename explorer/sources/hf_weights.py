@@ -167,12 +167,18 @@ def _without_accelerate() -> Iterator[None]:
 
 def _copies(model: PreTrainedModel, entries: Mapping[str, tuple[Path, Entry]]) -> set[str]:
     """Return the tensors that the config ties to another, and that hold the same bytes as the other."""
-    tied = model.get_expanded_tied_weights_keys(all_submodels=True)
     copies = set()
-    for target, source in tied.items():
-        if target in entries and source in entries and _same_bytes(entries[target], entries[source]):
+    for pair in model.get_expanded_tied_weights_keys(all_submodels=True).items():
+        target, source = (_name_in_file(name, model.base_model_prefix, entries) for name in pair)
+        if target != source and target and source and _same_bytes(entries[target], entries[source]):
             copies.add(target)
     return copies
+
+
+def _name_in_file(name: str, prefix: str, entries: Mapping[str, Any]) -> str | None:
+    """Return a parameter's name in the file: with or without the prefix of the base model, as transformers allows."""
+    names = (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}."))
+    return next((name for name in names if name in entries), None)
 
 
 def _same_bytes(one: tuple[Path, Entry], other: tuple[Path, Entry]) -> bool:

@@ -49,6 +49,8 @@ def find(spec: OpenSpec, report: Report) -> Found:
     if "\0" in target or not target.strip():
         raise ParamxError(repr(target), "not a name or a path", "give a hub id, a built-in name or a path")
     if (found := _local(target)) is not None:
+        if spec.revision is not None:
+            raise ParamxError(target, "a path has no revisions", "leave --revision out")
         return found
     if looks_like_path(target):
         raise _no_such_path(target)
@@ -133,6 +135,8 @@ def _local(target: str) -> Found | None:
                 raise ParamxError(target, "the directory has no config.json", "give a directory that has one")
             return None
         if path.exists():
+            if is_repo_id(target) and not looks_like_path(target) and not path.suffix:
+                return None  # a file that is called as a model is, and is no config
             if path.is_file() and path.suffix.lower() not in ("", ".json"):
                 raise ParamxError(target, "not a config.json", "give a config.json, or the directory that has one")
             return Found(read_config(path, target), "config.json, no weights", path)

@@ -31,7 +31,8 @@ def cache_root() -> Path:
 
 def is_repo_id(text: str) -> bool:
     """Whether `text` may name a repository of the hub."""
-    return REPO_ID.fullmatch(text) is not None and ".." not in text and "--" not in text
+    odd = ".." in text or "--" in text or text.endswith((".", "-", ".git", ".json"))
+    return REPO_ID.fullmatch(text) is not None and not odd
 
 
 def snapshot(repo_id: str, revision: str | None = None) -> Path | None:

@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -89,6 +90,7 @@ class WorkerLoading:
         self._spec = spec
         self._log = bytearray()
         self._cancelled = False
+        self._over = False
         self._stage = "starting"
         reading, writing = os.pipe()
         try:
@@ -121,28 +123,26 @@ class WorkerLoading:
 
     def events(self) -> Iterator[Event]:
         """Yield what happens, blocking between events; ends after `Loaded` or `Failed`, or at once after `cancel`."""
-        while not self._cancelled:
-            try:
-                message = _receive(self._frames)
-            except ValueError:  # closed by `cancel`
-                return
+        while not (self._cancelled or self._over):
+            event = self._next()
             if self._cancelled:
                 return
+            self._over = not isinstance(event, Stage)
+            yield event
+
+    def _next(self) -> Event:
+        """Wait for the next event."""
+        try:
+            message = _receive(self._frames)
             if message is None:
-                line = self._how_it_died()
-                if not self._cancelled:
-                    yield Failed(line)
-                return
+                return Failed(self._how_it_died())
             kind, payload = message
             if kind == STAGE:
                 self._stage = payload.decode(errors="replace")
-                yield Stage(self._stage)
-            elif kind == LOADED:
-                yield Loaded(decode(payload))
-                return
-            else:
-                yield Failed(payload.decode(errors="replace"))
-                return
+                return Stage(self._stage)
+            return Loaded(decode(payload)) if kind == LOADED else Failed(payload.decode(errors="replace"))
+        except ValueError as error:  # frames that do not read back, or that `cancel` closed meanwhile
+            return Failed(unexpected(self._spec.target, error).line)
 
     def cancel(self) -> None:
         """Kill the worker and its children and reap it, from any thread. Harmless when already over."""
@@ -151,6 +151,7 @@ class WorkerLoading:
 
     def _how_it_died(self) -> str:
         """Say why the frames ended without a result."""
+        _kill_orphans(self._process)
         try:
             code = self._process.wait(REAP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -192,6 +193,20 @@ def _end(process: subprocess.Popen[bytes], frames: BinaryIO) -> None:
         if pipe is not None:
             with suppress(OSError):
                 pipe.close()
+
+
+def _kill_orphans(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a worker that ended by itself, and kill what it started, while its number is still its own."""
+    if not hasattr(os, "waitid"):  # before Python 3.13 macOS lacks it
+        return
+    until = time.monotonic() + REAP_SECONDS
+    with suppress(OSError):  # `cancel` reaped it, and killed its group before
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.005)
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _keep_end(pipe: BinaryIO | Any, log: bytearray) -> None:

@@ -113,6 +113,8 @@ class TestBuiltIn:
             ("RobertaModle", "does not have; did you mean RobertaModel"),
             ("RobertaConfig", "which is not a model class"),
             ("pipeline", "which is not a model class"),
+            ("PreTrainedModel", "which is not a model class"),
+            ("BertPreTrainedModel", "which is not a model class"),
             ("AutoModelForObjectDetection", "has no class for a RobertaConfig"),
             ("../x", "does not have"),
             ("\x1b[31m", "\\x1b[31m"),
@@ -245,6 +247,10 @@ class TestArchitectures:
     def test_without_a_named_class_the_fitting_one_is_built(self, config, class_name, tmp_path):
         assert open_it(write(tmp_path / "model", config)).origin.class_name == class_name
 
+    def test_an_attention_kernel_that_is_not_installed_is_not_needed(self, tmp_path):
+        config = {**BERT, "attn_implementation": "flash_attention_2"}
+        assert open_it(write(tmp_path / "model", config)).origin.class_name == "BertForMaskedLM"
+
     def test_bases_leave_out_what_every_module_has(self, tmp_path):
         model = open_it(write(tmp_path / "model", GPT2))
         kinds = {kind.name: kind.bases for kind in model.modules.values}
@@ -283,7 +289,7 @@ class TestRefusals:
             ({"model_type": "zzz\x1b"}, "zzz\\x1b"),
             ({"model_type": "bert", "architectures": ["BertForMakedLM"]}, "did you mean BertForMaskedLM"),
             ({"model_type": "bert", "architectures": ["BertConfig"]}, "which is not a model class"),
-            ({"model_type": "bert", "hidden_size": "x"}, "the config can't be built"),
+            ({"model_type": "bert", "hidden_size": "x"}, "the config is not one that transformers takes"),
             ({**BERT, "hidden_size": 17}, "BertForMaskedLM can't be built on the meta device: ValueError"),
             ({**BERT, "vocab_size": -4}, "BertForMaskedLM can't be built on the meta device"),
             ({"model_type": "autoformer"}, "prediction_length"),
@@ -384,6 +390,12 @@ class TestWeights:
     def test_a_head_of_the_same_values_is_tied(self, tmp_path, tensors):
         tensors["lm_head.weight"] = ((60, 16), b"")
         save(write(tmp_path / "m", GPT2) / "model.safetensors", tensors)
+        assert open_it(tmp_path / "m").aliases == {0: ("lm_head.weight",)}
+
+    def test_a_head_of_the_same_values_is_tied_under_names_without_the_prefix(self, tmp_path, tensors):
+        bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+        bare["lm_head.weight"] = ((60, 16), b"")
+        save(write(tmp_path / "m", GPT2) / "model.safetensors", bare)
         assert open_it(tmp_path / "m").aliases == {0: ("lm_head.weight",)}
 
     def test_a_head_of_other_values_is_not_tied(self, tmp_path, tensors):

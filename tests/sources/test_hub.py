@@ -157,6 +157,19 @@ class TestPaths:
         assert hub.looks_like_path(target)
         assert "no such file" in refusal(target) or "no config.json" in refusal(target)
 
+    def test_a_file_that_is_called_as_a_model_is_does_not_hide_it(self):
+        Path("gpt2").write_text("my notes")
+        assert ask("gpt2").description == "built-in architecture, no weights"
+
+    def test_an_adapter_says_what_it_is(self):
+        Path("lora").mkdir()
+        Path("lora/adapter_config.json").write_text("{}")
+        assert "an adapter, not a whole model" in refusal("./lora")
+
+    def test_a_path_has_no_revisions(self):
+        Path("config.json").write_text(json.dumps(CONFIG))
+        assert "no revisions" in refusal(".", revision="main")
+
     def test_a_near_file_is_offered(self):
         Path("config.json").write_text("{}")
         assert refusal("./confg.json") == "./confg.json: no such file or directory; did you mean config.json?"

@@ -211,6 +211,23 @@ class TestDeath:
     def test_a_crash_tells_its_signal(self):
         assert "crashed (signal 11) while importing torch: SIGSEGV" in self.killed_by(signal.SIGSEGV)
 
+    def test_a_crashed_worker_s_children_go_with_it(self, tmp_path, monkeypatch):
+        note = tmp_path / "pid"
+        monkeypatch.setattr(
+            worker,
+            "_BOOT",
+            f"import subprocess, sys; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '300']).pid))",
+        )
+        (event,) = open_in_worker(OpenSpec("x")).events()
+        assert event == Failed("x: the worker ended (exit 0) while starting")
+        assert wait_until(lambda: gone(int(note.read_text())), 2)
+
+    def test_frames_that_do_not_read_back_are_a_failure(self, monkeypatch):
+        boot = "import os, sys; os.write(int(sys.argv[2]), b'L' + (3).to_bytes(8, 'little') + b'abc')"
+        monkeypatch.setattr(worker, "_BOOT", boot)
+        (event,) = open_in_worker(OpenSpec("x")).events()
+        assert event == Failed("x: ValueError: not an encoded model")
+
     def test_an_interpreter_that_does_not_start_tells_its_last_line(self, monkeypatch):
         monkeypatch.setattr(worker, "_BOOT", "import sys; sys.stderr.write('x\\nlost \\x1b[31m it\\n'); sys.exit(7)")
         (event,) = open_in_worker(OpenSpec("x")).events()
