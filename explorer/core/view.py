@@ -55,6 +55,7 @@ class TreeView:
         self._filter_open = bytearray()
         self._codes = bytes(len(model))
         self._by_size = False
+        self._training: array[int] | None = None
         self._rows: Rows | None = None
         self._mask_sums = tree.sums(bytes(len(model)))
         self._sum_up()
@@ -103,6 +104,16 @@ class TreeView:
         """Return the elements of the shown parameters that the row stands for."""
         start, end = self.leaves(row)
         return self._shown_sums[end] - self._shown_sums[start]
+
+    def training(self, row: int) -> int | None:
+        """Return the bytes of training memory of the row's shown parameters; `None` while nobody asked for it."""
+        start, end = self.leaves(row)
+        return None if self._training_sums is None else self._training_sums[end] - self._training_sums[start]
+
+    @property
+    def shows_training(self) -> bool:
+        """Whether training memory is known and asked for."""
+        return self._training is not None
 
     def tensors(self, row: int) -> int:
         """Return the number of shown parameters that the row stands for."""
@@ -173,6 +184,11 @@ class TreeView:
             self._filter_open = bytearray(b"\x01") * len(tree)
         self._sum_up()
 
+    def set_training(self, column: array[int] | None) -> None:
+        """Take the bytes of training memory of every parameter (model order); `None` forgets them."""
+        self._training = column
+        self._training_sums = None if column is None else self._prefix_sums(column)
+
     def set_by_size(self, by_size: bool) -> None:
         """Put the largest siblings first, or go back to the model's order."""
         self._by_size = by_size
@@ -242,18 +258,24 @@ class TreeView:
         return self.row_of(node)
 
     def row_of(self, node: int) -> int:
-        """Return the row of `node`, or of the nearest row that stands for it; 0 when nothing does."""
-        nodes = self.rows.nodes
+        """Return the row of `node`, or the deepest one that stands for it, or one nearby where a filter hides all."""
+        rows = self.rows
         try:
-            return nodes.index(node)
+            return rows.nodes.index(node)
         except ValueError:
             pass
-        if not self._by_size:
-            return max(0, bisect_right(nodes, node) - 1)
-        for parent in self.tree.ancestors(node):
-            if parent in nodes:
-                return nodes.index(parent)
-        return 0
+        ends = self.tree.ends
+        # In the tree's order a row stands for what follows it, except that below a run stands its first member alone.
+        row = len(rows) - 1 if self._by_size else bisect_right(rows.tops, node) - 1
+        found = 0 if self._by_size else max(0, row)
+        while row >= 0:
+            if rows.tops[row] <= node < ends[rows.lasts[row]]:
+                if not self._by_size:
+                    return row
+                if not found or rows.depths[row] > rows.depths[found]:  # 0 is nothing yet, or what it falls back to
+                    found = row
+            row -= 1
+        return found
 
     # -- how the rows are made --------------------------------------------------------------------------------
 
@@ -262,6 +284,7 @@ class TreeView:
         model = self.tree.model
         self._shown_sums = self._prefix_sums(model.numels)
         self._byte_sums = self._prefix_sums(model.nbytes)
+        self._training_sums = None if self._training is None else self._prefix_sums(self._training)
         self._unknown_sums = self._prefix_sums(array("q", (nbytes < 0 for nbytes in model.nbytes)))
 
     def _prefix_sums(self, column: array[int]) -> array[int]:
