@@ -46,6 +46,8 @@ class Facts:
         """Trained parameters of other modules with two dimensions or more."""
         self.all_wide = self._rows([known and ndim >= 2 for _, known, ndim in each])
         """Trained parameters with two dimensions or more, those of norms included."""
+        self.not_matrix = self._rows([known and ndim != 2 for _, known, ndim in each])
+        """Trained parameters that have not exactly two dimensions."""
         self.unjudged = sum(
             count for count, module in zip(classes.tensors, classes.modules, strict=True) if module is None
         )
@@ -63,7 +65,10 @@ class Facts:
     def words(self) -> dict[str, str]:
         """What a substring is likely meant to be: path pieces and pairs of them, by their lower-cased text."""
         found: dict[str, str] = {}
-        for name in self.grouper.classes.folded:
+        classes = self.grouper.classes
+        # Of each class the first name as it is: a folded one has digits that the model may not have.
+        first = dict(zip(reversed(classes.ids), reversed(classes.names), strict=True))
+        for name in first.values():
             pieces = [piece for piece in name.split(".") if not piece.isdigit()]
             for piece in (*pieces, ".".join(pieces[-2:])):
                 found.setdefault(piece.lower(), piece)

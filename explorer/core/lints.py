@@ -230,6 +230,25 @@ def ignored_option(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def refused_shape(scene: Scene) -> Iterator[Finding]:
+    """`refused-shape`: a parameter that its optimizer raises on."""
+    for i, rule in enumerate(scene.grouping.rules):
+        facts = OPTIMIZERS.get(scene.optimizer(i))
+        if facts is None or not facts.matrices_only or scene.frozen(i):
+            continue
+        hits = scene.where([i]) & scene.facts.not_matrix
+        if hits:
+            refused = plural(hits.bit_count(), "parameter")
+            yield Finding(
+                "refused-shape",
+                "error",
+                f"{rule.name}: {scene.optimizer(i)} takes matrices only and refuses {refused}",
+                scene.names(hits),
+                "It raises when it is made; such parameters go to another optimizer, set for their group.",
+                f"{rule.name} += !ndim!=2" if i < scene.grouping.catch_all else "",
+            )
+
+
 def inverted(scene: Scene) -> Iterator[Finding]:
     """`inverted`: the no-decay group decays more than the others, or its name promises what its options do not."""
     decays = [
@@ -288,6 +307,7 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     bad_terms,
     empty_group,
     ignored_option,
+    refused_shape,
     inverted,
     norm_decays,
     wide_substring,
