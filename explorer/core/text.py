@@ -70,6 +70,31 @@ def short_bytes(nbytes: int | None) -> str:
     raise AssertionError("unreachable")
 
 
+_UNITS = {"": 2**30, "b": 1} | {
+    f"{letter}{tail}": base**power
+    for power, letter in enumerate("kmgt", 1)
+    for tail, base in (("", 1024), ("ib", 1024), ("b", 1000))
+}
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size of memory: `80GiB`, `24 GB`, `512 MiB`; a bare number is GiB, as people say "an 80".
+
+    Raises:
+        ValueError: It is no positive size.
+    """
+    compact = text.strip().lower().replace(" ", "").replace(",", "")
+    digits = compact.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = compact[len(digits) :]
+    try:
+        number = float(digits)
+    except ValueError:
+        number = -1.0
+    if unit not in _UNITS or not 0 < number < 1e9:
+        raise ValueError(f"{text.strip()!r} is no size of memory; 80GiB is one")
+    return int(number * _UNITS[unit])
+
+
 def _three_digits(value: float) -> str:
     if value < 9.995:
         return f"{value:.2f}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import ne
 from typing import TYPE_CHECKING
 
 from explorer.core.groups import Assignment, Grouper, Grouping, Problem
 from explorer.core.lints import lint
+from explorer.core.options import OptionError, parse_options
+from explorer.core.patterns import split_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,11 +33,24 @@ class GroupStats:
     """Names of its first members."""
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One parameter that changed its group."""
+
+    index: int
+    """The parameter."""
+    source: str
+    """Name of the group it was in when the groups were last kept."""
+    target: str
+    """Name of the group it is in now."""
+
+
+FIRST_MEMBERS = 3
+"""Members of a group that `Workbench.stats` names."""
+
+
 class Workbench:
     """Groups being tried on a model. Pure: the panel tells it what was typed and shows what it says."""
-
-    FIRST_MEMBERS = 3
-    """Members that `stats` names."""
 
     def __init__(self, model: Model, grouping: Grouping) -> None:
         """Start with `grouping` kept."""
@@ -54,27 +69,114 @@ class Workbench:
         self.findings: tuple[Finding, ...] = ()
         """The lints of the groups as assigned."""
         self._index: dict[str, int] | None = None
-        self._judge()
+        self._typed: dict[int, Typed] = {}
+        self._past: list[Grouping] = []
+        self._future: list[Grouping] = []
+        self._typing: tuple[int, str] | None = None
+        self._take(grouping)
         self._kept_codes = self.assignment.codes
         self._kept_names = self.names
 
-    def edit(self, draft: Grouping) -> None:
-        """Take groups as typed; while a term can't be read or is too slow, the last good result stays."""
-        self.draft = draft
-        assignment = self.grouper.assign(draft)
-        self.problems = assignment.problems
-        if not self.stale:
-            self.assigned, self.assignment = draft, assignment
-        self._judge()
+    # -- editing ----------------------------------------------------------------------------------------------
+
+    def type_rule(self, rule: int, name: str, options: str, terms: str) -> None:
+        """Take the three fields of one group as typed.
+
+        What can't be read is told by `trouble`, and the last that could be read stays in the draft.
+
+        Args:
+            rule: Position of the group.
+            name: Its name.
+            options: Its options, as `explorer.core.options` writes them.
+            terms: Its terms with commas between; the catch-all's are not read.
+        """
+        before = self.draft.rules[rule]
+        typed = Typed()
+        draft = self.draft
+        if name != before.name:
+            try:
+                draft = draft.rename(rule, _name(name))
+            except ValueError as error:
+                typed.trouble.append(str(error))
+        try:
+            draft = draft.with_options(rule, parse_options(options))
+        except OptionError as error:
+            typed.trouble.append(f"options, column {error.column + 1}: {error.message}")
+        if rule != draft.catch_all:
+            split = split_terms(terms)
+            typed.columns = [column for _, column in split]
+            draft = draft.with_terms(rule, [term for term, _ in split])
+        self._typed[rule] = typed
+        now = draft.rules[rule]
+        field = "name" if now.name != before.name else "terms" if now.terms != before.terms else "options"
+        if draft != self.draft:
+            # Keystrokes in one field are one step of undo.
+            if self._typing != (rule, field):
+                self._remember()
+            self._typing = (rule, field)
+            self._future.clear()
+            self._take(draft)
+
+    def change(self, draft: Grouping) -> None:
+        """Take groups that another command made: a preset, a fix, a group added, removed or moved."""
+        if draft != self.draft:
+            self._remember()
+            self._future.clear()
+            self._typed.clear()
+            self._take(draft)
+
+    def undo(self) -> bool:
+        """Go back one step; whether there was one."""
+        return self._step(self._past, self._future)
+
+    def redo(self) -> bool:
+        """Take back an undo; whether there was one."""
+        return self._step(self._future, self._past)
 
     def keep(self) -> None:
         """Make the groups as typed the ones that `restore` comes back to, and that moves are counted from."""
         self.kept = self.draft
         self._kept_codes, self._kept_names = self.assignment.codes, self.names
+        self._typing = None
 
     def restore(self) -> None:
-        """Go back to the groups last kept."""
-        self.edit(self.kept)
+        """Go back to the groups last kept; `undo` brings back what was typed."""
+        self._typed.clear()
+        self.change(self.kept)
+
+    def _remember(self) -> None:
+        self._past.append(self.draft)
+        self._typing = None
+
+    def _step(self, source: list[Grouping], target: list[Grouping]) -> bool:
+        if not source:
+            return False
+        target.append(self.draft)
+        self._typing = None
+        self._typed.clear()
+        self._take(source.pop())
+        return True
+
+    def _take(self, draft: Grouping) -> None:
+        """Regroup; while a term can't be read or is too slow, the last good result stays."""
+        self.draft = draft
+        assignment = self.grouper.assign(draft)
+        self.problems = assignment.problems
+        if not self.stale:
+            self.assigned, self.assignment = draft, assignment
+            self.findings = lint(self.model, draft, assignment)
+
+    # -- what it gives ----------------------------------------------------------------------------------------
+
+    def trouble(self, rule: int) -> tuple[str, ...]:
+        """Return what is wrong with the fields of one group as typed, one line each, with the column."""
+        typed = self._typed.get(rule, Typed())
+        lines = list(typed.trouble)
+        for problem in self.problems:
+            if problem.rule == rule:
+                begin = typed.columns[problem.term] if problem.term < len(typed.columns) else 0
+                lines.append(f"column {begin + problem.column + 1}: {problem.message}")
+        return tuple(lines)
 
     @property
     def stale(self) -> bool:
@@ -84,7 +186,7 @@ class Workbench:
     @property
     def changed(self) -> bool:
         """Whether what is typed differs from what was last kept."""
-        return self.draft != self.kept
+        return self.draft != self.kept or any(typed.trouble for typed in self._typed.values())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,6 +216,15 @@ class Workbench:
         index = self._index
         return [index[name] for name in names if name in index]
 
+    def moves(self) -> list[Move]:
+        """Return every parameter whose group changed since the groups were last kept, in model order."""
+        before, after = self._baseline(), self.assignment.codes
+        if before == after:
+            return []
+        old = dict(enumerate(self.names)) | {255: "a group that is gone"}
+        pairs = enumerate(zip(before, after, strict=True))
+        return [Move(index, old[left], self.names[came]) for index, (left, came) in pairs if left != came]
+
     def stats(self, rule: int) -> GroupStats:
         """Return what fell into one group."""
         codes = self.assignment.codes
@@ -126,7 +237,7 @@ class Workbench:
             left = sum(old == rule for old, _ in changes)
         first: list[str] = []
         at = codes.find(rule)
-        while at >= 0 and len(first) < self.FIRST_MEMBERS:
+        while at >= 0 and len(first) < FIRST_MEMBERS:
             first.append(self.model.names[at])
             at = codes.find(rule, at + 1)
         return GroupStats(self.assignment.tensors[rule], self.assignment.parameters[rule], came, left, tuple(first))
@@ -139,5 +250,19 @@ class Workbench:
             table[code] = places.get(name, 255)
         return self._kept_codes.translate(bytes(table))
 
-    def _judge(self) -> None:
-        self.findings = lint(self.model, self.assigned, self.assignment)
+
+@dataclass(slots=True)
+class Typed:
+    """What the fields of one group say that the draft can't hold."""
+
+    trouble: list[str] = field(default_factory=list)
+    """What could not be read."""
+    columns: list[int] = field(default_factory=list)
+    """Where each term begins in its line, counted from 0."""
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not name:
+        raise ValueError("a group needs a name")
+    return name

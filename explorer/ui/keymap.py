@@ -30,13 +30,13 @@ class Command:
     """Place in the keys bar, 1 first; 0 keeps it out of the bar."""
     typing: str = ""
     """How the key is written while a field has the focus, where letters are typed; empty when it is the same."""
-    on_app: bool = False
-    """Whether the app does it, from any screen."""
+    owner: Literal["", "screen", "app"] = ""
+    """Who does it where the widget that binds it does not: the main screen, or the app on any screen."""
 
     @property
     def action(self) -> str:
         """Name of the action that Textual runs."""
-        return f"app.{self.id}" if self.on_app else self.id
+        return f"{self.owner}.{self.id}" if self.owner else self.id
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -45,7 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("cursor_right", ("right", "l"), "→ l", "unfold", "Unfold the module, or step to its first row"),
     Command("cursor_left", ("left", "h"), "← h", "fold", "Fold the module, or step to the module above"),
     Command("fold", ("enter", "space"), "Enter", "fold", "Fold or unfold the module (Space too)", rank=1),
-    Command("toggle_run", ("u",), "u", "×N", "Show the members of a ×N row one by one, or as one row again", rank=6),
+    Command("toggle_run", ("u",), "u", "×N", "Show the members of a ×N row one by one, or as one row again", rank=9),
     Command("open_below", ("asterisk",), "*", "unfold all", "Unfold everything below the row"),
     Command("fold_all", ("minus",), "-", "fold all", "Fold everything"),
     Command("page_up", ("pageup", "ctrl+b"), "PgUp", "page", "A page up"),
@@ -56,9 +56,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("filter", ("slash",), "/", "filter", "Keep the names that contain a text; Esc clears", rank=2),
     Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds"),
     Command("previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds"),
-    Command("sort", ("s",), "s", "sort", "Largest first, or back to the model's order", rank=5),
-    Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=7),
-    Command("export", ("e",), "e", "export", "The Python code for these parameter groups", rank=4),
+    Command("sort", ("s",), "s", "sort", "Largest first, or back to the model's order", rank=8),
+    Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=11),
+    Command(
+        "presets", ("p",), "p", "presets", "Known recipes side by side on this model, with their sources", rank=5
+    ),
+    Command("findings", ("w",), "w", "warnings", "What is wrong with the groups, why, where, and the fix", rank=6),
+    Command("moves", ("d",), "d", "moved", "The tensors that changed group since the groups were last kept", rank=10),
+    Command("memory", ("t",), "t", "memory", "Training memory: optimizer, precision, and one GPU's memory", rank=7),
+    Command("export", ("e",), "e", "export", "These parameter groups as Python, JSON or TOML", rank=4),
     Command("open", ("o",), "o", "open", "Open another model"),
     Command("commit", ("enter",), "Enter", "keep", "Keep the groups as typed", where="groups", rank=1),
     Command("restore", ("escape",), "Esc", "restore", "Back to the groups last kept, then to the tree", "groups", 2),
@@ -75,9 +81,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("previous_panel", ("shift+tab",), "Shift+Tab", "back", "The panel or field before", "anywhere"),
     Command(
-        "help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", 8, "F1", on_app=True
+        "help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", 20, "F1", owner="app"
     ),
-    Command("palette", ("ctrl+p",), "Ctrl+P", "commands", "Search all commands", "anywhere", on_app=True),
+    Command("palette", ("ctrl+p",), "Ctrl+P", "commands", "Search all commands", "anywhere", owner="app"),
     Command(
         "quit",
         ("q", "ctrl+q", "ctrl+c"),
@@ -85,9 +91,9 @@ COMMANDS: tuple[Command, ...] = (
         "quit",
         "Quit (Ctrl+Q or Ctrl+C while typing)",
         "anywhere",
-        9,
+        21,
         "Ctrl+Q",
-        on_app=True,
+        owner="app",
     ),
 )
 """The table, in the order of the help screen."""

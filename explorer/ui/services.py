@@ -22,5 +22,7 @@ class Services:
     """Lists what can be opened here; may take a moment, so it is called in a thread."""
     grouping: Grouping
     """The groups to start with."""
+    gpu_memory: Callable[[], int | None] = lambda: None
+    """Bytes of the smallest GPU of this box, `None` without one; may take a moment, so it is called in a thread."""
     filter: str = ""
     """The filter to start with (`--filter`)."""

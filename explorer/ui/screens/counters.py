@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from explorer.core.param import Model
 
 
-class CountersScreen(Dialog):
+class CountersScreen(Dialog[None]):
     """Every counter that the source ran on the real object."""
 
     HEADING = "Counts"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -22,8 +22,11 @@ class Body(VerticalScroll, can_focus=True):
     ]
 
 
-class Dialog(ModalScreen[None]):
-    """A box over the main screen."""
+Answer = TypeVar("Answer")
+
+
+class Dialog(ModalScreen[Answer | None], Generic[Answer]):
+    """A box over the main screen; closed by Esc or `q` it answers nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "close", show=False)]
     HEADING = ""

@@ -31,7 +31,7 @@ SHOWN = 200_000
 """Most characters of an export that are put on the screen; a file or the clipboard gets them all."""
 
 
-class ExportScreen(Dialog):
+class ExportScreen(Dialog[None]):
     """Every form of the groups, one at a time."""
 
     HEADING = "Export"

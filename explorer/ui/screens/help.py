@@ -33,7 +33,7 @@ ndim<2         number of dimensions; also <= == != >= >
 """The pattern language in short."""
 
 
-class HelpScreen(Dialog):
+class HelpScreen(Dialog[None]):
     """All keys, what the columns mean, how patterns are written."""
 
     HEADING = "Help"

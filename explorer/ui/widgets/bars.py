@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from explorer.core.workbench import Workbench
 
 
+KEPT_FACTS = 2
+"""Facts about a parameter that are never left out: its group and why, its tied names."""
+
+
 class TitleBar(Static):
     """What is open, and its total with the check against the counting loop."""
 
@@ -107,8 +111,15 @@ class DetailBar(Static):
             {True: "grad", False: "frozen", None: ""}[param.requires_grad],
             param.shard or "",
         ]
-        text.append(" · ".join(filter(None, facts)), "dim")
+        text.append(" · ".join(self._fitting(list(filter(None, facts)))), "dim")
         return text
+
+    def _fitting(self, facts: list[str]) -> list[str]:
+        """Leave out from the end what does not fit into the line; the columns show most of it too."""
+        width = self.size.width - 2
+        while len(facts) > KEPT_FACTS and cell_len(" · ".join(facts)) > width:
+            facts.pop()
+        return facts
 
     def _module(self, view: TreeView, row: int, bench: Workbench) -> Text:
         tree = view.tree

@@ -133,7 +133,7 @@ def _running(view: TreeView, row: int) -> str:
 
 
 def _size(view: TreeView, row: int) -> str:
-    return short_bytes(view.nbytes(row))
+    return short_bytes(view.training(row) if view.shows_training else view.nbytes(row))
 
 
 def _group(_view: TreeView, _row: int) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
-from explorer.core.text import plural, share_text
+from explorer.core.text import plural, share_text, short_bytes
 from explorer.ui import keymap
 from explorer.ui.paint import cut_middle
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from explorer.core.groups import Rule
+    from explorer.core.memory import MemoryReport
     from explorer.core.param import Finding
     from explorer.core.workbench import GroupStats, Workbench
 
@@ -50,7 +51,7 @@ class Field(Input):
 
 
 class RuleEditor(Vertical):
-    """One group: number and name, options, terms, and what falls into it."""
+    """One group: its name, options and terms as fields, and what falls into it."""
 
     @dataclass
     class Edited(Message):
@@ -58,31 +59,33 @@ class RuleEditor(Vertical):
 
         rule: int
         """Position of the group."""
-        terms: str
-        """The terms line as typed."""
+        name: str
+        """The name as typed."""
         options: str
         """The options line as typed."""
+        terms: str
+        """The terms line as typed."""
 
     def __init__(self, position: int, rule: Rule, catch_all: bool) -> None:
         """Show `rule`, the group at `position`."""
         super().__init__()
         self.position = position
         self.catch_all = catch_all
-        self._heading = Static(classes="rule-name")
+        self._title = Field(rule.name, placeholder="name", classes="rule-name")
         self._options = Field(options_text(rule.options), placeholder="weight_decay=0.1", classes="rule-options")
         terms = "" if catch_all else join_terms(rule.terms)
-        self._terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
+        self.terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
         self._rest = Static("everything else", classes="rule-rest")
         self._stats = Static(classes="rule-stats")
         self._problem = Static(classes="rule-problem")
-        self._quiet = False
-        self._heading.update(Text(f"{position + 1} {rule.name}", no_wrap=True, overflow="ellipsis"))
 
     def compose(self) -> ComposeResult:
         """Lay the parts out; the stylesheet puts them in two columns or in three."""
-        yield self._heading
+        with Horizontal(classes="rule-title"):
+            yield Static(Text(f"{self.position + 1} ", "bold"), classes="rule-number")
+            yield self._title
         yield self._options
-        yield self._rest if self.catch_all else self._terms
+        yield self._rest if self.catch_all else self.terms
         yield self._stats
         yield self._problem
 
@@ -93,32 +96,34 @@ class RuleEditor(Vertical):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed."""
         event.stop()
-        if not self._quiet:
-            self.post_message(self.Edited(self.position, self._terms.value, self._options.value))
+        self.post_message(self.Edited(self.position, self._title.value, self._options.value, self.terms.value))
 
     def write(self, rule: Rule) -> None:
         """Put the rule's own text back into the fields."""
         with self.prevent(Input.Changed):
+            self._title.value = rule.name
             self._options.value = options_text(rule.options)
             if not self.catch_all:
-                self._terms.value = join_terms(rule.terms)
+                self.terms.value = join_terms(rule.terms)
 
-    def tell(self, stats: GroupStats, whole: int, problem: str, with_members: bool) -> None:
+    def tell(self, stats: GroupStats, whole: int, memory: str, problem: str, with_members: bool) -> None:
         """Show what fell into the group.
 
         Args:
             stats: Its counts and first members.
             whole: Elements of the model, for the share.
-            problem: What is wrong with what is typed; empty when nothing is.
-            with_members: Whether there is room for the first members' names.
+            memory: Its training memory; empty where it is not known.
+            problem: What is wrong with what is typed, a line each; empty when nothing is.
+            with_members: Whether there is room for more than one line.
         """
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(
-            f"{plural(stats.tensors, 'tensor')} · {stats.parameters:,} · {share_text(stats.parameters, whole)}"
-        )
+        counts = (plural(stats.tensors, "tensor"), f"{stats.parameters:,}", share_text(stats.parameters, whole))
+        text.append(" · ".join(counts))
         if stats.came or stats.left:
             moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
             text.append(f"  Δ {' '.join(moves)}", "bold")
+        if memory:
+            text.append(f"\n{memory} to train" if with_members else f" · {memory} to train")
         if with_members:
             # The panel's own width: the label has none before its first layout.
             width = max(8, PANEL_WIDTH - 7)
@@ -148,9 +153,13 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Start empty; `show` fills it."""
         super().__init__(id=id)
         self._findings = Static(id="findings")
+        self._total = Static(id="memory")
+        self._report: MemoryReport | None = None
+        self._assumed = ""
 
     def compose(self) -> ComposeResult:
-        """The findings stand below the groups, which `show` puts before them."""
+        """Memory and findings stand below the groups, which `show` puts before them."""
+        yield self._total
         yield self._findings
 
     @property
@@ -165,32 +174,46 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         last = len(rules) - 1
         await self.mount_all(
             [RuleEditor(position, rule, position == last) for position, rule in enumerate(rules)],
-            before=self._findings,
+            before=self._total,
         )
         self.tell(bench)
 
-    def write(self, bench: Workbench) -> None:
-        """Put the groups' own text back into the fields."""
-        for editor, rule in zip(self.editors, bench.draft.rules, strict=True):
+    async def write(self, bench: Workbench) -> None:
+        """Put the groups' own text back into the fields, made anew if there are more or fewer groups."""
+        editors = self.editors
+        if len(editors) != len(bench.draft.rules):
+            await self.show(bench)
+            return
+        for editor, rule in zip(editors, bench.draft.rules, strict=True):
             editor.write(rule)
         self.tell(bench)
 
-    def tell(self, bench: Workbench, wrong_options: dict[int, str] | None = None) -> None:
-        """Show what the groups give now.
-
-        Args:
-            bench: The groups.
-            wrong_options: By position of the group, what is wrong with its options line.
-        """
+    def tell(self, bench: Workbench) -> None:
+        """Show what the groups give now."""
         whole = bench.model.total
         roomy = not self.screen.has_class("narrow")
+        last = len(bench.assigned.rules) - 1
         for editor in self.editors:
-            wrong = [p.message for p in bench.problems if p.rule == editor.position]
-            wrong += [wrong_options[editor.position]] if wrong_options and editor.position in wrong_options else []
-            stats = bench.stats(min(editor.position, len(bench.assigned.rules) - 1))
-            editor.tell(stats, whole, "; ".join(wrong), roomy)
+            place = min(editor.position, last)
+            memory = self._report.rules[place] if self._report and place < len(self._report.rules) else None
+            trouble = "\n".join(bench.trouble(editor.position))
+            editor.tell(bench.stats(place), whole, short_bytes(memory.total) if memory else "", trouble, roomy)
+        self._total.display = roomy and self._report is not None
+        if self._report is not None:
+            total = f"{short_bytes(self._report.total.total)} to train in all ({self._assumed}); t tells more"
+            self._total.update(Text(total, no_wrap=True, overflow="ellipsis"))
         self._findings.update(self._findings_text(bench.findings, roomy))
         self._findings.display = bool(bench.findings)
+
+    def tell_memory(self, bench: Workbench, report: MemoryReport | None, assumed: str) -> None:
+        """Show training memory; `assumed` is the optimizer and precision in few words."""
+        self._report, self._assumed = report, assumed
+        self.tell(bench)
+
+    @property
+    def focused_rule(self) -> int | None:
+        """Position of the group that has the focus; `None` when none has."""
+        return next((editor.position for editor in self.editors if editor.has_focus_within), None)
 
     def _findings_text(self, findings: tuple[Finding, ...], roomy: bool) -> Text:
         text = Text() if roomy else Text(no_wrap=True, overflow="ellipsis")
@@ -219,11 +242,12 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Go back to the groups last kept."""
         self.post_message(self.Restore())
 
-    def focus_field(self) -> None:
-        """Put the focus into the first group's terms."""
-        for field in self.query(".rule-terms").results(Field):
-            field.focus()
-            return
+    def focus_field(self, rule: int = 0) -> None:
+        """Put the focus into a group's terms; the catch-all, which has none, into its options."""
+        editors = self.editors
+        if editors:
+            editor = editors[max(0, min(rule, len(editors) - 1))]
+            editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()
 
     def action_rule_up(self) -> None:
         """Go to the field above."""

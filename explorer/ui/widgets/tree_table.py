@@ -168,6 +168,10 @@ class TreeTable(ScrollView, can_focus=True):
         self._columns = layout(self.view, width, self._marks.names)
         self._name_width = width - sum(size + 1 for _, size in self._columns)
 
+    def relayout(self) -> None:
+        """Draw again after the view changed what a column shows."""
+        self._rows_changed(self.cursor_node)
+
     def on_resize(self) -> None:
         """Give the columns the new width."""
         self._rows_changed(self.cursor_node)
@@ -348,9 +352,11 @@ class TreeTable(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         return self._row_strip(view, row, width)
 
-    @property
-    def _by_size(self) -> bool:
-        return self.view is not None and self.view.by_size
+    def _title(self, column: TableColumn) -> str:
+        view = self.view
+        if view is not None and view.by_size and column.title == "Params":
+            return "Params↓"
+        return "Train" if view is not None and view.shows_training and column.title == "Size" else column.title
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
@@ -359,7 +365,7 @@ class TreeTable(ScrollView, can_focus=True):
         style = self.rich_style + self._style("tree--heading")
         text = fit(" Name", self._name_width)
         for column, size in self._columns:
-            title = "Params↓" if column.title == "Params" and self._by_size else column.title
+            title = self._title(column)
             text += " " + (fit_right if column.right else fit)(title, size)
         return Strip([Segment(text, style)]).adjust_cell_length(width, style)
 

@@ -1,0 +1,125 @@
+"""Lists over the main screen, and what choosing from one asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from explorer.ui.screens.dialog import Dialog
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from explorer.core.groups import Grouping
+
+
+@dataclass(frozen=True, slots=True)
+class ShowTensors:
+    """Answer: go to these tensors in the tree."""
+
+    indices: Sequence[int]
+    """Parameters, the one to go to first."""
+    what: str
+    """What they have in common, for the notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseGroups:
+    """Answer: take these groups as typed."""
+
+    grouping: Grouping
+    """The groups."""
+    what: str
+    """What was done, for the notice."""
+
+
+class Rows(OptionList):
+    """A list without markup, walked with `j` and `k` too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+    ]
+
+    def __init__(self) -> None:
+        """Start empty."""
+        super().__init__(markup=False, compact=True)
+
+
+class ListDialog(Dialog[ShowTensors | UseGroups]):
+    """A list, and under it what the highlighted line is about."""
+
+    EMPTY = "Nothing here."
+    """What stands in place of an empty list."""
+
+    def __init__(self) -> None:
+        """Start with no line."""
+        super().__init__()
+        self.rows = Rows()
+        self._head = Static(classes="list-head")
+        self._about = Static(classes="list-about")
+
+    def compose(self) -> ComposeResult:
+        """Put the list and its text into the box."""
+        with Vertical(classes="dialog"):
+            yield Static(Text(f" {self.HEADING}", "bold"), classes="dialog-title")
+            yield self._head
+            yield self.rows
+            yield self._about
+            yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
+
+    def tell_foot(self, text: str) -> None:
+        """Show another line under the box."""
+        self.query_one(".dialog-foot", Static).update(Text(f" {text}", "dim"))
+
+    def on_mount(self) -> None:
+        """Fill the list."""
+        self.rows.focus()
+        self.call_after_refresh(self.fill)
+
+    def fill(self) -> None:
+        """Show the lines, keeping the highlight where it is."""
+        head, lines = self.head(), self.lines()
+        self._head.display = head is not None
+        if head is not None:
+            self._head.update(head)
+        at = self.rows.highlighted or 0
+        self.rows.clear_options()
+        self.rows.add_options([Option(line) for line in lines])
+        if lines:
+            self.rows.highlighted = min(at, len(lines) - 1)
+        else:
+            self._about.update(Text(self.EMPTY))
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Say what the line is about."""
+        self._about.update(self.about(event.option_index))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Answer with what the line stands for."""
+        answer = self.choose(event.option_index)
+        if answer is not None:
+            self.dismiss(answer)
+
+    def head(self) -> Text | None:
+        """Return a line above the list; `None` for none."""
+        return None
+
+    def lines(self) -> list[Text]:
+        """Return the list's lines."""
+        raise NotImplementedError
+
+    def about(self, line: int) -> Text:
+        """Return the text about one line."""
+        raise NotImplementedError
+
+    def choose(self, line: int) -> ShowTensors | UseGroups | None:
+        """Return what Enter on one line asks for."""
+        raise NotImplementedError
