@@ -30,8 +30,18 @@ class Source:
     """Whether this source opens the target; cheap, at most a `stat`."""
 
 
-SOURCES: tuple[Source, ...] = (Source("transformers", "explorer.sources.hf_model", lambda spec: True),)
+SOURCES: tuple[Source, ...] = (
+    Source("safetensors", "explorer.sources.checkpoint.safetensors_file", lambda spec: _is("safetensors", spec)),
+    Source("transformers", "explorer.sources.hf_model", lambda spec: True),
+)
 """Every source; the first that matches opens. A new kind is one entry; transformers stays last, it takes the rest."""
+
+
+def _is(kind: str, spec: OpenSpec) -> bool:
+    """Whether a target is a checkpoint of a kind."""
+    from explorer.sources.checkpoint.targets import kind_of
+
+    return kind_of(spec.target) == kind
 
 
 def open_source(spec: OpenSpec, report: Report) -> Model:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin
 from explorer.core.text import visible
 from explorer.sources import Report
+from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
 from explorer.sources.hf_weights import has_pickles, has_weights, over_checkpoint, read_checkpoint
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.live_module import table_of
@@ -21,27 +21,11 @@ from explorer.sources.live_module import table_of
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-LINE_LENGTH = 300
-"""Longest text taken from a library's exception, in characters."""
-
 MAX_CONFIG_DEPTH = 64
 """How deep a configuration is followed; deeper parts are shown as `…`."""
 
 KIND = "transformers"
 """This source's name in the SOURCES table."""
-
-HEADS = (
-    "ImageTextToText",
-    "MultimodalLM",
-    "SpeechSeq2Seq",
-    "Seq2SeqLM",
-    "MaskedLM",
-    "CausalLM",
-)
-"""Tasks whose head belongs to the pretrained model. A config that names no architecture is built as the first of
-these that transformers maps its type to, so that bart is a Seq2SeqLM though it is also mapped as a CausalLM.
-After them comes the bare `AutoModel`, then any other task (classification heads depend on the data set). A type that
-is mapped nowhere, such as CLAP's audio encoder, is built by the class that declares the config as its own."""
 
 
 def open_model(spec: OpenSpec, report: Report) -> Model:
@@ -134,31 +118,20 @@ def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
     except ParamxError:
         raise
     except Exception as error:
-        raise _cannot_build(target, "the config", error, "is not one that transformers takes") from error
+        raise cannot_build(target, "the config", error, "is not one that transformers takes") from error
     if not isinstance(model_type, str) or not model_type:
         raise ParamxError(target, "the config has no model_type", "add one, or name the class with --class")
     hint = nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
-    raise ParamxError(target, f"transformers {_version()} has no model type {model_type!r}", hint)
+    raise ParamxError(target, f"transformers {version()} has no model type {model_type!r}", hint)
 
 
 def _config_class_of(spec: OpenSpec, config: Mapping[str, Any]) -> type[PreTrainedConfig] | None:
     """Return the config class of the model class that is named, for old configs without a `model_type`."""
     import transformers
 
-    name = spec.class_name or _architecture(config)
+    name = spec.class_name or architecture(config)
     found = getattr(transformers, name, None) if name else None
     return getattr(found, "config_class", None)
-
-
-def _architecture(config: Mapping[str, Any]) -> str | None:
-    named = config.get("architectures")
-    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
-
-
-def _version() -> str:
-    import transformers
-
-    return str(transformers.__version__)
 
 
 def _build(
@@ -166,23 +139,23 @@ def _build(
 ) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
     """Build the skeleton; return it, what was used in words, and what was noticed."""
     problem: tuple[str, Exception] | None = None
-    for model_class in _classes(spec, found, config):
+    for model_class in classes(spec, found, config):
         report(f"building {model_class.__name__}")
         try:
             with _nothing_fetched():
-                model, description, notes = _skeleton(found, model_class, _config_for(model_class, config))
+                model, description, notes = _skeleton(found, model_class, config_for(model_class, config))
         except ImportError as error:  # what another class could show without the package would be a part at best
-            raise _cannot_build(spec.target, model_class.__name__, error) from error
+            raise cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
             problem = problem or (model_class.__name__, error)
         else:
             if problem is not None:
-                message = f"{_cannot_build('', *problem).line}; this is {model_class.__name__}"
+                message = f"{cannot_build('', *problem).line}; this is {model_class.__name__}"
                 notes = (*notes, Finding("other-class", "warning", message))
             return model, description, notes
     if problem is None:
         raise ParamxError(spec.target, f"no model class takes a {type(config).__name__}", "name one with --class")
-    raise _cannot_build(spec.target, *problem) from problem[1]
+    raise cannot_build(spec.target, *problem) from problem[1]
 
 
 @contextmanager
@@ -196,114 +169,6 @@ def _nothing_fetched() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-def _classes(spec: OpenSpec, found: Found, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
-    """Yield the class to build, and where none is named the ones to try, best first."""
-    name = spec.class_name or _architecture(found.config)
-    auto_map = getattr(config, "auto_map", None) or {}
-    if spec.trust_remote_code and found.directory is not None and (ref := _remote_class(auto_map, name)):
-        from transformers.dynamic_module_utils import get_class_from_dynamic_module
-
-        yield get_class_from_dynamic_module(ref, str(found.directory))
-    elif name is not None:
-        yield _named_class(spec, name, config)
-    else:
-        yield from _mapped_classes(config)
-
-
-def _remote_class(auto_map: Mapping[str, Any], name: str | None) -> str | None:
-    """Return the reference `module.Class` of the repository's own model class, if it has one that fits."""
-    refs = {auto: ref for auto, ref in auto_map.items() if auto.startswith("AutoModel") and isinstance(ref, str)}
-    if name is not None:
-        return next((ref for ref in refs.values() if ref.rpartition(".")[2] == name), None)
-    order = [*(f"AutoModelFor{head}" for head in HEADS), "AutoModel", *refs]
-    return next((refs[auto] for auto in order if auto in refs), None)
-
-
-def _named_class(spec: OpenSpec, name: str, config: PreTrainedConfig) -> type[PreTrainedModel]:
-    import transformers
-
-    try:
-        found = getattr(transformers, name, None)
-        if found is not None and name.startswith("AutoModel"):
-            found = next(_from_mapping(found, config), None)
-            if found is None:
-                raise ParamxError(spec.target, f"{name} has no class for a {type(config).__name__}")
-    except ImportError as error:
-        raise _cannot_build(spec.target, name, error) from error
-    # The abstract bases build an empty model, and one of them a lasting mess in the library's caches.
-    abstract = name.endswith("PreTrainedModel")
-    if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel) and not abstract:
-        return found
-    where = "--class names" if spec.class_name else "the config names"
-    what = "which is not a model class" if found is not None else f"which transformers {_version()} does not have"
-    models = [word for word in dir(transformers) if re.search(r"Model(?!Output)|For[A-Z]", word)]
-    hint = nearest(name, models) or "name a class with --class"
-    if not spec.class_name and getattr(config, "auto_map", None) and not spec.trust_remote_code:
-        hint = "give --trust-remote-code if you trust the repository's code, or name a class with --class"
-    raise ParamxError(spec.target, f"{where} {name}, {what}", hint)
-
-
-def _mapped_classes(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
-    """Yield the classes that transformers maps this config's type to, in the order that `HEADS` explains."""
-    from transformers.models.auto import modeling_auto
-
-    first = [*(f"AutoModelFor{head}" for head in HEADS), "AutoModel"]
-    others = sorted(name for name in dir(modeling_auto) if name.startswith("AutoModel") and name not in first)
-    seen: set[type] = set()
-    for name in (*first, *others):
-        for model_class in _from_mapping(getattr(modeling_auto, name, None), config):
-            if model_class not in seen:
-                seen.add(model_class)
-                yield model_class
-    if not seen:
-        yield from _declaring_classes(config)
-
-
-def _declaring_classes(config: PreTrainedConfig) -> list[type[PreTrainedModel]]:
-    """Return the classes, in the package that defines a config, whose own config class it is; `…Model` first."""
-    from importlib import import_module
-
-    from transformers import PreTrainedModel
-
-    module = type(config).__module__.replace(".configuration_", ".modeling_")
-    if ".modeling_" not in module:
-        return []
-    try:
-        members = vars(import_module(module)).values()
-    except ImportError:
-        return []
-    found = [
-        member
-        for member in members
-        if isinstance(member, type)
-        and issubclass(member, PreTrainedModel)
-        and getattr(member, "config_class", None) is type(config)
-        and not member.__name__.endswith("PreTrainedModel")
-    ]
-    return sorted(found, key=lambda member: not member.__name__.endswith("Model"))
-
-
-def _from_mapping(auto_class: Any, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
-    mapping = getattr(auto_class, "_model_mapping", None)
-    if mapping is None or type(config) not in mapping:
-        return
-    try:
-        found = mapping[type(config)]
-    except (KeyError, ValueError, AttributeError):  # mapped to a class that this version does not have
-        return
-    # A type may map to several classes: transformers itself then picks by `architectures`, or takes the first.
-    yield from found if isinstance(found, tuple | list) else (found,)
-
-
-def _config_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedConfig:
-    """Return the part of a composite config that a class takes: CLIPTextModel takes CLIP's text config."""
-    wanted = getattr(model_class, "config_class", None)
-    if not isinstance(wanted, type) or isinstance(config, wanted):
-        return config
-    parts = (getattr(config, name, None) for name in getattr(config, "sub_configs", {}))
-    return next((part for part in parts if isinstance(part, wanted)), config)
 
 
 def _skeleton(
@@ -366,23 +231,3 @@ def _use_plain_attention(config: PreTrainedConfig) -> None:
 def _quant_method(quantized: Any) -> str:
     method = quantized.get("quant_method") if isinstance(quantized, Mapping) else None
     return visible(str(method or getattr(quantized, "quant_method", "unknown")))
-
-
-def _cannot_build(
-    target: str, what: str, error: Exception, how: str = "can't be built on the meta device"
-) -> ParamxError:
-    """Tell why transformers could not make something; a missing package is named with the line that installs it."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ImportError):
-        missing = re.search(r"requires the (\S+) library", text)
-        package = re.search(r"pip install (?:-\S+ )*([\w.\[\]-]+)", text)
-        name = missing[1] if missing else getattr(error, "name", None) or (package[1] if package else "")
-        if name:
-            return ParamxError(
-                target, f"{what} needs the package {name}", f"pip install {package[1] if package else name}"
-            )
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
-    if len(last) > LINE_LENGTH:
-        last = last[: LINE_LENGTH - 1] + "…"
-    return ParamxError(target, f"{what} {how}: {type(error).__name__}: {last}")

@@ -251,6 +251,27 @@ class TestArchitectures:
         config = {**BERT, "attn_implementation": "flash_attention_2"}
         assert open_it(write(tmp_path / "model", config)).origin.class_name == "BertForMaskedLM"
 
+    def test_a_class_that_does_not_build_gives_way_to_the_next_and_says_so(self, tmp_path, monkeypatch):
+        import transformers
+
+        def refuse(self, config):
+            raise ValueError("not today")
+
+        monkeypatch.setattr(transformers.BertForMaskedLM, "__init__", refuse)
+        config = {key: value for key, value in BERT.items() if key != "architectures"}
+        model = open_it(write(tmp_path / "model", config))
+        (finding,) = model.findings
+        assert finding.id == "other-class"
+        assert "BertForMaskedLM can't be built on the meta device: ValueError: not today" in finding.message
+        assert finding.message.endswith(f"this is {model.origin.class_name}")
+
+    def test_building_leaves_the_hub_library_as_it_was(self, tmp_path, monkeypatch):
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        open_it(write(tmp_path / "model", BERT))
+        assert constants.HF_HUB_OFFLINE is False
+
     def test_bases_leave_out_what_every_module_has(self, tmp_path):
         model = open_it(write(tmp_path / "model", GPT2))
         kinds = {kind.name: kind.bases for kind in model.modules.values}
@@ -379,6 +400,16 @@ class TestWeights:
         model = open_it(Path(package.submodule_search_locations[0]) / "model")
         assert (len(model), model.total) == (103, 22_713_216)
         assert model.origin.description == "directory with weights"
+        assert model.findings == ()
+
+    def test_a_cached_snapshot_opens_with_its_weights_header(self, tmp_path, tensors):
+        folder = tmp_path / "hub/models--org--model/snapshots" / ("abc1234" + "0" * 33)
+        folder.parent.mkdir(parents=True)
+        save(write(folder, GPT2) / "model.safetensors", tensors)
+        (tmp_path / "hub/models--org--model/refs").mkdir()
+        (tmp_path / "hub/models--org--model/refs/main").write_text(folder.name)
+        model = open_it("org/model")
+        assert model.origin.description == "cached snapshot abc1234"
         assert model.findings == ()
 
     def test_a_head_that_is_not_in_the_file_is_tied(self, tmp_path, tensors):

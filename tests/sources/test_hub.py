@@ -106,6 +106,14 @@ class TestCache:
         assert "def5678" in ask("org/model", revision="def5678").description
         assert "offline" in refusal("org/model", revision="v2", offline=True)
 
+    def test_a_snapshot_without_the_code_that_may_run_is_not_enough(self, cache, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        folder = put(cache, "org/model", config=REMOTE)
+        assert ask("org/model").directory == folder
+        assert "HF_HUB_OFFLINE is set" in refusal("org/model", trust_remote_code=True)
+        (folder / "code.py").write_text("")
+        assert ask("org/model", trust_remote_code=True).directory == folder
+
     @pytest.mark.parametrize("revision", ["../../x", "", ".", "..", "a/../b", "/etc", "a b", "x\x1b[31m"])
     def test_an_odd_revision_is_refused_before_the_disk_is_asked(self, revision):
         assert "not a revision" in refusal("org/model", revision=revision)
