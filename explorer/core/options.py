@@ -49,10 +49,13 @@ def parse_options(text: str) -> dict[str, Any]:
 
 def _value_end(text: str, begin: int) -> int:
     """Return where a value ends: before the next `key=`, outside brackets and quotes."""
-    depth, quote = 0, ""
+    depth, quote, escaped = 0, "", False
     for at in range(begin, len(text)):
         char = text[at]
-        if quote:
+        if escaped:
+            escaped = False
+        elif quote:
+            escaped = char == "\\"
             quote = "" if char == quote else quote
         elif char in "\"'":
             quote = char

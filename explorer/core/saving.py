@@ -22,36 +22,36 @@ def save_text(path: Path, text: str, *, overwrite: bool) -> None:
         FileExistsError: The file is there, and `overwrite` is false.
         ParamxError: It can't be written; what stood there before still does.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not overwrite:
-        raise FileExistsError(path)
-    if target.exists() and not target.is_file():
-        raise ParamxError(str(path), "not a regular file", "another name")
-    scratch = None
+    scratch = claimed = None
     try:
-        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        target = Path(os.path.realpath(path))
+        if target.exists() and not overwrite:
+            raise FileExistsError(path)
+        if target.exists() and not target.is_file():
+            raise ParamxError(str(path), "not a regular file", "another name")
+        handle, scratch = tempfile.mkstemp(prefix=f".{target.name[:32]}.", dir=target.parent)
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files for their owner alone; a new text file gets what the user's umask says.
         Path(scratch).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        if overwrite:
-            Path(scratch).replace(target)
-        else:
-            # A link fails if somebody made the file meanwhile, where a rename would replace it.
-            os.link(scratch, target)
-            Path(scratch).unlink()
-        scratch = None
+        if not overwrite:
+            # A rename replaces what somebody made meanwhile, so the name is taken first; not every disk has links.
+            target.touch(exist_ok=False)
+            claimed = target
+        Path(scratch).replace(target)
+        scratch = claimed = None
     except FileExistsError:
         raise FileExistsError(path) from None
     except (OSError, ValueError) as error:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise ParamxError(str(path), f"can't be written: {why}", "another directory") from error
     finally:
-        if scratch is not None:
-            with suppress(OSError):
-                Path(scratch).unlink()
+        for left in (scratch, claimed):
+            if left is not None:
+                with suppress(OSError):
+                    Path(left).unlink()
 
 
 def _umask() -> int:
