@@ -1,0 +1,34 @@
+"""Checkpoints read by hand, with the standard library alone: names, shapes, dtypes and places of their tensors.
+
+One module a format, and what they share. Nothing of a file is ever run, mapped, or trusted to be as long as it says.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from explorer.sources.checkpoint.place import Place
+
+LOCATORS = {
+    "safetensors": "explorer.sources.checkpoint.safetensors_file",
+    "torch": "explorer.sources.checkpoint.torch_file",
+    "gguf": "explorer.sources.checkpoint.gguf_file",
+    "dcp": "explorer.sources.checkpoint.dcp_dir",
+}
+"""For each kind the module that has `locate(target, index)`."""
+
+
+def locate(kind: str, target: str, index: int) -> Place:
+    """Return where the bytes of a tensor lie.
+
+    Args:
+        kind: `Origin.kind` of the table.
+        target: `Origin.target` as it was asked for.
+        index: The tensor's row.
+
+    Raises:
+        ParamxError: Its bytes are not stored as they are (compressed, in pieces), or the file can't be read.
+    """
+    return cast("Place", import_module(LOCATORS[kind]).locate(target, index))

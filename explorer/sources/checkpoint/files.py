@@ -1,0 +1,190 @@
+"""Reads strangers' files: with `pread`, each length checked against the file first, and never a path outside.
+
+A mapped file that another process cuts short kills the reader (SIGBUS); `open` of a named pipe blocks for ever.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from explorer.core.param import Finding
+from explorer.core.text import plural, short_bytes, visible
+
+LFS_POINTER = b"version https://git-lfs"
+"""How a file starts that git-lfs has not downloaded yet (git-lfs, docs/spec.md)."""
+
+LFS_LENGTH = 1024
+"""Longest pointer in bytes, by the same text."""
+
+MAX_CONTAINERS = 4_000_000
+"""Most objects and lists in one JSON text: an empty list is 2 bytes of text and 56 of memory."""
+
+MAX_VALUES = 20_000_000
+"""Most values in one JSON text: a number is 2 bytes of text and up to 40 of memory."""
+
+TOLD_NAMES = 1000
+"""Most names that a finding carries."""
+
+
+class UnreadableError(Exception):
+    """One file can't be read as what it should be.
+
+    Of a whole target it becomes a `ParamxError`; of one shard among others a finding, and the rest is shown.
+    """
+
+    def __init__(self, why: str, remedy: str = "", finding: str = "unreadable-shard") -> None:
+        """Keep the parts.
+
+        Args:
+            why: The reason, without a full stop.
+            remedy: What would work; empty when nothing would.
+            finding: Id of the finding that tells it of a shard.
+        """
+        super().__init__(why)
+        self.why = why
+        self.remedy = remedy
+        self.finding = finding
+
+
+class File:
+    """A regular file, open for reading at any offset. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            UnreadableError: It is missing, not a regular file, a git-lfs pointer, or may not be read.
+        """
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise UnreadableError("no such file", "check the path", "missing-shard") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise UnreadableError(reason.lower(), "check the path and its permissions") from None
+        try:
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError("not a regular file", "give a checkpoint file or a directory of shards")
+            self.size: int = status.st_size
+            if 0 < self.size <= LFS_LENGTH and (head := self.read(0, self.size)).startswith(LFS_POINTER):
+                raise _pointer(head)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Return exactly `nbytes` bytes from `offset`.
+
+        Raises:
+            UnreadableError: The file has not that many, or stopped having them while it was read.
+        """
+        if nbytes < 0 or offset < 0 or offset + nbytes > self.size:
+            raise UnreadableError("cut short: the file ends in the middle", "download it again", "truncated")
+        parts = []
+        while nbytes > 0:
+            try:
+                part = os.pread(self._descriptor, min(nbytes, 1 << 30), offset)
+            except OSError as error:
+                raise UnreadableError((error.strerror or str(error)).lower()) from None
+            if not part:
+                raise UnreadableError("it was cut short while it was read", "try again", "truncated")
+            parts.append(part)
+            offset += len(part)
+            nbytes -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _pointer(head: bytes) -> UnreadableError:
+    """Tell a git-lfs pointer: lines `KEY VALUE`, of which `size` has the bytes of the real file."""
+    sizes = [line[5:] for line in head.decode(errors="replace").splitlines() if line.startswith("size ")]
+    known = sizes and sizes[0].isascii() and sizes[0].isdecimal() and len(sizes[0]) < 19
+    real = f" of {short_bytes(int(sizes[0]))}" if known else ""
+    why = f"a git-lfs pointer, not the file{real} that it stands for"
+    return UnreadableError(why, "run `git lfs pull`", "lfs-pointer")
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse JSON text from a stranger.
+
+    Args:
+        data: UTF-8 text.
+        what: How an error calls it: `the header`.
+
+    Raises:
+        UnreadableError: It is no JSON, or would fill the memory.
+    """
+    if data.count(b"{") + data.count(b"[") > MAX_CONTAINERS or data.count(b",") > MAX_VALUES:
+        raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")
+    try:
+        # Bytes would let `json.loads` guess at UTF-16 and UTF-32, which the formats do not allow.
+        return json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        reason = f"{what} is not UTF-8 (byte {error.start})"
+    except RecursionError:
+        reason = f"{what} is nested too deeply"
+    except ValueError as error:
+        reason = f"{what} is not JSON: {error}"
+    raise UnreadableError(reason, "download it again")
+
+
+def inside(directory: Path, name: str) -> Path | None:
+    """Return the real path of a shard that an index names, `None` where it leads out of the directory.
+
+    Links that lead out are refused as well, but for those of the hub's cache, from `snapshots/COMMIT/` into `blobs/`.
+    """
+    if not name or "\0" in name or "\\" in name or name.startswith(("/", "~")) or ".." in name.split("/"):
+        return None
+    try:
+        root = Path(os.path.realpath(directory))
+        path = Path(os.path.realpath(root / name))
+    except (OSError, ValueError):
+        return None
+    if path == root:
+        return None
+    if path.is_relative_to(root):
+        return path
+    if root.parent.name == "snapshots" and path.parent == root.parent.parent / "blobs":
+        return path
+    return None
+
+
+def told(names: list[str]) -> tuple[str, ...]:
+    """Return the first names of a list as a finding carries them."""
+    return tuple(map(visible, names[:TOLD_NAMES]))
+
+
+def warn(kind: str, message: str, names: list[str] | None = None, why: str = "") -> Finding:
+    """Make a warning about a file; `message` is made visible."""
+    return Finding(kind, "warning", visible(message), told(names or []), why)
+
+
+def tensors(names: list[str]) -> str:
+    """Count tensors in words, naming one where there is only one."""
+    return f"tensor {names[0]}" if len(names) == 1 else plural(len(names), "tensor")
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector: walking 300,000 young objects again and again doubles the time to parse them."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

@@ -1,0 +1,270 @@
+"""Opens safetensors: one file, shards with an index, a directory of them. Headers only, no library, no data read.
+
+A checkpoint knows names, shapes, dtypes and bytes; requires_grad, module classes and devices are unknown (`None`).
+`Origin.config` is `{"metadata": …}`: what the writer said (`__metadata__`, and the index's `metadata`). Rows stand in
+the header's own order, or the index's; `names.ordered_by_layer` sorts them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import eq
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.core.param import Column, Finding, Model, Origin
+from explorer.core.text import plural, short_bytes, visible
+from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, tensors, warn
+from explorer.sources.checkpoint.names import shown_names
+from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.safetensors_header import (
+    MAX_ELEMENTS,
+    METADATA_KEYS,
+    METADATA_TEXT,
+    Header,
+    read_header,
+)
+from explorer.sources.checkpoint.shards import Shards, find_shards
+from explorer.sources.checkpoint.targets import SHARD
+
+if TYPE_CHECKING:
+    from explorer.sources import Report
+
+T = TypeVar("T")
+
+KIND = "safetensors"
+"""This source's name in the SOURCES table."""
+
+
+def open_model(spec: OpenSpec, report: Report) -> Model:
+    """Open a safetensors file, an index of shards, or a directory of them.
+
+    Args:
+        spec: What to open.
+        report: Called with each stage as it begins.
+
+    Returns:
+        The files' tensors.
+
+    Raises:
+        ParamxError: Nothing of it can be read.
+    """
+    report("reading the header")
+    return read_checkpoint(spec.target).model
+
+
+def locate(target: str, index: int) -> Place:
+    """Return where the bytes of one tensor lie.
+
+    Args:
+        target: As it was opened.
+        index: The row in the table that `open_model` made of it.
+
+    Raises:
+        ParamxError: It can't be read (any more).
+    """
+    return read_checkpoint(target).place(index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """The headers of a checkpoint as one table, and where its bytes lie."""
+
+    model: Model
+    """The table."""
+    names: list[str]
+    """Names as the files have them, not made visible, in the table's order: what other libraries go by."""
+    paths: Mapping[str, Path]
+    """Each file that was read, by its name."""
+    files: Column[str]
+    """For each row the name of its file."""
+    begins: array[int]
+    """For each row where its data begins, in bytes from the start of its file."""
+
+    def place(self, index: int) -> Place:
+        """Return where the bytes of one row lie."""
+        param = self.model[index]
+        assert param.shape is not None
+        assert param.nbytes is not None
+        path = self.paths[self.files[param.index]]
+        return Place(path, self.begins[param.index], param.nbytes, param.dtype, param.shape)
+
+
+def read_checkpoint(target: str) -> Checkpoint:
+    """Read the headers of a target; what `open_model` shows, and more for other sources.
+
+    Args:
+        target: A file, an index or a directory; also a directory with a config, of which only the weights are read.
+
+    Raises:
+        ParamxError: Nothing of it can be read.
+    """
+    with collector_paused():
+        shards = find_shards(target, KIND)
+        headers, findings = _read_headers(target, shards)
+        if shards.weight_map is None and len(headers) == 1:
+            findings += _lone_shard(next(iter(headers)))
+        return _assemble(target, shards, headers, findings)
+
+
+def _read_headers(target: str, shards: Shards) -> tuple[dict[str, Header], list[Finding]]:
+    """Read every shard's header; a shard that can't be read is a finding as long as another can."""
+    headers: dict[str, Header] = {}
+    failed: dict[str, UnreadableError] = {}
+    lone = len(shards.files) == 1
+    left = MAX_ELEMENTS
+    for name, path in shards.files.items():
+        try:
+            with File(path) as file:
+                header = read_header(file, visible(name) if lone else f"shard {visible(name)}")
+            left -= sum(header.numels)
+            if left < 0:
+                raise UnreadableError("more elements than any model has")
+            headers[name] = header
+        except UnreadableError as error:
+            failed[name] = error
+    if not headers:
+        if not failed:
+            raise ParamxError(target, "the index names no shard", "give the index of a checkpoint's shards")
+        name, first = next(iter(failed.items()))
+        alone = len(failed) == 1 and shards.index is None
+        raise ParamxError(target, first.why if alone else f"no shard can be read: {name}: {first.why}", first.remedy)
+    findings = [*shards.findings, *_failures(failed, shards)]
+    findings += chain.from_iterable(header.findings for header in headers.values())
+    return headers, findings
+
+
+def _failures(failed: Mapping[str, UnreadableError], shards: Shards) -> Iterator[Finding]:
+    """Tell the shards that could not be read, those with the same reason together, and the tensors they hold."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, error in failed.items():
+        reasons.setdefault((error.finding, error.why), []).append(name)
+    for (kind, why), names in reasons.items():
+        which = f"shard {names[0]}" if len(names) == 1 else f"{len(names)} shards of {len(shards.files)}"
+        message = f"{which}: {why}"
+        lost = set(names)
+        held = [tensor for tensor, name in (shards.weight_map or {}).items() if name in lost]
+        if held:
+            message += f"; {tensors(held)} not shown"
+        yield warn(kind, message, held or names)
+
+
+def _lone_shard(name: str) -> list[Finding]:
+    match = SHARD.fullmatch(name)
+    if match is None or int(match["count"]) < 2:
+        return []
+    message = f"shard {int(match['number'])} of {int(match['count'])}; open its index, or its directory, for all"
+    return [Finding("one-shard", "hint", message)]
+
+
+def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findings: list[Finding]) -> Checkpoint:
+    """Put the headers' columns one after the other, then into the index's order."""
+    parts = headers.values()
+    raw = [name for header in parts for name in header.names]
+    files = joined(Column.constant(name, len(header)) for name, header in headers.items())
+    order: Sequence[int] = range(len(raw))
+    if len(headers) > 1 or shards.weight_map is not None:
+        order, notes = _order(raw, files, shards)
+        findings += notes
+    if not raw:
+        findings.append(Finding("no-tensors", "warning", "no tensor in the file"))
+    same = len(order) == len(raw) and all(map(eq, order, range(len(raw))))
+
+    def ordered(column: Column[T]) -> Column[T]:
+        return column if same else Column(column.values, array("I", map(column.codes.__getitem__, order)))
+
+    def numbers(columns: Iterable[array[int]]) -> array[int]:
+        whole = array("q", chain.from_iterable(columns))
+        return whole if same else array("q", map(whole.__getitem__, order))
+
+    names = raw if same else [raw[row] for row in order]
+    shown, notes = shown_names(names)
+    files = ordered(files)
+    nbytes = numbers(header.nbytes for header in parts)
+    if shards.total_size not in (None, sum(nbytes)) and len(headers) == len(shards.files):
+        message = f"{shards.index}: total_size says {shards.total_size:,} bytes, the shards hold {sum(nbytes):,}"
+        findings.append(warn("wrong-total", message))
+    model = Model(
+        origin=_origin(target, shards, headers),
+        names=shown,
+        shapes=ordered(joined(header.shapes for header in parts)),
+        numels=numbers(header.numels for header in parts),
+        nbytes=nbytes,
+        dtypes=ordered(joined(header.dtypes for header in parts)),
+        devices=Column.constant(None, len(order)),
+        requires_grad=Column.constant(None, len(order)),
+        modules=Column.constant(None, len(order)),
+        shards=Column(tuple(map(visible, files.values)), files.codes),
+        aliases={},
+        findings=(*findings, *notes),
+    )
+    return Checkpoint(model, names, shards.files, files, numbers(header.begins for header in parts))
+
+
+def joined(columns: Iterable[Column[T]]) -> Column[T]:
+    """Return columns one below the other as one."""
+    seen: dict[T, int] = {}
+    codes = array("I")
+    for column in columns:
+        new = [seen.setdefault(value, len(seen)) for value in column.values]
+        codes.extend(map(new.__getitem__, column.codes))
+    return Column(tuple(seen), codes)
+
+
+def _order(raw: Sequence[str], files: Column[str], shards: Shards) -> tuple[list[int], list[Finding]]:
+    """Return the rows to show, in the index's order and then the shards', and where index and shards differ."""
+    findings: list[Finding] = []
+    rows = dict(zip(raw, range(len(raw)), strict=True))
+    weight_map = shards.weight_map
+    if len(rows) < len(raw):
+        # Of a tensor in two shards the one counts that the index names; without an index the first.
+        rows, doubled = {}, []
+        for row, name in enumerate(raw):
+            if name not in rows:
+                rows[name] = row
+                continue
+            doubled.append(name)
+            if weight_map is not None and weight_map.get(name) == files[row]:
+                rows[name] = row
+        message = f"{tensors(doubled)} in more than one shard; shown once"
+        findings.append(warn("duplicate-tensor", message, doubled))
+    if weight_map is None:
+        return sorted(rows.values()), findings
+    read = set(files.values)
+    order = [rows[name] for name in weight_map if name in rows]
+    if absent := [name for name, file in weight_map.items() if name not in rows and file in read]:
+        message = f"{tensors(absent)} that the index names and the shard lacks"
+        findings.append(warn("missing-tensor", message, absent))
+    if len(order) < len(rows):
+        extra = [name for name in rows if name not in weight_map]
+        findings.append(warn("extra-tensor", f"{tensors(extra)} in the shards that the index does not name", extra))
+        order += map(rows.__getitem__, extra)
+    if moved := [raw[row] for row in order if weight_map.get(raw[row], files[row]) != files[row]]:
+        findings.append(warn("wrong-shard", f"{tensors(moved)} in another shard than the index says", moved))
+    return order, findings
+
+
+def _origin(target: str, shards: Shards, headers: Mapping[str, Header]) -> Origin:
+    metadata: dict[str, Any] = {}
+    for header in headers.values():
+        metadata |= header.metadata
+    for key, value in list(shards.metadata.items())[:METADATA_KEYS]:
+        if isinstance(value, str | int | float | bool) or value is None:
+            shown = visible(value[:METADATA_TEXT]) if isinstance(value, str) else value
+            metadata[visible(key[:METADATA_TEXT])] = shown
+    size = short_bytes(sum(header.size for header in headers.values()))
+    number = plural(len(shards.files), "shard")
+    if len(headers) < len(shards.files):
+        number = f"{len(headers)} of {number}"
+    what = "header" if len(shards.files) == 1 and shards.index is None else f"headers of {number}"
+    return Origin(
+        target=visible(target),
+        kind=KIND,
+        description=f"safetensors {what}, {size}",
+        config={"metadata": metadata} if metadata else None,
+    )
