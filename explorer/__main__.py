@@ -211,8 +211,8 @@ def _interface(spec: OpenSpec, grouping: Grouping, needle: str) -> int:
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
-    line = run(spec, Services(open_in_worker, choices, grouping, filter=needle))
-    return _fail(line) if line else 0
+    outcome = run(spec, Services(open_in_worker, choices, grouping, filter=needle))
+    return _fail(outcome.error) if outcome.error else 0
 
 
 # --- printing -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
@@ -19,6 +19,7 @@ from explorer.ui.screens.start import StartScreen
 if TYPE_CHECKING:
     from textual.screen import Screen
 
+    from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
     from explorer.ui.services import Services
 
@@ -49,7 +50,7 @@ ANSI_VARIABLES = {
 
 
 class ParamxApp(App[str]):
-    """Shows one screen at a time: the start screen, or a model. Returns an error line, or nothing."""
+    """Shows one screen at a time: the start screen, or a model. Its result is an error line, or nothing."""
 
     CSS_PATH = "styles.tcss"
     TITLE = "paramx"
@@ -58,13 +59,14 @@ class ParamxApp(App[str]):
 
     def __init__(self, spec: OpenSpec, services: Services) -> None:
         """Open `spec`; with an empty target, offer what can be opened."""
-        super().__init__(ansi_color=_few_colours())
+        super().__init__()
         self._spec = spec
         self._services = services
+        self._grouping = services.grouping
         # Motion costs bytes over SSH and tells nothing here.
         self.animation_level = "none"
         self.register_theme(DARK)
-        self.theme = "textual-ansi" if _few_colours() else DARK.name
+        self.theme = "ansi-dark" if _few_colours() else DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our variables a value in every theme."""
@@ -87,6 +89,15 @@ class ParamxApp(App[str]):
             self.exit(message.line, return_code=1)
         else:
             self._offer(message.line)
+
+    @property
+    def grouping(self) -> Grouping:
+        """The groups as last typed, on the model that is or was open; those it started with if none was."""
+        return self._grouping
+
+    def on_model_screen_groups_changed(self, message: ModelScreen.GroupsChanged) -> None:
+        """Remember the groups: who called the interface may want them."""
+        self._grouping = message.grouping
 
     def _offer(self, error: str = "") -> None:
         while len(self.screen_stack) > 1:
@@ -144,7 +155,17 @@ def _few_colours() -> bool:
     return bool(os.environ.get("NO_COLOR")) or not many
 
 
-def run(spec: OpenSpec, services: Services) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the interface was left."""
+
+    error: str | None
+    """Why the target could not be opened, in one line; `None` when the user left."""
+    grouping: Grouping
+    """The groups as they were when the user left."""
+
+
+def run(spec: OpenSpec, services: Services) -> Outcome:
     """Run the interface until the user leaves.
 
     Args:
@@ -152,6 +173,8 @@ def run(spec: OpenSpec, services: Services) -> str | None:
         services: What the interface is given of the outside world.
 
     Returns:
-        The line that says why the target could not be opened; `None` when the user left.
+        The reason when the target could not be opened, and the groups as last typed.
     """
-    return ParamxApp(spec, services).run()
+    app = ParamxApp(spec, services)
+    error = app.run()
+    return Outcome(error, app.grouping)

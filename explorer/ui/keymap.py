@@ -71,6 +71,21 @@ COMMANDS: tuple[Command, ...] = (
     Command("rule_up", ("up",), "↑", "field above", "The field above", where="groups"),
     Command("rule_down", ("down",), "↓", "field below", "The field below", where="groups"),
     Command(
+        "add_group", ("ctrl+n",), "Ctrl+N", "new group", "A new group below this one", "groups", 4, owner="screen"
+    ),
+    Command("remove_group", ("ctrl+r",), "Ctrl+R", "remove", "Remove this group", "groups", 5, owner="screen"),
+    Command("raise_group", ("ctrl+up",), "Ctrl+↑", "raise", "Move this group up", "groups", 6, owner="screen"),
+    Command("lower_group", ("ctrl+down",), "Ctrl+↓", "lower", "Move this group down", "groups", owner="screen"),
+    Command(
+        "undo",
+        ("ctrl+underscore", "ctrl+slash"),
+        "Ctrl+/",
+        "undo",
+        "Take back the last edit of the groups",
+        "anywhere",
+    ),
+    Command("redo", ("ctrl+y",), "Ctrl+Y", "redo", "Take back an undo", "anywhere"),
+    Command(
         "next_panel",
         ("tab",),
         "Tab",

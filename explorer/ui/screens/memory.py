@@ -47,7 +47,7 @@ class MemoryScreen(Dialog[MemorySettings]):
     """The estimate, by group and in total; its keys change what it assumes."""
 
     HEADING = "Training memory"
-    FOOT = "o optimizer   p precision   g GPU memory   c in the tree's column   Esc closes"
+    FOOT = "o optimizer   p precision   g GPU memory   c column   Esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "optimizer", "optimizer", show=False),
         Binding("p", "precision", "precision", show=False),

@@ -73,6 +73,13 @@ class ModelScreen(Screen[None]):
         """Why, in one line."""
 
     @dataclass
+    class GroupsChanged(Message):
+        """The groups that the tree shows are others."""
+
+        grouping: Grouping
+        """The last groups without a bad term."""
+
+    @dataclass
     class GaveUp(Message):
         """Esc while the model was opening."""
 
@@ -310,6 +317,7 @@ class ModelScreen(Screen[None]):
             return
         self.query_one(GroupsPanel).tell(bench)
         table.regroup(bench.assignment.codes, self._marks(table.view))
+        self.post_message(self.GroupsChanged(bench.assigned))
         # Memory changes with the groups only where they freeze or name an optimizer: it may follow a moment later.
         if self._memory_timer is not None:
             self._memory_timer.stop()

@@ -32,14 +32,12 @@ class TableColumn:
     """Text of one row."""
     right: bool
     """Whether numbers are set to the right."""
-    leaves: int
-    """Rank in which it leaves as the screen narrows: 1 is the first to go."""
 
 
 def layout(view: TreeView, width: int, group_names: tuple[str, ...]) -> list[tuple[TableColumn, int]]:
     """Return the columns that fit into `width` cells beside the name, each with its own width.
 
-    Exact counts shrink to three digits first; then columns leave in the order of `TableColumn.leaves`.
+    Exact counts shrink to three digits first; then columns leave in the order of `LEAVING`.
     """
     model = view.tree.model
     total = f"{model.total:,}"
@@ -60,14 +58,16 @@ def layout(view: TreeView, width: int, group_names: tuple[str, ...]) -> list[tup
             (column, SHORT_COUNT if column.title in ("Params", "Running") else size)
             for column, (_, size) in zip(SHORT, chosen, strict=True)
         ]
-    for rank in range(1, len(chosen) + 1):
+    # Training memory was asked for: it stays longer than the stored size does.
+    leaving = ("Device", "Grad", "dtype", "Running", "Size") if view.shows_training else LEAVING[:5]
+    for title in (*leaving, *LEAVING[5:]):
         if _spare(chosen, width) >= 0:
             break
-        if rank == _GROUP_SHRINKS:
+        if title == LEAVING[5]:
             chosen = [(c, len(c.title) if c.title == "Group" else size) for c, size in chosen]
             if _spare(chosen, width) >= 0:
                 break
-        chosen = [(column, size) for column, size in chosen if column.leaves != rank]
+        chosen = [(column, size) for column, size in chosen if column.title != title]
     return chosen
 
 
@@ -141,27 +141,26 @@ def _group(_view: TreeView, _row: int) -> str:
     return ""
 
 
-_GROUP_SHRINKS = 5
-"""Before the column of this rank leaves, Group shrinks to the group's number."""
+LEAVING = ("Device", "Size", "Grad", "dtype", "Running", "Shape", "Group", "Params")
+"""Order in which columns leave as the screen narrows; before Shape does, Group shrinks to the group's number."""
 
 SHORT: tuple[TableColumn, ...] = (
-    TableColumn("Shape", _shape, right=False, leaves=6),
-    TableColumn("dtype", _dtype, right=False, leaves=4),
-    TableColumn("Params", _params, right=True, leaves=8),
-    TableColumn("Size", _size, right=True, leaves=2),
-    TableColumn("Running", _running, right=True, leaves=5),
-    TableColumn("Device", _device, right=False, leaves=1),
-    TableColumn("Grad", _grad, right=False, leaves=3),
-    TableColumn("Group", _group, right=False, leaves=7),
+    TableColumn("Shape", _shape, right=False),
+    TableColumn("dtype", _dtype, right=False),
+    TableColumn("Params", _params, right=True),
+    TableColumn("Size", _size, right=True),
+    TableColumn("Running", _running, right=True),
+    TableColumn("Device", _device, right=False),
+    TableColumn("Grad", _grad, right=False),
+    TableColumn("Group", _group, right=False),
 )
-"""The columns with counts in three digits. They leave: Device, Size, Grad, dtype, Running, Shape, Group, Params."""
+"""The columns with counts in three digits."""
 
 EXACT: tuple[TableColumn, ...] = tuple(
     TableColumn(
         column.title,
         {"Params": _params_exact, "Running": _running_exact}.get(column.title, column.cell),
         column.right,
-        column.leaves,
     )
     for column in SHORT
 )
