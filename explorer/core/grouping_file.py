@@ -34,7 +34,7 @@ from explorer.core.rules import Grouping, Rule
 MAX_BYTES = 1 << 20
 """Largest file that is read."""
 
-_HEADER = re.compile(r"^\s*\[\[\s*(?:groups|\"groups\"|'groups')\s*\]\]", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*\[\[\s*(?:groups|\"groups\"|'groups')\s*\]\]", re.MULTILINE)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -47,10 +47,13 @@ def load(path: str | Path) -> Grouping:
     try:
         # Not blocking: a named pipe would wait for a writer for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(handle, "rb") as file:  # noqa: PTH123 - opened by descriptor
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise ParamxError(str(path), "not a regular file")
-            data = file.read(MAX_BYTES + 1)
+            with open(handle, "rb", closefd=False) as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(handle)
     except (OSError, ValueError) as error:
         raise ParamxError(str(path), getattr(error, "strerror", None) or str(error)) from error
     if len(data) > MAX_BYTES:

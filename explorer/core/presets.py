@@ -175,7 +175,7 @@ def layerwise(model: Model, rate: float = 0.9, weight_decay: float = 0.05) -> Gr
         here = [f"{prefix}.{number}." for (prefix, number), place in level.items() if place == at]
         terms = tuple(text if plain[text.rsplit(".", 2)[0]] else f"re:^{re.escape(text)}" for text in here)
         flat, wide = _by_width(model, members.get(at, []))
-        scale = {"lr_mult": round(rate ** (depth + 1 - at), 10)}
+        scale = {"lr_mult": float(f"{rate ** (depth + 1 - at):.6g}")}
         if flat:
             spared = (*terms, "!ndim>=2") if terms else tuple(f"name:{name}" for name in flat)
             rules.append(Rule(f"{label}_no_decay", spared, {"weight_decay": 0.0, **scale}))

@@ -47,7 +47,7 @@ def make_model(rows: Sequence[tuple[str, tuple[int, ...] | None, str | None]], *
     params = []
     for index, (name, shape, kind) in enumerate(rows):
         numel = 1
-        for size in shape or (0,):
+        for size in (0,) if shape is None else shape:
             numel *= size
         kinds = kind.split() if kind else []
         params.append(
