@@ -59,7 +59,9 @@ class ParamxApp(App[str]):
 
     def __init__(self, spec: OpenSpec, services: Services) -> None:
         """Open `spec`; with an empty target, offer what can be opened."""
-        super().__init__()
+        # Said here and not by the theme alone: under NO_COLOR Textual picks its filter before it knows the theme, and
+        # the wrong one turns the terminal's own colours into black on black.
+        super().__init__(ansi_color=_few_colours() or None)
         self._spec = spec
         self._services = services
         self._grouping = services.grouping
