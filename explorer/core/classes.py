@@ -70,6 +70,10 @@ class Classes:
         members = Counter(self.ids[:rows])
         self.tensors = [members[number] for number in range(self.size)]
         """Number of parameters in each class, aliases left out."""
+        self.numel = [key[4] for key in keys]
+        """Elements of one parameter of each class."""
+        self.nbyte = [key[5] for key in keys]
+        """Bytes of one parameter of each class; -1 where unknown."""
         self.numels = [self.tensors[number] * key[4] for number, key in enumerate(keys)]
         """Elements of each class."""
         self.nbytes = [self.tensors[number] * key[5] for number, key in enumerate(keys)]

@@ -92,6 +92,8 @@ class Assignment:
     """Bytes under each rule; `None` where the size of a member is unknown."""
     problems: tuple[Problem, ...]
     """Terms that took no part."""
+    class_codes: bytes | None = field(repr=False, compare=False)
+    """The position of the rule of each class of names; `None` where a term told digits apart."""
     grouper: Grouper = field(repr=False, compare=False)
     """What made it; it remembers what each term matches."""
 
@@ -132,6 +134,7 @@ class Grouper:
         """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
         codes, by_row, problems = self._resolve(grouping)
         classes, rules = self.classes, len(grouping.rules)
+        by_class = None if by_row else codes
         if not by_row:
             sums = _sums(codes, rules, classes.tensors, classes.numels, classes.nbytes)
             codes = classes.expand(codes)
@@ -140,9 +143,8 @@ class Grouper:
             sums = _sums_of_few(codes[: classes.rows], rules, *self._row_sizes, whole)
         else:
             sums = _sums(codes[: classes.rows], rules, repeat(1), *self._row_sizes)
-        return Assignment(
-            grouping, codes[: classes.rows], codes[classes.rows :], *sums, tuple(problems), grouper=self
-        )
+        own, others = codes[: classes.rows], codes[classes.rows :]
+        return Assignment(grouping, own, others, *sums, tuple(problems), class_codes=by_class, grouper=self)
 
     @cached_property
     def _row_sizes(self) -> tuple[list[int], list[int]]:

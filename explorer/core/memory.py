@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from explorer.core.errors import ParamxError
@@ -180,17 +181,16 @@ def training_memory(
     Raises:
         ParamxError: The optimizer or precision is not known.
     """
-    formulas = _formulas(grouping, optimizer)
-    widths = _precision(precision)
+    one = _one_of_each(grouping, assignment, optimizer, precision)
+    classes = assignment.grouper.classes
+    if assignment.class_codes is not None:
+        kinds = {key: classes.tensors[key[1]] for key in _by_class(assignment.class_codes)}
+    else:
+        kinds = Counter(zip(assignment.codes, classes.ids, strict=False))  # the ids of aliases come last
     rules = [Memory() for _ in grouping.rules]
-    # Parameters alike are counted first: 150,000 of them are a few hundred kinds.
-    kinds = Counter(
-        zip(assignment.codes, model.shapes.codes, model.requires_grad.codes, model.numels, model.nbytes, strict=True)
-    )
-    for (code, shape, grad, numel, nbytes), count in kinds.items():
-        trained = model.requires_grad.values[grad] is not False
-        one = _memory(formulas[code], widths, grouping, code, model.shapes.values[shape], numel, nbytes, trained)
-        rules[code] += one.times(count)
+    for (code, number), count in kinds.items():
+        if count:
+            rules[code] += one(code, number).times(count)
     return MemoryReport(tuple(rules), sum(rules, Memory()))
 
 
@@ -202,41 +202,44 @@ def memory_column(
     precision: str = "fp32",
 ) -> array[int]:
     """Return the bytes of training memory of each parameter (typecode `q`); see `training_memory`."""
-    formulas = _formulas(grouping, optimizer)
-    widths = _precision(precision)
-    known: dict[tuple[int, int, int, int, int], int] = {}
-    column = array("q", bytes(8 * len(model)))
-    rows = zip(
-        assignment.codes, model.shapes.codes, model.requires_grad.codes, model.numels, model.nbytes, strict=True
-    )
-    for index, key in enumerate(rows):
-        if key not in known:
-            code, shape, grad, numel, nbytes = key
-            trained = model.requires_grad.values[grad] is not False
-            one = _memory(formulas[code], widths, grouping, code, model.shapes.values[shape], numel, nbytes, trained)
-            known[key] = one.total
-        column[index] = known[key]
-    return column
+    one = _one_of_each(grouping, assignment, optimizer, precision)
+    ids = assignment.grouper.classes.ids
+    if assignment.class_codes is not None:
+        totals = [one(*key).total for key in _by_class(assignment.class_codes)]
+        return array("q", map(totals.__getitem__, ids[: len(model)]))
+    pairs = zip(assignment.codes, ids, strict=False)
+    return array("q", (one(code, number).total for code, number in pairs))
 
 
-def _memory(
-    states: States,
-    widths: Precision,
-    grouping: Grouping,
-    code: int,
-    shape: Shape,
-    numel: int,
-    nbytes: int,
-    trained: bool,
-) -> Memory:
-    stored = 4 if nbytes < 0 or not numel else max(1, nbytes // numel)
-    weights = (nbytes if nbytes >= 0 else 4 * numel) if widths.weights is None else widths.weights * numel
-    options = grouping.rules[code].options
-    if not trained or options.get("freeze"):
-        return Memory(weights)
-    width = stored if widths.states is None else widths.states
-    gradient = stored if widths.gradients is None else widths.gradients
-    return Memory(weights, gradient * numel, states(shape, numel, width, options) + widths.master * numel)
+def _by_class(codes: bytes) -> Iterable[tuple[int, int]]:
+    """Iterate over the rule and number of each class."""
+    return zip(codes, range(len(codes)), strict=True)
+
+
+def _one_of_each(
+    grouping: Grouping, assignment: Assignment, optimizer: str | None, precision: str
+) -> Callable[[int, int], Memory]:
+    """Return what gives the memory of one parameter, from its rule and its class of names.
+
+    A class holds parameters of one shape, so 150,000 of them are a few hundred sums.
+    """
+    formulas, widths = _formulas(grouping, optimizer), _precision(precision)
+    classes = assignment.grouper.classes
+
+    @cache
+    def one(code: int, number: int) -> Memory:
+        numel, nbytes = classes.numel[number], classes.nbyte[number]
+        stored = 4 if nbytes < 0 or not numel else max(1, nbytes // numel)
+        weights = (nbytes if nbytes >= 0 else 4 * numel) if widths.weights is None else widths.weights * numel
+        options = grouping.rules[code].options
+        if not classes.trained[number] or options.get("freeze"):
+            return Memory(weights)
+        width = stored if widths.states is None else widths.states
+        gradient = stored if widths.gradients is None else widths.gradients
+        states = formulas[code](classes.shapes[number], numel, width, options)
+        return Memory(weights, gradient * numel, states + widths.master * numel)
+
+    return one
 
 
 def _formulas(grouping: Grouping, optimizer: str | None) -> list[States]:

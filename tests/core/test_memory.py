@@ -116,3 +116,18 @@ def test_unknown_names_are_told(table):
         report(model, Grouping.classic(), "Lion")
     with pytest.raises(ParamxError, match="known are fp32"):
         report(model, Grouping.classic(), "AdamW", "fp8")
+
+
+def test_a_term_that_tells_digits_apart_changes_the_way_and_not_the_sum(table):
+    model = table([(f"l.{i}.w", (3, i % 4 + 1), None) for i in range(20)], frozen=("l.3.w",))
+    whole = report(model, Grouping.classic(("l.",)))
+    split = Grouping.classic(("l.1",))
+    assignment = Grouper(model).assign(split)
+    assert assignment.class_codes is None
+    got = training_memory(model, split, assignment)
+    assert got.total == whole.total
+    assert (
+        got.rules[0]
+        == report(table([(n, model.shapes[i], None) for i, n in enumerate(model.names) if "l.1" in n]), split).total
+    )
+    assert sum(memory_column(model, split, assignment)) == got.total.total
