@@ -1,0 +1,272 @@
+"""Trying out groups: each keystroke regroups, a mistake loses nothing, and every step is undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from explorer.core.groups import Grouping, Rule
+from explorer.core.param import Model, ModuleClass, Origin, Param
+from explorer.core.workbench import Move, Workbench
+
+FACTS = json.loads((Path(__file__).parents[1] / "facts" / "kantaibert.json").read_text())
+
+LEFT_OUT = "lm_head.layer_norm.weight"
+"""The norm weight that the classic recipe decays."""
+
+
+def kantaibert() -> Model:
+    return Model.from_params(
+        Origin("kantaibert", "test", "from the facts", "RobertaForMaskedLM"),
+        [
+            Param(
+                fact["index"],
+                fact["name"],
+                tuple(fact["shape"]),
+                fact["numel"],
+                "float32",
+                4 * fact["numel"],
+                "meta",
+                True,
+                ModuleClass(fact["module_class"]),
+                tuple(fact["aliases"]),
+                None,
+            )
+            for fact in FACTS
+        ],
+    )
+
+
+MODEL = kantaibert()
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench(MODEL, Grouping.classic())
+
+
+def type_terms(bench: Workbench, terms: str, rule: int = 0) -> None:
+    """Type a terms line over the one that stands there."""
+    now = bench.draft.rules[rule]
+    options = " ".join(f"{key}={value!r}" for key, value in now.options.items())
+    bench.type_rule(rule, now.name, options, terms)
+
+
+def type_options(bench: Workbench, options: str, rule: int = 0) -> None:
+    now = bench.draft.rules[rule]
+    bench.type_rule(rule, now.name, options, ", ".join(now.terms))
+
+
+def tensors(bench: Workbench) -> list[int]:
+    return [bench.stats(rule).tensors for rule in range(len(bench.assigned.rules))]
+
+
+def warnings(bench: Workbench) -> list[str]:
+    return [finding.id for finding in bench.findings if finding.severity == "warning"]
+
+
+# --- keystrokes -----------------------------------------------------------------------------------------------------
+
+
+def test_the_classic_recipe_splits_the_reference_model_as_published(bench: Workbench) -> None:
+    stats = [bench.stats(rule) for rule in range(2)]
+    assert [(one.tensors, one.parameters) for one in stats] == [(65, 114_976), (41, 83_389_440)]
+    assert stats[0].first[0] == "roberta.embeddings.LayerNorm.weight"
+
+
+def test_every_keystroke_regroups(bench: Workbench) -> None:
+    line = "bias, LayerNorm.weight"
+    seen = []
+    for end in range(1, len(line) + 1):
+        type_terms(bench, line[:end])
+        terms = [term.strip() for term in line[:end].split(",")]
+        expected = sum(any(nd in name for nd in terms if nd) for name in MODEL.names)
+        assert tensors(bench) == [expected, 106 - expected], line[:end]
+        seen.append(expected)
+    assert len(set(seen)) > 2, "and what is typed half matters"
+
+
+def test_one_pattern_more_moves_one_tensor_and_its_warning_goes(bench: Workbench) -> None:
+    assert warnings(bench) == ["norm-decays"]
+    assert bench.indices([LEFT_OUT]) == [index for index, warned in enumerate(bench.warned) if warned]
+    type_terms(bench, "bias, LayerNorm.weight, layer_norm")
+    assert bench.moves() == [Move(MODEL.names.index(LEFT_OUT), "decay", "no_decay")]
+    assert [(bench.stats(rule).came, bench.stats(rule).left) for rule in range(2)] == [(1, 0), (0, 1)]
+    assert sum(bench.moved) == 1
+    assert warnings(bench) == []
+    assert not any(bench.warned)
+
+
+@pytest.mark.parametrize("terms", ["", " ", ",", "bias,,LayerNorm.weight", "bias, ", ", bias"])
+def test_a_blank_pattern_is_dropped_with_a_notice_and_matches_nothing(bench: Workbench, terms: str) -> None:
+    type_terms(bench, terms)
+    named = [term.strip() for term in terms.split(",") if term.strip()]
+    assert tensors(bench)[0] == sum(any(term in name for term in named) for name in MODEL.names)
+    assert not bench.stale
+    if terms.strip():
+        assert "blank-term" in [finding.id for finding in bench.findings]
+
+
+# --- what is typed wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("terms", ["re:(", "bias, re:[", "ndim<", "ndim<x", "!", "type:", r"re:(\w+\.?)+z$"])
+def test_a_bad_term_keeps_the_last_good_result_and_says_where(bench: Workbench, terms: str) -> None:
+    before = bench.assignment
+    type_terms(bench, terms)
+    assert bench.stale
+    assert bench.assignment is before
+    assert bench.assigned == Grouping.classic()
+    assert bench.draft.rules[0].terms != before.grouping.rules[0].terms, "what is typed is not taken away"
+    lines = bench.trouble(0)
+    assert lines
+    assert all(line.startswith("column ") for line in lines)
+    type_terms(bench, "bias")
+    assert not bench.stale
+    assert bench.trouble(0) == ()
+    assert tensors(bench)[0] == sum("bias" in name for name in MODEL.names)
+
+
+def test_the_column_counts_from_the_beginning_of_the_line(bench: Workbench) -> None:
+    type_terms(bench, "bias, re:a(")
+    (line,) = bench.trouble(0)
+    assert line.startswith("column 11: "), "the bracket, counted from 1"
+
+
+def test_options_that_can_not_be_read_keep_the_last_and_say_where(bench: Workbench) -> None:
+    type_options(bench, "weight_decay=x")
+    assert bench.draft.rules[0].options == {"weight_decay": 0.0}
+    (line,) = bench.trouble(0)
+    assert line.startswith("options, column 14: ")
+    assert bench.trouble(1) == ()
+    assert bench.changed
+    type_options(bench, "weight_decay=0.5")
+    assert bench.draft.rules[0].options == {"weight_decay": 0.5}
+    assert bench.trouble(0) == ()
+
+
+@pytest.mark.parametrize("name", ["", "   ", "decay"])
+def test_a_name_that_is_blank_or_taken_is_refused_and_told(bench: Workbench, name: str) -> None:
+    bench.type_rule(0, name, "weight_decay=0.0", "bias")
+    assert bench.names == ("no_decay", "decay")
+    assert len(bench.trouble(0)) == 1
+    assert bench.draft.rules[0].terms == ("bias",), "the other fields are taken all the same"
+
+
+def test_a_group_renamed_is_another_group(bench: Workbench) -> None:
+    bench.type_rule(0, "spared", "weight_decay=0.0", "bias, LayerNorm.weight")
+    assert bench.names == ("spared", "decay")
+    assert {move.source for move in bench.moves()} == {"a group that is gone"}
+    assert len(bench.moves()) == 65
+
+
+def test_the_terms_of_the_catch_all_are_not_read(bench: Workbench) -> None:
+    bench.type_rule(1, "decay", "weight_decay=0.2", "whatever")
+    assert bench.draft.rules[1] == Rule("decay", (), {"weight_decay": 0.2})
+
+
+# --- kept and restored ----------------------------------------------------------------------------------------------
+
+
+def test_restore_comes_back_to_what_was_kept(bench: Workbench) -> None:
+    type_terms(bench, "bias")
+    bench.keep()
+    kept = bench.draft
+    assert not bench.changed
+    assert bench.moves() == [], "moves count from what was kept"
+    type_terms(bench, "weight, re:(")
+    type_options(bench, "nonsense")
+    assert bench.changed
+    bench.restore()
+    assert bench.draft == bench.assigned == kept
+    assert not bench.changed
+    assert not bench.stale
+    assert bench.trouble(0) == ()
+
+
+def test_moves_go_by_the_names_of_the_groups_and_not_by_their_places(bench: Workbench) -> None:
+    rules = bench.draft.rules
+    bench.change(Grouping((Rule("none", ("no such name",), {}), *rules)))
+    assert bench.moves() == []
+    assert [bench.stats(rule).came for rule in range(3)] == [0, 0, 0]
+    bench.change(Grouping((Rule("heads", ("lm_head",), {}), *rules)))
+    assert {(move.source, move.target) for move in bench.moves()} == {("no_decay", "heads"), ("decay", "heads")}
+    assert bench.stats(0).came == 5
+    assert bench.stats(1).left + bench.stats(2).left == 5
+
+
+# --- undo -----------------------------------------------------------------------------------------------------------
+
+
+def test_keystrokes_in_one_field_are_one_step_of_undo(bench: Workbench) -> None:
+    for text in ("bias, l", "bias, la", "bias, lay"):
+        type_terms(bench, text)
+    for text in ("weight_decay=0.01", "weight_decay=0.02"):
+        type_options(bench, text)
+    assert bench.undo()
+    assert bench.draft.rules[0].options == {"weight_decay": 0.0}
+    assert bench.draft.rules[0].terms == ("bias", "lay")
+    assert bench.undo()
+    assert bench.draft == Grouping.classic()
+    assert not bench.undo(), "nothing is left to undo"
+    assert bench.redo()
+    assert bench.redo()
+    assert bench.draft.rules[0].options == {"weight_decay": 0.02}
+    assert not bench.redo()
+
+
+def test_typing_after_an_undo_forgets_what_was_undone(bench: Workbench) -> None:
+    type_terms(bench, "bias")
+    bench.undo()
+    type_terms(bench, "weight")
+    assert not bench.redo()
+    assert bench.draft.rules[0].terms == ("weight",)
+
+
+def test_restore_can_be_undone(bench: Workbench) -> None:
+    type_terms(bench, "bias")
+    bench.restore()
+    assert bench.undo()
+    assert bench.draft.rules[0].terms == ("bias",)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("terms"), st.sampled_from(["bias", "norm", "re:(", "", "ndim<2", "a, b", "lm_head"])),
+        st.tuples(st.just("options"), st.sampled_from(["weight_decay=0.1", "lr=1", "oops", ""])),
+        st.tuples(st.just("change"), st.sampled_from(["one", "two"])),
+        st.tuples(st.sampled_from(["keep", "restore", "undo", "redo"]), st.just("")),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(STEPS)
+def test_after_any_steps_the_assignment_is_that_of_the_last_good_groups(steps: list[tuple[str, str]]) -> None:
+    bench = Workbench(MODEL, Grouping.classic())
+    drafts = [bench.draft]
+    for what, text in steps:
+        if what == "terms":
+            type_terms(bench, text)
+        elif what == "options":
+            type_options(bench, text)
+        elif what == "change":
+            bench.change(Grouping.classic([text]))
+        else:
+            getattr(bench, what)()
+        drafts.append(bench.draft)
+        fresh = Workbench(MODEL, bench.assigned)
+        assert fresh.assignment.codes == bench.assignment.codes
+        assert fresh.findings == bench.findings or bench.stale
+        assert bench.stale is (bench.assigned != bench.draft)
+        assert sum(tensors(bench)) == len(MODEL)
+        assert sum(bench.stats(rule).parameters for rule in range(len(bench.names))) == MODEL.total
+        assert sum(bench.moved) == len(bench.moves())
+    while bench.undo():
+        assert bench.draft in drafts
+    assert bench.draft == Grouping.classic(), "undo leads back to the beginning"
