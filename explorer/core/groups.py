@@ -5,13 +5,14 @@ The rules are in `explorer.core.rules`; their names are offered here too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import compress, repeat
 from operator import or_
 
 from explorer.core.classes import Classes
+from explorer.core.codes import FEW_RULES, first_match, sums_of, sums_of_few
 from explorer.core.matcher import SECONDS, RegexMatcher, search_here
 from explorer.core.param import Model
 from explorer.core.patterns import Glob, Name, PatternError, Regex, Substring, Term, TooSlow, parse
@@ -35,8 +36,6 @@ Move = tuple[int, int, int]
 
 _KEPT_MASKS = 96
 """How many terms' masks are remembered; one of a digit-telling term on 150,000 names takes 150 KB."""
-_FEW_RULES = 6
-"""Up to so many rules a pass over 150,000 rows for each, in C (2 ms), beats one loop in Python (12 ms)."""
 _TIMES_ALL = 5
 """One assignment may take so many times what one term may, all its terms together."""
 
@@ -136,13 +135,13 @@ class Grouper:
         classes, rules = self.classes, len(grouping.rules)
         by_class = None if by_row else codes
         if not by_row:
-            sums = _sums(codes, rules, classes.tensors, classes.numels, classes.nbytes)
+            sums = sums_of(codes, rules, classes.tensors, classes.numels, classes.nbytes)
             codes = classes.expand(codes)
-        elif rules <= _FEW_RULES and min(classes.nbytes, default=0) >= 0:
+        elif rules <= FEW_RULES and min(classes.nbytes, default=0) >= 0:
             whole = sum(classes.numels), sum(classes.nbytes)
-            sums = _sums_of_few(codes[: classes.rows], rules, *self._row_sizes, whole)
+            sums = sums_of_few(codes[: classes.rows], rules, *self._row_sizes, whole)
         else:
-            sums = _sums(codes[: classes.rows], rules, repeat(1), *self._row_sizes)
+            sums = sums_of(codes[: classes.rows], rules, repeat(1), *self._row_sizes)
         own, others = codes[: classes.rows], codes[classes.rows :]
         return Assignment(grouping, own, others, *sums, tuple(problems), class_codes=by_class, grouper=self)
 
@@ -178,7 +177,7 @@ class Grouper:
                 positives[i].append(Mask(b"\1" * self.classes.size, by_row=False))
             problems += sorted(bad, key=lambda problem: problem.term)
         by_row = any(mask.by_row for masks in (*positives, *negatives) for mask in masks)
-        codes = _first_match(
+        codes = first_match(
             [self._united(masks, by_row) for masks in positives],
             [self._united(masks, by_row) for masks in negatives],
             len(self.classes.ids) if by_row else self.classes.size,
@@ -263,55 +262,6 @@ class Grouper:
         """Return where any of the masks is set, as one large number of one byte a class or row."""
         bits = (self.classes.expand(mask.bits) if by_row and not mask.by_row else mask.bits for mask in masks)
         return reduce(or_, (int.from_bytes(each, "little") for each in bits), 0)
-
-
-_Sums = tuple[tuple[int, ...], tuple[int, ...], tuple[int | None, ...]]
-
-
-def _sums(codes: bytes, rules: int, tensors: Iterable[int], numels: Sequence[int], nbytes: Sequence[int]) -> _Sums:
-    """Sum tensors, elements and bytes under each rule; bytes are unknown where a member's are negative."""
-    counts, elements, sizes, unknown = [0] * rules, [0] * rules, [0] * rules, [False] * rules
-    # `tensors` may be endless; the codes say how many rows there are.
-    for code, count, numel, size in zip(codes, tensors, numels, nbytes, strict=False):
-        counts[code] += count
-        elements[code] += numel
-        sizes[code] += size
-        if size < 0:
-            unknown[code] = True
-    known = tuple(None if lost else size for size, lost in zip(sizes, unknown, strict=True))
-    return tuple(counts), tuple(elements), known
-
-
-def _sums_of_few(
-    codes: bytes, rules: int, numels: Sequence[int], nbytes: Sequence[int], whole: tuple[int, int]
-) -> _Sums:
-    """Sum rule by rule, each pass in C; the largest rule is what the others leave of the whole."""
-    counts = [codes.count(rule) for rule in range(rules)]
-    elements, sizes = [0] * rules, [0] * rules
-    largest = counts.index(max(counts))
-    for rule in range(rules):
-        if rule != largest and counts[rule]:
-            mask = codes.translate(bytes(code == rule for code in range(256)))
-            elements[rule] = sum(compress(numels, mask))
-            sizes[rule] = sum(compress(nbytes, mask))
-    elements[largest] = whole[0] - sum(elements)
-    sizes[largest] = whole[1] - sum(sizes)
-    return tuple(counts), tuple(elements), tuple(sizes)
-
-
-def _first_match(positives: Sequence[int], negatives: Sequence[int], size: int) -> bytes:
-    """Return the position of the first rule that matches, for each of `size` bytes.
-
-    The masks are large numbers whose bytes are 0 or 1, so that one operation of Python treats all rows at once.
-    """
-    left = int.from_bytes(b"\1" * size, "little")
-    codes = 0
-    for i, (positive, negative) in enumerate(zip(positives, negatives, strict=True)):
-        hit = positive & left
-        hit ^= hit & negative
-        left ^= hit
-        codes |= hit * i  # no byte overflows: i < 255
-    return (codes | left * len(positives)).to_bytes(size, "little")
 
 
 def _is_exclusion(text: str) -> bool:

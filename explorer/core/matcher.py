@@ -142,14 +142,14 @@ class RegexMatcher:
         data = memoryview(kind + len(payload).to_bytes(4, "little") + payload)
         pipe = child.stdin.fileno()
         while data:
-            self._wait([], [pipe], deadline, self._seconds)
+            self._wait(pipe, select.POLLOUT, deadline, self._seconds)
             data = data[os.write(pipe, data[: 1 << 16]) :]
 
     def _receive(self, child: subprocess.Popen[bytes], deadline: float, seconds: float) -> tuple[bytes, bytes]:
         assert child.stdout
         pipe, received = child.stdout.fileno(), bytearray()
         while len(received) < 5 or len(received) < 5 + int.from_bytes(received[1:5], "little"):
-            self._wait([pipe], [], deadline, seconds)
+            self._wait(pipe, select.POLLIN, deadline, seconds)
             more = os.read(pipe, 1 << 20)
             if not more:
                 self.close()
@@ -157,8 +157,10 @@ class RegexMatcher:
             received += more
         return bytes(received[:1]), bytes(received[5:])
 
-    def _wait(self, read: list[int], write: list[int], deadline: float, seconds: float) -> None:
-        if not any(select.select(read, write, [], max(0.0, deadline - time.perf_counter()))):
+    def _wait(self, pipe: int, event: int, deadline: float, seconds: float) -> None:
+        poller = select.poll()  # unlike select, it takes descriptors above 1,023: this may be a training process
+        poller.register(pipe, event)
+        if not poller.poll(max(0.0, 1000 * (deadline - time.perf_counter()))):
             self.close()
             raise TooSlow(f"too slow: stopped after {seconds:g} s")
 

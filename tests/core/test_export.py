@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from explorer.core.errors import ParamxError
 from explorer.core.export import EXPORTS, export
@@ -289,3 +291,38 @@ def test_code_for_a_checkpoint_file_runs_too(table, roberta):
     exec(export("torch-groups", table(rows), Grouping.classic()), space)
     groups = space["param_groups"](roberta)
     assert names_in(groups.values(), roberta) == list(split_of(roberta, Grouping.classic()).values())
+
+
+TERMS = [
+    "bias",
+    "norm",
+    "layers.1",
+    "embed",
+    "weight",
+    "glob:*.1?.*",
+    r"re:\.[0-3]\.",
+    "type:*Norm",
+    "type:Linear",
+    "ndim<2",
+]
+TERMS += ["ndim>=2", "name:model.norm.weight", "name:lm_head.bias", "re:^model|(?i)X", "", "re:(", "'", '"\\']
+rule_terms = st.lists(
+    st.lists(st.builds(str.__add__, st.sampled_from(["", "", "!"]), st.sampled_from(TERMS)), max_size=4), max_size=4
+)
+
+
+@given(rule_terms)
+def test_exported_conditions_equal_the_assignment_whatever_the_terms(tiny_modules, all_terms):
+    grouping = Grouping((*(Rule(f"g{i}", tuple(terms)) for i, terms in enumerate(all_terms)), Rule("rest")))
+    for module, model, grouper in tiny_modules:
+        space = {}
+        exec(export("torch-groups", model, grouping, grouper.assign(grouping)), space)
+        names = [rule.name for rule in grouping.rules]
+        wanted = {model.names[i]: names[code] for i, code in enumerate(grouper.assign(grouping).codes)}
+        assert space["group_names"](module) == wanted
+
+
+@pytest.fixture(scope="module")
+def tiny_modules(roberta, llama):
+    models = [(module, table_of_module(module)) for module in (roberta, llama)]
+    return [(module, model, Grouper(model)) for module, model in models]
