@@ -5,6 +5,7 @@ The rules are in `explorer.core.rules`; their names are offered here too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -36,6 +37,8 @@ Move = tuple[int, int, int]
 
 _KEPT_MASKS = 96
 """How many terms' masks are remembered; one of a digit-telling term on 150,000 names takes 150 KB."""
+_FAILURE_SECONDS = 30.0
+"""How long a term that was stopped is not tried again; then the machine may be less busy."""
 _TIMES_ALL = 5
 """One assignment may take so many times what one term may, all its terms together."""
 
@@ -48,6 +51,14 @@ class Mask:
     """1 where the term matches."""
     by_row: bool
     """Whether there is one byte a row (aliases included) rather than one a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a term has no mask, remembered for a while so that other terms can be typed without waiting for it."""
+
+    error: PatternError
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,7 @@ class Grouper:
         self.classes = Classes(model)
         self._regexes = RegexMatcher((self.classes.folded, self.classes.names), seconds)
         self._seconds = seconds
-        self._masks: dict[str, Mask | PatternError] = {}
+        self._masks: dict[str, Mask | _Failure] = {}
 
     def assign(self, grouping: Grouping) -> Assignment:
         """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
@@ -221,16 +232,16 @@ class Grouper:
             PatternError: It does not compile, or was stopped (TooSlow); that is remembered too.
         """
         known = self._masks.pop(term.key, None)
-        if known is None:
+        if known is None or (isinstance(known, _Failure) and time.monotonic() > known.until):
             try:
                 known = self._compute(term)
             except PatternError as error:
-                known = error
+                known = _Failure(error, time.monotonic() + _FAILURE_SECONDS)
         self._masks[term.key] = known  # the last used stand last
         if len(self._masks) > _KEPT_MASKS:
             del self._masks[next(iter(self._masks))]
-        if isinstance(known, PatternError):
-            raise known
+        if isinstance(known, _Failure):
+            raise known.error
         return known
 
     def close(self) -> None:

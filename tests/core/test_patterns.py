@@ -227,3 +227,15 @@ def test_the_child_ends_with_the_grouper(long_names):
     assert child is not None and child.poll() is None
     del grouper
     assert child.poll() is not None
+
+
+def test_a_stopped_expression_is_tried_again_after_a_while(long_names, monkeypatch):
+    import explorer.core.groups as groups
+
+    monkeypatch.setattr(groups, "_FAILURE_SECONDS", 0.0)
+    grouper = Grouper(long_names, seconds=0.0)
+    with pytest.raises(TooSlow):
+        grouper.matches("re:(?:a|b)*weight")
+    grouper._regexes._seconds = 2.0
+    assert grouper.matches("re:(?:a|b)*weight") == b"\1" * 30
+    grouper.close()
