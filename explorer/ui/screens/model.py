@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from explorer.core.param import Model
     from explorer.ui.services import Services
 
-SIDE_BY_SIDE = 110
+SIDE_BY_SIDE = 120
 """Columns from which the groups panel stands beside the tree; below, it stands under it."""
 
 TICK = 0.5

@@ -129,7 +129,7 @@ class PresetsScreen(ListDialog):
             count = len(self._matrix.disagree)
             told = f"they disagree about {plural(count, 'tensor')}: x lists them" if count else "they all agree"
             text.append(f" {len(self._lines) - 1} recipes; {told}\n")
-        heads = ("decay", "params", "do not", "params", "wrong")
+        heads = ("decay", "params", "do not", "params", "warnings")
         text.append(
             " " + fit("", NAME_WIDTH) + "".join(fit_right(head, CELL_WIDTH) for head in heads), "dim underline"
         )

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from explorer.core.view import TreeView
 
 NAME_MIN = 26
-"""Cells that the name keeps before a column leaves."""
+"""Cells that the name keeps in any case before a column leaves."""
+
+NAME_WANTED = 40
+"""Cells up to which the name is given what its rows need before a column leaves."""
 
 SHORT_COUNT = 7
 """Cells of a count in three digits: the headings Running and Params↓ are wider than any."""
@@ -34,8 +37,10 @@ class TableColumn:
     """Whether numbers are set to the right."""
 
 
-def layout(view: TreeView, width: int, group_names: tuple[str, ...]) -> list[tuple[TableColumn, int]]:
-    """Return the columns that fit into `width` cells beside the name, each with its own width.
+def layout(
+    view: TreeView, width: int, group_names: tuple[str, ...], name_width: int
+) -> list[tuple[TableColumn, int]]:
+    """Return the columns that fit into `width` cells beside a name of `name_width`, each with its own width.
 
     Exact counts shrink to three digits first; then columns leave in the order of `LEAVING`.
     """
@@ -53,26 +58,27 @@ def layout(view: TreeView, width: int, group_names: tuple[str, ...]) -> list[tup
         "Group": min(18, 4 + max(map(len, group_names), default=0)),
     }
     chosen = [(column, max(widths[column.title], len(column.title))) for column in EXACT]
-    if _spare(chosen, width) < 0:
+    wanted = max(NAME_MIN, min(name_width, NAME_WANTED))
+    if _spare(chosen, width - wanted) < 0:
         chosen = [
             (column, SHORT_COUNT if column.title in ("Params", "Running") else size)
             for column, (_, size) in zip(SHORT, chosen, strict=True)
         ]
     # Training memory was asked for: it stays longer than the stored size does.
-    leaving = ("Device", "Grad", "dtype", "Running", "Size") if view.shows_training else LEAVING[:5]
-    for title in (*leaving, *LEAVING[5:]):
-        if _spare(chosen, width) >= 0:
-            break
-        if title == LEAVING[5]:
+    leaving = ("Device", "Grad", "dtype", "Size") if view.shows_training else LEAVING[:4]
+    for title in leaving:
+        if _spare(chosen, width - wanted) < 0:
+            chosen = [(column, size) for column, size in chosen if column.title != title]
+    for title in LEAVING[4:]:
+        if title == "Shape" and _spare(chosen, width - NAME_MIN) < 0:
             chosen = [(c, len(c.title) if c.title == "Group" else size) for c, size in chosen]
-            if _spare(chosen, width) >= 0:
-                break
-        chosen = [(column, size) for column, size in chosen if column.title != title]
+        if _spare(chosen, width - NAME_MIN) < 0:
+            chosen = [(column, size) for column, size in chosen if column.title != title]
     return chosen
 
 
 def _spare(chosen: list[tuple[TableColumn, int]], width: int) -> int:
-    return width - NAME_MIN - sum(size + 1 for _, size in chosen)
+    return width - sum(size + 1 for _, size in chosen)
 
 
 def _leaf(view: TreeView, row: int) -> int:
@@ -142,7 +148,8 @@ def _group(_view: TreeView, _row: int) -> str:
 
 
 LEAVING = ("Device", "Size", "Grad", "dtype", "Running", "Shape", "Group", "Params")
-"""Order in which columns leave as the screen narrows; before Shape does, Group shrinks to the group's number."""
+"""Order in which columns leave as the screen narrows. The first four leave while the name needs their place, the
+others once the name is down to `NAME_MIN`; before Shape leaves, Group shrinks to the group's number."""
 
 SHORT: tuple[TableColumn, ...] = (
     TableColumn("Shape", _shape, right=False),

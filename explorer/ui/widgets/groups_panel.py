@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 PANEL_WIDTH = 48
 """Cells of the panel where it stands beside the tree; the stylesheet holds the same figure."""
 
-NAMED = 3
+NAME_CELLS = PANEL_WIDTH - 9
+"""Cells of a name in it, after borders, padding, indent and scrollbar."""
+
+NAMED = 2
 """Names that a finding shows; the rest is counted."""
 
 SEVERITY_MARKS = {"error": "✖", "warning": "⚠", "hint": "·"}
@@ -125,8 +128,7 @@ class RuleEditor(Vertical):
         if memory:
             text.append(f"\n{memory} to train" if with_members else f" · {memory} to train")
         if with_members:
-            # The panel's own width: the label has none before its first layout.
-            width = max(8, PANEL_WIDTH - 7)
+            width = NAME_CELLS
             for name in stats.first:
                 text.append("\n  " + cut_middle(name, width), "dim")
             if stats.tensors > len(stats.first):
@@ -200,7 +202,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             editor.tell(bench.stats(place), whole, short_bytes(memory.total) if memory else "", trouble, roomy)
         self._total.display = roomy and self._report is not None
         if self._report is not None:
-            total = f"{short_bytes(self._report.total.total)} to train in all ({self._assumed}); t tells more"
+            total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
             self._total.update(Text(total, no_wrap=True, overflow="ellipsis"))
         self._findings.update(self._findings_text(bench.findings, roomy))
         self._findings.display = bool(bench.findings)
@@ -222,9 +224,14 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             text.append("\n" if text else "")
             text.append(f"{SEVERITY_MARKS[finding.severity]} ", SEVERITY_STYLES[finding.severity])
             text.append(finding.message)
-            if finding.names and finding.names[0] not in finding.message:
-                more = len(finding.names) - NAMED
-                text.append(": " + ", ".join(finding.names[:NAMED]) + (f", +{more:,}" if more > 0 else ""), "dim")
+            names = () if finding.names and finding.names[0] in finding.message else finding.names
+            if not roomy:
+                text.append(": " + ", ".join(names[:NAMED]) if names else "", "dim")
+                continue
+            text.append("".join(f"\n    {cut_middle(name, NAME_CELLS - 2)}" for name in names[:NAMED]), "dim")
+            text.append(f"\n    … {len(names) - NAMED:,} more" if len(names) > NAMED else "", "dim")
+        if roomy and findings:
+            text.append("\n\nw: why, where, and the fix", "dim")
         if len(told) < len(findings):
             text.append(f"\n· {plural(len(findings) - len(told), 'more finding')}", "dim")
         return text

@@ -32,6 +32,10 @@ MAX_INDENT = 12
 """Levels that are indented; names may nest 1,000 deep, and the name must keep its place."""
 
 
+SAMPLED = 300
+"""Rows whose names decide how wide the name column is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """What the groups say about each parameter; bytes in leaf order, one a parameter."""
@@ -76,6 +80,7 @@ class TreeTable(ScrollView, can_focus=True):
         self._needle = ""
         self._columns: list[tuple[TableColumn, int]] = []
         self._name_width = 0
+        self._wanted = 0
         self._top_pending = False
 
     # -- what it shows ----------------------------------------------------------------------------------------
@@ -85,6 +90,7 @@ class TreeTable(ScrollView, can_focus=True):
         self.view = view
         self._marks = marks
         self.cursor = 0
+        self._wanted = 0
         view.open_to_fit(max(1, self.size.height - HEADER_LINES))
         self._rows_changed()
         self.scroll_to(y=0, animate=False)
@@ -165,8 +171,17 @@ class TreeTable(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         if self.view is None or width <= 0:
             return
-        self._columns = layout(self.view, width, self._marks.names)
+        self._wanted = max(self._wanted, self._longest_name(self.view))
+        self._columns = layout(self.view, width, self._marks.names, self._wanted)
         self._name_width = width - sum(size + 1 for _, size in self._columns)
+
+    def _longest_name(self, view: TreeView) -> int:
+        """Return the cells that the names of the first rows need; the columns must not jump with every fold."""
+        rows = view.rows
+        lengths = (
+            2 * min(rows.depths[row], MAX_INDENT) + len(view.label(row)) + 4 for row in range(min(len(rows), SAMPLED))
+        )
+        return max(lengths, default=0)
 
     def relayout(self) -> None:
         """Draw again after the view changed what a column shows."""
