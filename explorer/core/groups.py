@@ -241,7 +241,7 @@ class Grouper:
         if len(self._masks) > _KEPT_MASKS:
             del self._masks[next(iter(self._masks))]
         if isinstance(known, _Failure):
-            raise known.error
+            raise known.error.with_traceback(None)  # it would grow by a frame at each keystroke
         return known
 
     def close(self) -> None:
