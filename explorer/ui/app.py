@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import Theme
 
 from explorer.ui import keymap
+from explorer.ui.cell_diff import CellDiffApp
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.model import ModelScreen
 from explorer.ui.screens.start import StartScreen
@@ -49,7 +50,7 @@ ANSI_VARIABLES = {
 """The same variables where the terminal's own 16 colours are used; there styles such as reverse tell things apart."""
 
 
-class ParamxApp(App[str]):
+class ParamxApp(CellDiffApp[str]):
     """Shows one screen at a time: the start screen, or a model. Its result is an error line, or nothing."""
 
     CSS_PATH = "styles.tcss"
@@ -130,7 +131,8 @@ class ParamxApp(App[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """List every command of the key table in the palette."""
         for command in keymap.COMMANDS:
-            if command.id in ("palette", "top_prefix") or command.where == "groups":
+            if command.id in ("palette", "top_prefix"):
+                # The palette is open already, and the first half of `g g` does nothing alone.
                 continue
             yield SystemCommand(
                 f"{command.label}: {command.help}" if command.help else command.label,
@@ -140,12 +142,10 @@ class ParamxApp(App[str]):
 
     def _runner(self, action: str) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
-            focused = self.screen.query("#tree")
-            target = focused.first() if focused and hasattr(focused.first(), f"action_{action}") else self.screen
-            if hasattr(target, f"action_{action}"):
-                await target.run_action(action)
-            else:
-                await self.run_action(f"app.{action}")
+            for owner in (*self.screen.query("#tree"), *self.screen.query("#groups"), self.screen, self):
+                if hasattr(owner, f"action_{action}"):
+                    await owner.run_action(action)
+                    return
 
         return run
 

@@ -31,6 +31,9 @@ class CountersScreen(Dialog[None]):
     def content(self) -> list[Widget]:
         """Return the counting loop first, then the others with their reasons."""
         model = self._model
+        origin = model.origin
+        versions = (f"{name} {version}" for name, version in origin.versions.items())
+        head = [origin.target, origin.class_name or "", origin.description, *versions]
         grid = Table.grid(padding=(0, 2))
         grid.add_column(justify="right", no_wrap=True)
         grid.add_column()
@@ -40,7 +43,7 @@ class CountersScreen(Dialog[None]):
         for count in other_counts(model):
             tensors = "" if count.tensors is None else f" · {count.tensors:,} tensors"
             self._add(grid, count.elements, f"{count.name}{tensors}", count.reason)
-        return [Static(grid)]
+        return [Static(Text(" · ".join(filter(None, head)) + "\n", "dim")), Static(grid)]
 
     def _add(self, grid: Table, count: int, name: str, reason: str) -> None:
         grid.add_row(Text(f"{count:,}", "bold"), Text.assemble((name, "bold"), "\n", (reason, "dim"), "\n"))

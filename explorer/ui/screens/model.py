@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 120
 """Columns from which the groups panel stands beside the tree; below, it stands under it."""
 
+LOW, SHORT = 30, 24
+"""Rows below which the panel under the tree gets fewer lines, and below which the line of the origin goes (`c` tells
+it too)."""
+
 TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
@@ -199,7 +203,8 @@ class ModelScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Put the panel beside the tree or under it, and say in the bars what fits now."""
         self.set_class(event.size.width < SIDE_BY_SIDE, "narrow")
-        self.set_class(event.size.height < 30, "low")
+        self.set_class(event.size.height < LOW, "low")
+        self.set_class(event.size.height < SHORT, "short")
         self.call_after_refresh(self._tell_bars)
 
     def _tell_bars(self) -> None:
