@@ -65,11 +65,11 @@ def layout(
             for column, (_, size) in zip(SHORT, chosen, strict=True)
         ]
     # Training memory was asked for: it stays longer than the stored size does.
-    leaving = ("Device", "Grad", "dtype", "Size") if view.shows_training else LEAVING[:4]
-    for title in leaving:
+    early, late = (TRAINING[:3], TRAINING[3:]) if view.shows_training else (LEAVING[:4], LEAVING[4:])
+    for title in early:
         if _spare(chosen, width - wanted) < 0:
             chosen = [(column, size) for column, size in chosen if column.title != title]
-    for title in LEAVING[4:]:
+    for title in late:
         if title == "Shape" and _spare(chosen, width - NAME_MIN) < 0:
             chosen = [(c, len(c.title) if c.title == "Group" else size) for c, size in chosen]
         if _spare(chosen, width - NAME_MIN) < 0:
@@ -150,6 +150,9 @@ def _group(_view: TreeView, _row: int) -> str:
 LEAVING = ("Device", "Size", "Grad", "dtype", "Running", "Shape", "Group", "Params")
 """Order in which columns leave as the screen narrows. The first four leave while the name needs their place, the
 others once the name is down to `NAME_MIN`; before Shape leaves, Group shrinks to the group's number."""
+
+TRAINING = ("Device", "Grad", "dtype", "Running", "Shape", "Size", "Group", "Params")
+"""The same order while the size column shows training memory."""
 
 SHORT: tuple[TableColumn, ...] = (
     TableColumn("Shape", _shape, right=False),

@@ -82,6 +82,7 @@ class TreeTable(ScrollView, can_focus=True):
         self._name_width = 0
         self._wanted = 0
         self._top_pending = False
+        self._unfitted = False
 
     # -- what it shows ----------------------------------------------------------------------------------------
 
@@ -91,10 +92,17 @@ class TreeTable(ScrollView, can_focus=True):
         self._marks = marks
         self.cursor = 0
         self._wanted = 0
-        view.open_to_fit(max(1, self.size.height - HEADER_LINES))
+        self._unfitted = True
+        self._fit()
         self._rows_changed()
         self.scroll_to(y=0, animate=False)
         self._moved()
+
+    def _fit(self) -> None:
+        """Unfold what fits, once: at the first resize where the table was shown before it was laid out."""
+        if self._unfitted and self.view is not None and self.size.height > HEADER_LINES:
+            self._unfitted = False
+            self.view.open_to_fit(self.size.height - HEADER_LINES)
 
     def regroup(self, codes: bytes, marks: Marks) -> None:
         """Take the group of every parameter (model order) and what the groups say about it."""
@@ -189,6 +197,7 @@ class TreeTable(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Give the columns the new width."""
+        self._fit()
         self._rows_changed(self.cursor_node)
 
     # -- moving -----------------------------------------------------------------------------------------------
