@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec
@@ -14,8 +14,24 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 """Takes the text of the stage that begins: `importing torch`."""
 
-OpenModel = Callable[["OpenSpec", Report], "Model"]
-"""What each source's module offers as `open_model`; raises `ParamxError` for every expected failure."""
+Answer = Callable[[Mapping[str, Any]], Any]
+"""Answers one kind of request about an open model: takes its arguments, returns what JSON can hold, or bytes, or
+`None` where the question does not apply; raises `ParamxError` for every expected failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model that is open, and what can still be asked about it."""
+
+    model: Model
+    """The table."""
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    """What answers each request, by the request's name; they may hold the built module, or a file's place."""
+
+
+OpenModel = Callable[["OpenSpec", Report], "Model | Opened"]
+"""What each source's module offers as `open_model`; raises `ParamxError` for every expected failure. A source that
+answers requests about the open model returns `Opened`, one that does not the bare table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +41,14 @@ class Source:
     name: str
     """Name of the kind, as `Origin.kind` and `--print json` tell it."""
     module: str
-    """Module that has `open_model(spec, report) -> Model`; imported only when this source is chosen."""
+    """Module that has `open_model`, an `OpenModel`; imported only when this source is chosen."""
     matches: Callable[[OpenSpec], bool]
     """Whether this source opens the target; cheap, at most a `stat`."""
 
 
 SOURCES: tuple[Source, ...] = (
     Source("safetensors", "explorer.sources.checkpoint.safetensors_file", lambda spec: _is("safetensors", spec)),
+    Source("torch", "explorer.sources.checkpoint.torch_file", lambda spec: _is("torch", spec)),
     Source("transformers", "explorer.sources.hf_model", lambda spec: True),
 )
 """Every source; the first that matches opens. A new kind is one entry; transformers stays last, it takes the rest."""
@@ -44,19 +61,25 @@ def _is(kind: str, spec: OpenSpec) -> bool:
     return kind_of(spec.target) == kind
 
 
-def open_source(spec: OpenSpec, report: Report) -> Model:
-    """Open a target with the source that fits it, in this process.
+def open_served(spec: OpenSpec, report: Report) -> Opened:
+    """Open a target with the source that fits it, in this process, and keep what answers requests about it.
 
     Args:
         spec: What to open, and how.
         report: Called with the text of each stage as it begins.
 
     Returns:
-        The table of its parameters.
+        The table of its parameters, and what can be asked.
 
     Raises:
         ParamxError: The target can't be opened; the message says why and what would work.
     """
     source = next(source for source in SOURCES if source.matches(spec))
-    open_model = cast(OpenModel, import_module(source.module).open_model)
-    return open_model(spec, report)
+    open_model: OpenModel = import_module(source.module).open_model
+    found = open_model(spec, report)
+    return found if isinstance(found, Opened) else Opened(found)
+
+
+def open_source(spec: OpenSpec, report: Report) -> Model:
+    """Open a target as `open_served` does; return only the table of its parameters."""
+    return open_served(spec, report).model

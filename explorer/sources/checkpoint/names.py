@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from array import array
-from dataclasses import replace
-from typing import TypeVar
 
-from explorer.core.param import Column, Finding, Model
+from explorer.core.param import Finding, Model
 from explorer.core.text import visible
+from explorer.sources.checkpoint.columns import reordered
 from explorer.sources.checkpoint.files import tensors, warn
-
-T = TypeVar("T")
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -57,30 +53,3 @@ def ordered_by_layer(model: Model) -> Model:
     """Return the model with its rows sorted by name, numbers by value: headers list `layers.10` before `layers.2`."""
     keys = [layer_key(name) for name in model.names]
     return reordered(model, sorted(range(len(model)), key=keys.__getitem__))
-
-
-def reordered(model: Model, order: list[int]) -> Model:
-    """Return the model with its rows in another order.
-
-    Args:
-        model: The table.
-        order: For each new row the old one; every old row once.
-    """
-    new = {old: row for row, old in enumerate(order)}
-    return replace(
-        model,
-        names=[model.names[row] for row in order],
-        shapes=_pick(model.shapes, order),
-        numels=array("q", map(model.numels.__getitem__, order)),
-        nbytes=array("q", map(model.nbytes.__getitem__, order)),
-        dtypes=_pick(model.dtypes, order),
-        devices=_pick(model.devices, order),
-        requires_grad=_pick(model.requires_grad, order),
-        modules=_pick(model.modules, order),
-        shards=_pick(model.shards, order),
-        aliases={new[old]: names for old, names in model.aliases.items()},
-    )
-
-
-def _pick(column: Column[T], order: list[int]) -> Column[T]:
-    return Column(column.values, array("I", map(column.codes.__getitem__, order)))

@@ -8,7 +8,7 @@ the header's own order, or the index's; `names.ordered_by_layer` sorts them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import eq
@@ -19,7 +19,8 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding, Model, Origin
 from explorer.core.text import plural, short_bytes, visible
-from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, tensors, warn
+from explorer.sources.checkpoint.columns import joined, picked
+from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, warn
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.safetensors_header import (
@@ -29,8 +30,7 @@ from explorer.sources.checkpoint.safetensors_header import (
     Header,
     read_header,
 )
-from explorer.sources.checkpoint.shards import Shards, find_shards
-from explorer.sources.checkpoint.targets import SHARD
+from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -108,7 +108,7 @@ def read_checkpoint(target: str) -> Checkpoint:
         shards = find_shards(target, KIND)
         headers, findings = _read_headers(target, shards)
         if shards.weight_map is None and len(headers) == 1:
-            findings += _lone_shard(next(iter(headers)))
+            findings += lone_shard(next(iter(headers)))
         return _assemble(target, shards, headers, findings)
 
 
@@ -134,32 +134,9 @@ def _read_headers(target: str, shards: Shards) -> tuple[dict[str, Header], list[
         name, first = next(iter(failed.items()))
         alone = len(failed) == 1 and shards.index is None
         raise ParamxError(target, first.why if alone else f"no shard can be read: {name}: {first.why}", first.remedy)
-    findings = [*shards.findings, *_failures(failed, shards)]
+    findings = [*shards.findings, *failures(failed, shards)]
     findings += chain.from_iterable(header.findings for header in headers.values())
     return headers, findings
-
-
-def _failures(failed: Mapping[str, UnreadableError], shards: Shards) -> Iterator[Finding]:
-    """Tell the shards that could not be read, those with the same reason together, and the tensors they hold."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for name, error in failed.items():
-        reasons.setdefault((error.finding, error.why), []).append(name)
-    for (kind, why), names in reasons.items():
-        which = f"shard {names[0]}" if len(names) == 1 else f"{len(names)} shards of {len(shards.files)}"
-        message = f"{which}: {why}"
-        lost = set(names)
-        held = [tensor for tensor, name in (shards.weight_map or {}).items() if name in lost]
-        if held:
-            message += f"; {tensors(held)} not shown"
-        yield warn(kind, message, held or names)
-
-
-def _lone_shard(name: str) -> list[Finding]:
-    match = SHARD.fullmatch(name)
-    if match is None or int(match["count"]) < 2:
-        return []
-    message = f"shard {int(match['number'])} of {int(match['count'])}; open its index, or its directory, for all"
-    return [Finding("one-shard", "hint", message)]
 
 
 def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findings: list[Finding]) -> Checkpoint:
@@ -169,17 +146,19 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
     files = joined(Column.constant(name, len(header)) for name, header in headers.items())
     order: Sequence[int] = range(len(raw))
     if len(headers) > 1 or shards.weight_map is not None:
-        order, notes = _order(raw, files, shards)
+        order, notes = order_of(raw, files, shards)
         findings += notes
     if not raw:
         findings.append(Finding("no-tensors", "warning", "no tensor in the file"))
     same = len(order) == len(raw) and all(map(eq, order, range(len(raw))))
 
     def ordered(column: Column[T]) -> Column[T]:
-        return column if same else Column(column.values, array("I", map(column.codes.__getitem__, order)))
+        return column if same else picked(column, order)
 
     def numbers(columns: Iterable[array[int]]) -> array[int]:
-        whole = array("q", chain.from_iterable(columns))
+        whole = array("q")
+        for column in columns:
+            whole.extend(column)
         return whole if same else array("q", map(whole.__getitem__, order))
 
     names = raw if same else [raw[row] for row in order]
@@ -204,49 +183,6 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
         findings=(*findings, *notes),
     )
     return Checkpoint(model, names, shards.files, files, numbers(header.begins for header in parts))
-
-
-def joined(columns: Iterable[Column[T]]) -> Column[T]:
-    """Return columns one below the other as one."""
-    seen: dict[T, int] = {}
-    codes = array("I")
-    for column in columns:
-        new = [seen.setdefault(value, len(seen)) for value in column.values]
-        codes.extend(map(new.__getitem__, column.codes))
-    return Column(tuple(seen), codes)
-
-
-def _order(raw: Sequence[str], files: Column[str], shards: Shards) -> tuple[list[int], list[Finding]]:
-    """Return the rows to show, in the index's order and then the shards', and where index and shards differ."""
-    findings: list[Finding] = []
-    rows = dict(zip(raw, range(len(raw)), strict=True))
-    weight_map = shards.weight_map
-    if len(rows) < len(raw):
-        # Of a tensor in two shards the one counts that the index names; without an index the first.
-        rows, doubled = {}, []
-        for row, name in enumerate(raw):
-            if name not in rows:
-                rows[name] = row
-                continue
-            doubled.append(name)
-            if weight_map is not None and weight_map.get(name) == files[row]:
-                rows[name] = row
-        message = f"{tensors(doubled)} in more than one shard; shown once"
-        findings.append(warn("duplicate-tensor", message, doubled))
-    if weight_map is None:
-        return sorted(rows.values()), findings
-    read = set(files.values)
-    order = [rows[name] for name in weight_map if name in rows]
-    if absent := [name for name, file in weight_map.items() if name not in rows and file in read]:
-        message = f"{tensors(absent)} that the index names and the shard lacks"
-        findings.append(warn("missing-tensor", message, absent))
-    if len(order) < len(rows):
-        extra = [name for name in rows if name not in weight_map]
-        findings.append(warn("extra-tensor", f"{tensors(extra)} in the shards that the index does not name", extra))
-        order += map(rows.__getitem__, extra)
-    if moved := [raw[row] for row in order if weight_map.get(raw[row], files[row]) != files[row]]:
-        findings.append(warn("wrong-shard", f"{tensors(moved)} in another shard than the index says", moved))
-    return order, findings
 
 
 def _origin(target: str, shards: Shards, headers: Mapping[str, Header]) -> Origin:

@@ -23,6 +23,7 @@ from typing import Any
 
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
+from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, parse_json, tensors, warn
 
 MAX_HEADER = 100_000_000
@@ -109,11 +110,11 @@ def read_header(file: File, label: str) -> Header:
     Raises:
         UnreadableError: It is no such file, or its header is not whole.
     """
-    parsed, start = _parse(file)
-    text, items = parsed
-    metadata, notes = _metadata(items.pop(METADATA, None), label)
-    header = _columns(items, start, file.size, metadata) if _has_no_duplicates(text, items) else None
-    if header is None:
+    text, items, start = _parse(file)
+    said = items.pop(METADATA, None)
+    metadata, notes = _metadata(said, label)
+    header = _columns(items, start, file.size, metadata)
+    if header is None or not _has_no_duplicates(text, items, said):
         header, problems = _entry_by_entry(text, start, file.size, metadata, label)
         notes += problems
     if len(header):
@@ -133,7 +134,7 @@ def read_header(file: File, label: str) -> Header:
     )
 
 
-def _parse(file: File) -> tuple[tuple[bytes, dict[str, Any]], int]:
+def _parse(file: File) -> tuple[bytes, dict[str, Any], int]:
     """Return the header's text, the object that it is, and where the data starts."""
     if file.size < LENGTH_BYTES:
         raise UnreadableError(
@@ -157,17 +158,21 @@ def _parse(file: File) -> tuple[tuple[bytes, dict[str, Any]], int]:
         raise UnreadableError("not a safetensors file: the header is no JSON object", "check that it is one")
     items = parse_json(text, "the header")
     assert isinstance(items, dict)
-    return (text, items), LENGTH_BYTES + length
+    return text, items, LENGTH_BYTES + length
 
 
-def _has_no_duplicates(text: bytes, items: dict[str, Any]) -> bool:
+def _has_no_duplicates(text: bytes, items: dict[str, Any], metadata: Any) -> bool:
     """Whether certainly no key of the header, or within an entry, stands there twice; a doubt counts as no.
 
-    `json.loads` keeps the last of two. Asking it for pairs triples its time, so the keys are counted in the text.
+    `json.loads` keeps the last of two. Asking it for pairs triples its time, so the quotes of the text are counted:
+    an entry has ten, about its name, three keys and its dtype. That each has no more keys, `_columns` has checked.
     """
-    return b"\\" not in text and all(
-        text.count(key) == len(items) for key in (b'"dtype"', b'"shape"', b'"data_offsets"')
-    )
+    quotes = 10 * len(items)
+    if metadata is not None:
+        if not isinstance(metadata, dict) or set(map(type, metadata.values())) - {str}:
+            return False
+        quotes += 2 + 4 * len(metadata)
+    return b"\\" not in text and text.count(b'"') == quotes
 
 
 def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str, str]) -> Header | None:
@@ -180,8 +185,8 @@ def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str
         pairs = list(map(itemgetter("data_offsets"), entries))
         if (set(map(type, lists)) | set(map(type, pairs))) - {list} or set(map(len, pairs)) - {2}:
             return None
-        dtypes: Column[str] = Column.of(map(itemgetter("dtype"), entries))
-        shapes: Column[tuple[int, ...] | None] = Column.of(map(tuple, lists))
+        dtypes: Column[str] = coded(list(map(itemgetter("dtype"), entries)))
+        shapes: Column[tuple[int, ...] | None] = coded(list(map(tuple, lists)))
         begins = array("q", map(itemgetter(0), pairs))
         ends = array("q", map(itemgetter(1), pairs))
         nbytes = array("q", map(sub, ends, begins))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import Any
 
 from explorer.core.errors import ParamxError
-from explorer.core.param import Finding
+from explorer.core.param import Column, Finding
+from explorer.sources.checkpoint.columns import picked, rows_of
 from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_json, tensors, warn
-from explorer.sources.checkpoint.targets import INDEX, absent_shards, names_of, only_set, path_of
+from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, names_of, only_set, path_of
 
 MAX_INDEX = 100_000_000
 """Longest index in bytes: as long as the longest header."""
@@ -96,8 +98,8 @@ def _of_index(target: str, path: Path) -> Shards:
     except UnreadableError as error:
         raise ParamxError(target, error.why, error.remedy) from None
     findings = []
-    odd = [name for name, file in weight_map.items() if not isinstance(file, str)]
-    if odd:
+    if set(map(type, weight_map.values())) - {str}:
+        odd = [name for name, file in weight_map.items() if not isinstance(file, str)]
         findings.append(warn("bad-entry", f"{path.name}: {tensors(odd)} whose shard is no file name", odd))
         weight_map = {name: file for name, file in weight_map.items() if isinstance(file, str)}
     names = sorted(set(weight_map.values()))
@@ -134,3 +136,73 @@ def _paths(directory: Path, names: list[str]) -> tuple[dict[str, Path], list[Fin
     which = f"shard {refused[0]}" if len(refused) == 1 else f"{len(refused)} shards"
     message = f"{which} not opened: the path leads out of the checkpoint's directory"
     return paths, [warn("refused-path", message, refused)]
+
+
+def failures(failed: Mapping[str, UnreadableError], shards: Shards) -> Iterator[Finding]:
+    """Tell the shards that could not be read, those with the same reason together, and the tensors they hold."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, error in failed.items():
+        reasons.setdefault((error.finding, error.why), []).append(name)
+    for (kind, why), names in reasons.items():
+        which = f"shard {names[0]}" if len(names) == 1 else f"{len(names)} shards of {len(shards.files)}"
+        message = f"{which}: {why}"
+        lost = set(names)
+        held = [tensor for tensor, name in (shards.weight_map or {}).items() if name in lost]
+        if held:
+            message += f"; {tensors(held)} not shown"
+        yield warn(kind, message, held or names)
+
+
+def lone_shard(name: str) -> list[Finding]:
+    """Say that a file is one of several, going by its name."""
+    match = SHARD.fullmatch(name)
+    if match is None or int(match["count"]) < 2:
+        return []
+    message = f"shard {int(match['number'])} of {int(match['count'])}; open its index, or its directory, for all"
+    return [Finding("one-shard", "hint", message)]
+
+
+def order_of(
+    raw: Sequence[str], files: Column[str], shards: Shards, aliases: Collection[str] = ()
+) -> tuple[list[int], list[Finding]]:
+    """Return the rows to show, in the index's order and then the shards', and where index and shards differ.
+
+    Args:
+        raw: Names of the shards' tensors, as the files have them, shard by shard.
+        files: For each the name of its file.
+        shards: What the index says.
+        aliases: Names that are no rows, because their tensors are others' too.
+    """
+    findings: list[Finding] = []
+    rows = dict(zip(raw, range(len(raw)), strict=True))
+    weight_map = shards.weight_map
+    if len(rows) < len(raw):
+        # Of a tensor in two shards the one counts that the index names; without an index the first.
+        rows, doubled = {}, []
+        for row, name in enumerate(raw):
+            if name not in rows:
+                rows[name] = row
+                continue
+            doubled.append(name)
+            if weight_map is not None and weight_map.get(name) == files[row]:
+                rows[name] = row
+        message = f"{tensors(doubled)} in more than one shard; shown once"
+        findings.append(warn("duplicate-tensor", message, doubled))
+    if weight_map is None:
+        return sorted(rows.values()), findings
+    order = [rows[name] for name in weight_map if name in rows]
+    alike = len(raw) == len(order) == len(weight_map)
+    if alike and all(map(eq, weight_map.values(), rows_of(picked(files, order)))):
+        return order, findings  # index and shards say the same
+    read = set(files.values)
+    shown = rows.keys() | set(aliases)
+    if absent := [name for name, file in weight_map.items() if name not in shown and file in read]:
+        message = f"{tensors(absent)} that the index names and the shard lacks"
+        findings.append(warn("missing-tensor", message, absent))
+    if len(order) < len(rows):
+        extra = [name for name in rows if name not in weight_map]
+        findings.append(warn("extra-tensor", f"{tensors(extra)} in the shards that the index does not name", extra))
+        order += map(rows.__getitem__, extra)
+    if moved := [raw[row] for row in order if weight_map.get(raw[row], files[row]) != files[row]]:
+        findings.append(warn("wrong-shard", f"{tensors(moved)} in another shard than the index says", moved))
+    return order, findings

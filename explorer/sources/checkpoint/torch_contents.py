@@ -1,0 +1,292 @@
+"""Reads one file of `torch.save`: which tensors its pickle describes, and where their bytes lie. Nothing is executed.
+
+Zip archives, since torch 1.6 (torch/csrc/jit/serialization: "archive" is any name):
+
+    archive/data.pkl        the object as a pickle; a storage is a persistent id that names its key
+    archive/data/KEY        the bytes of a storage, stored, not compressed
+    archive/byteorder       `little` or `big`; missing in older ones, which are little
+    archive/version         and others that are not read; TorchScript adds `code/` and `constants.pkl`
+
+Files before that are pickles one after the other, then the storages (torch/serialization.py, `_legacy_save`):
+
+    pickle   the integer 0x1950A86A20F9469CFC6C
+    pickle   1001, the version
+    pickle   a mapping: `little_endian`, sizes of C types
+    pickle   the object
+    pickle   the list of the storages' keys
+    for each 8 bytes, its number of elements, little-endian; then the elements
+
+A plain pickle of arrays is read as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from explorer.core.param import Finding
+from explorer.core.text import short_bytes, visible
+from explorer.sources.checkpoint.dtypes import BITS
+from explorer.sources.checkpoint.files import File, UnreadableError, tensors, told, warn
+from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
+from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.torch_rules import Storage, Tensor, TorchRules
+from explorer.sources.checkpoint.torch_walk import Walk, walk
+from explorer.sources.checkpoint.zip_entries import (
+    STORED,
+    Archive,
+    Entry,
+    data_offset,
+    first_entry,
+    inflate,
+    read_archive,
+)
+
+MAGIC = 0x1950A86A20F9469CFC6C
+"""First pickle of a file before torch 1.6."""
+
+TOLD_GLOBALS = 8
+"""Most globals that one message names; `Finding.names` has the rest."""
+
+
+@dataclass(slots=True)
+class Contents:
+    """What one file holds."""
+
+    path: Path
+    """The file."""
+    layout: str
+    """How it is laid out, in words."""
+    walk: Walk
+    """Its tensors."""
+    rules: TorchRules
+    """What was noticed while it was read."""
+    size: int
+    """Bytes of the file."""
+    archive: Archive | None = None
+    """Its directory, if it is a zip archive whose end is there."""
+    root: str = ""
+    """Name of the folder in the archive, with a slash."""
+    big_endian: bool = False
+    """Whether storages were written with the highest byte first."""
+    offsets: dict[str, int] = field(default_factory=dict)
+    """For files without an archive where each storage's elements begin."""
+    stored_pickle: bool = True
+    """Whether offsets within the pickle are offsets in the file."""
+    findings: list[Finding] = field(default_factory=list)
+    """What is wrong with the file."""
+
+    def place(self, tensor: Tensor) -> Place:
+        """Return where a tensor's bytes lie.
+
+        Raises:
+            UnreadableError: They are not stored as they are.
+        """
+        if isinstance(tensor.data, Skipped) and self.stored_pickle:
+            order = "big" if tensor.big_endian else "little"
+            stride = _fortran(tensor.shape) if tensor.kind == "fortran" else None
+            return Place(self.path, tensor.data.offset, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
+        if tensor.storage is None or tensor.dtype is None:
+            raise UnreadableError("its values are not stored in one piece")
+        start = self._start(tensor.storage)
+        bits = BITS[tensor.dtype]
+        last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
+        nbytes = (last + 1) * bits // 8 if prod(tensor.shape) else 0
+        begin = start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        order = "big" if self.big_endian else "little"
+        stride = None if tensor.stride == _contiguous(tensor.shape) else tensor.stride
+        return Place(self.path, begin, nbytes, tensor.dtype, tensor.shape, stride, order)
+
+    def _start(self, storage: Storage) -> int:
+        if storage.key in self.offsets:
+            return self.offsets[storage.key]
+        entry = self.entry(storage.key)
+        if entry is None:
+            raise UnreadableError("its storage is not in the file")
+        if entry.method != STORED:
+            raise UnreadableError("its storage is compressed", "save it again with torch")
+        with File(self.path) as file:
+            return data_offset(file, entry)
+
+    def entry(self, key: str) -> Entry | None:
+        """Return the archive's entry of a storage."""
+        entries = self.archive.entries if self.archive else {}
+        return entries.get(f"{self.root}data/{key}") or entries.get(f"{self.root}tensors/{key}")
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    steps = list(accumulate(reversed(shape[1:]), lambda a, b: a * max(b, 1), initial=1))
+    return tuple(reversed(steps)) if shape else ()
+
+
+def _fortran(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(reversed(_contiguous(tuple(reversed(shape)))))
+
+
+def read_file(path: Path, label: str) -> Contents:
+    """Read one file.
+
+    Args:
+        path: The file.
+        label: How findings call it.
+
+    Raises:
+        UnreadableError: It is none of torch's, or is not whole.
+    """
+    with File(path) as file:
+        head = file.read(0, min(512, file.size))
+        if not head:
+            raise UnreadableError("the file is empty", "download it again", "truncated")
+        if head[:4] == b"PK\3\4" or head[:4] == b"PK\5\6":
+            contents = _read_zip(file, label)
+        elif head[257:262] == b"ustar":
+            raise UnreadableError("a tar archive of torch before 0.1.10", "load it with torch and save it again")
+        elif head[:1] == b"\x80":
+            contents = _read_stream(file, label)
+        elif head[:4] in (b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x08"):
+            raise UnreadableError("a gzip file", "unpack it first")
+        elif head.lstrip()[:1] in (b"<", b"{"):
+            raise UnreadableError("text, not a file of torch.save", "check what was downloaded")
+        else:
+            raise UnreadableError("not a file of torch.save", "give a zip archive or a pickle of torch")
+    contents.findings += _told(contents, label)
+    return contents
+
+
+def _read_zip(file: File, label: str) -> Contents:
+    rules = TorchRules()
+    try:
+        archive = read_archive(file)
+    except UnreadableError as error:
+        if error.finding != "truncated":
+            raise
+        # torch writes the pickle first: of a download that was interrupted it is there.
+        name, start = first_entry(file)
+        if not name.endswith("/data.pkl"):
+            raise
+        top = PickleReader(file.read, start, file.size, rules).load()
+        contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size)
+        missing = sum(storage.nbytes for storage in rules.storages.values())
+        why = "a download that was interrupted looks like this"
+        about = f"{label}: cut short at {short_bytes(file.size)}; its tensors take {short_bytes(missing)}"
+        contents.findings.append(warn("truncated", about, why=why))
+        return contents
+    pickles = [name for name in archive.entries if name.endswith("data.pkl") and name.count("/") <= 1]
+    if not pickles:
+        raise UnreadableError("a zip archive without data.pkl, so none of torch.save", "give a file of torch.save")
+    root = pickles[0].removesuffix("data.pkl")
+    read, start, end = _entry_window(file, archive, pickles[0])
+    top = PickleReader(read, start, end, rules).load()
+    script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
+    contents = Contents(file.path, script, walk(top), rules, file.size, archive, root)
+    contents.stored_pickle = archive.entries[pickles[0]].method == STORED
+    if f"{root}byteorder" in archive.entries:
+        read, start, end = _entry_window(file, archive, f"{root}byteorder")
+        contents.big_endian = read(start, min(end - start, 16)).strip() == b"big"
+    if archive.doubled:
+        doubled = list(archive.doubled)
+        which = doubled[0] if len(doubled) == 1 else f"{len(doubled)} entries"
+        contents.findings.append(warn("duplicate-entry", f"{label}: {which} twice in the archive", doubled))
+    contents.findings += _storages(contents, label)
+    return contents
+
+
+def _entry_window(file: File, archive: Archive, name: str) -> tuple[Read, int, int]:
+    """Return an entry as `PickleReader` takes it: how to read, from where, to where."""
+    entry = archive.entries[name]
+    if entry.method == STORED:
+        start = data_offset(file, entry)
+        return file.read, start, start + entry.compressed
+    content = inflate(file, entry)
+    return (lambda offset, nbytes: content[offset : offset + nbytes]), 0, len(content)
+
+
+def _read_stream(file: File, label: str) -> Contents:
+    """Read pickles one after the other: torch's before 1.6, or one plain pickle."""
+    rules = TorchRules()
+    reader = PickleReader(file.read, 0, file.size, rules)
+    first = reader.load()
+    if type(first) is not int or first != MAGIC:
+        return Contents(file.path, "pickle", walk(first), rules, file.size)
+    reader.load()  # the version
+    system = reader.load()
+    top = reader.load()
+    contents = Contents(file.path, "legacy file", walk(top), rules, file.size)
+    pairs = system.items if isinstance(system, Pairs) else []
+    said = {key: value for key, value in pairs if isinstance(key, str)}
+    contents.big_endian = said.get("little_endian") is False
+    try:
+        keys = reader.load()
+        contents.offsets = _legacy_offsets(file, reader.position, keys, rules)
+    except UnreadableError as error:
+        if error.finding != "truncated":
+            raise
+        about = f"{label}: cut short at {short_bytes(file.size)}: the data of its tensors is not all there"
+        contents.findings.append(warn("truncated", about, why="a download that was interrupted looks like this"))
+    return contents
+
+
+def _legacy_offsets(file: File, position: int, keys: Any, rules: TorchRules) -> dict[str, int]:
+    """Return where each storage's elements begin; the number before them is checked against the pickle's."""
+    offsets: dict[str, int] = {}
+    for key in keys if isinstance(keys, list) else ():
+        storage = rules.storages.get(key) if isinstance(key, str) else None
+        if storage is None:
+            break  # one that nothing refers to has an unknown width: what comes after it can't be found
+        numel = int.from_bytes(file.read(position, 8), "little")
+        if numel != storage.numel:
+            break
+        offsets[storage.key] = position + 8
+        position += 8 + storage.nbytes
+        if position > file.size:
+            raise UnreadableError("cut short", "download it again", "truncated")
+    return offsets
+
+
+def _storages(contents: Contents, label: str) -> list[Finding]:
+    """Compare the storages that the pickle names with the archive's entries."""
+    missing, wrong = set(), set()
+    for key, storage in contents.rules.storages.items():
+        entry = contents.entry(key)
+        if entry is None:
+            missing.add(key)
+        elif entry.size < storage.nbytes:
+            wrong.add(key)
+    findings = []
+    for kind, keys, message in (
+        ("missing-storage", missing, "whose data is not in the archive"),
+        ("truncated", wrong, "whose data is shorter than the pickle says"),
+    ):
+        stored = ((found.name, found.tensor.storage) for found in contents.walk.found)
+        held = [name for name, storage in stored if storage is not None and storage.key in keys]
+        if held:
+            findings.append(warn(kind, f"{label}: {tensors(held)} {message}", held))
+    return findings
+
+
+def _told(contents: Contents, label: str) -> list[Finding]:
+    """Say what was refused, what could not be true, and what was left out."""
+    rules, found = contents.rules, contents.walk
+    findings = []
+    if rules.refused:
+        message = f"{label}: not run: {_some(rules.refused)}"
+        why = "loading it with pickle would run what it names"
+        findings.append(warn("refused-global", message, list(rules.refused), why))
+    if rules.classes:
+        message = visible(f"{label}: known by their attributes only: objects of {_some(rules.classes)}")
+        findings.append(Finding("unknown-class", "hint", message, told(list(rules.classes))))
+    for reason, broken in found.broken.items():
+        findings.append(warn("bad-tensor", f"{label}: {tensors(broken)} left out: {reason}", broken))
+    if found.stopped:
+        findings.append(warn("too-much", f"{label}: not all of it is shown: {found.stopped}"))
+    return findings
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names, joined."""
+    known = list(names)
+    return ", ".join(known[:TOLD_GLOBALS]) + (" …" if len(known) > TOLD_GLOBALS else "")

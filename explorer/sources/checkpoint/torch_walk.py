@@ -1,0 +1,183 @@
+"""Walks what a pickle built and lists its tensors under dotted names: nested mappings, lists, and whole modules.
+
+The walk keeps a stack of its own, for a stranger's nesting would overflow Python's; each container on the way down is
+remembered, so that one that holds itself ends, and the steps are counted, so that one shared ten times over, ten
+levels deep, ends too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from explorer.core.param import ModuleClass
+from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
+from explorer.sources.checkpoint.torch_rules import Broken, Tensor, resolved
+
+MAX_STEPS = 3_000_000
+"""Most values that are looked at."""
+
+MAX_NAME = 100_000
+"""Longest name in characters: a thousand levels of long keys."""
+
+MAX_NAMES = 256 << 20
+"""Most characters of all names."""
+
+MAX_DEPTH = 2_000
+"""How many levels of nesting are followed."""
+
+MODULE_PARTS = ("_parameters", "_buffers", "_modules")
+"""Attributes of `torch.nn.Module` whose entries are named as if they were its own; `state_dict()`'s order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One tensor under its name."""
+
+    name: str
+    """Dotted name, not yet visible."""
+    tensor: Tensor
+    """The tensor."""
+    module_class: ModuleClass | None
+    """Class of the module that has it; `None` outside of modules."""
+    buffer: bool
+    """Whether it is a module's buffer."""
+    identity: int
+    """What is the same for one object under two names."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """What a walk found."""
+
+    found: list[Found] = field(default_factory=list)
+    """The tensors in order."""
+    others: int = 0
+    """How many values are no tensors."""
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    """Names of tensors that can't be true, by the reason."""
+    stopped: str = ""
+    """Why the walk ended early; empty if it did not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """A value to look at."""
+
+    name: str
+    value: Any
+    depth: int
+    module_class: ModuleClass | None = None
+    buffer: bool = False
+
+
+def walk(top: Any) -> Walk:
+    """List the tensors below `top`, in the pickle's order."""
+    result = Walk()
+    on_the_way: set[int] = set()
+    # An int is the way back up: the container of that identity has been seen whole.
+    waiting: list[_Step | int] = [_Step("", top, 0)]
+    steps, room = MAX_STEPS, MAX_NAMES
+    while waiting:
+        step = waiting.pop()
+        if isinstance(step, int):
+            on_the_way.discard(step)
+            continue
+        steps -= 1
+        value = resolved(step.value)
+        if isinstance(value, Tensor | Broken):
+            name = step.name or "tensor"
+            room -= len(name)
+            if isinstance(value, Broken):
+                result.broken.setdefault(value.reason, []).append(name)
+            else:
+                result.found.append(Found(name, value, step.module_class, step.buffer, id(step.value)))
+        elif isinstance(value, Pairs | Opaque | list | tuple):
+            if id(value) in on_the_way or not value:
+                continue
+            if step.depth >= MAX_DEPTH or len(step.name) > MAX_NAME:
+                result.stopped = f"nested more than {MAX_DEPTH:,} levels deep, or under a name without end"
+                continue
+            children, others = _children(step, value)
+            result.others += others
+            if len(children) + len(waiting) > MAX_STEPS:
+                steps = 0
+            else:
+                on_the_way.add(id(value))
+                waiting.append(id(value))
+                waiting.extend(reversed(children))
+        else:
+            result.others += 1
+        if steps <= 0 or room <= 0:
+            result.stopped = "it holds more values, or longer names, than any checkpoint"
+            break
+    return result
+
+
+def _children(step: _Step, value: Any) -> tuple[list[_Step], int]:
+    """Return the values below a container that may hold tensors, and how many can't."""
+    if isinstance(value, Pairs):
+        return _named(step, value.items)
+    if isinstance(value, list | tuple):
+        return _named(step, list(enumerate(value)))
+    state = _attributes(value.state)
+    if any(key in MODULE_PARTS for key, _ in state if isinstance(key, str)):
+        return _module(step, value, state)
+    pairs = [*state, *value.pairs, *enumerate(value.items)]
+    if isinstance(value.args, tuple) and not (isinstance(value.maker, Global) and value.maker.path == "numpy.dtype"):
+        pairs += enumerate(value.args)
+    if isinstance(value.maker, Global) and value.maker.module.startswith("__torch__"):
+        # TorchScript: a module's parameters and children are plain attributes of it.
+        step = replace(step, module_class=ModuleClass(value.maker.name[:1000]))
+    return _named(step, pairs)
+
+
+def _attributes(state: Any) -> list[tuple[Any, Any]]:
+    """Return an object's attributes from its state: a mapping, or a pair of it and one of the slots."""
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+    pairs: list[tuple[Any, Any]] = []
+    for part in parts:
+        if isinstance(part, Pairs):
+            pairs += part.items
+    if not pairs and isinstance(state, list | tuple | Opaque):
+        return list(enumerate(state)) if isinstance(state, list | tuple) else [("state", state)]
+    return pairs
+
+
+def _named(step: _Step, pairs: list[tuple[Any, Any]]) -> tuple[list[_Step], int]:
+    steps = []
+    for index, (key, value) in enumerate(pairs):
+        # Numbers and texts can't hold a tensor: a list of a million of them costs no step each.
+        if isinstance(value, str | int | float | bytes | Skipped | Global) or value is None:
+            continue
+        steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class))
+    return steps, len(pairs) - len(steps)
+
+
+def _module(step: _Step, value: Opaque, state: list[tuple[Any, Any]]) -> tuple[list[_Step], int]:
+    """Return a module's parameters, buffers and children, then tensors that are plain attributes of it."""
+    owner = ModuleClass(value.maker.name[:1000]) if isinstance(value.maker, Global) else None
+    parts = {key: part for key, part in state if isinstance(key, str)}
+    steps = []
+    for part in MODULE_PARTS:
+        entries = parts.get(part)
+        for index, (key, item) in enumerate(entries.items if isinstance(entries, Pairs) else ()):
+            if item is not None:
+                name = _under(step.name, key, index)
+                steps.append(_Step(name, item, step.depth + 1, owner, part == "_buffers"))
+    for key, item in state:
+        if isinstance(key, str) and key not in MODULE_PARTS and isinstance(item, Tensor):
+            steps.append(_Step(_under(step.name, key, 0), item, step.depth + 1, owner))
+    return steps, 0
+
+
+def _under(name: str, key: Any, index: int) -> str:
+    """Return the name of an entry; a key that is no text or number is shown by its place."""
+    if not isinstance(key, str):
+        if isinstance(key, bytes):
+            key = key.decode("latin-1")
+        elif isinstance(key, int | float) and abs(key) < 1e300:
+            key = str(key)
+        else:
+            key = f"[{index}]"
+    return f"{name}.{key}" if name else key

@@ -1,0 +1,196 @@
+"""Reads the directory of a zip archive: which entry lies where. No data, and a size is believed only if it fits.
+
+Format (APPNOTE.TXT 6.3.10, little-endian), the parts that are read:
+
+    local header, at the start of each entry        central directory record, one an entry, at the archive's end
+      0   4  PK 03 04                                 0   4  PK 01 02
+      6   2  flags                                    8   2  flags
+      8   2  method: 0 stored, 8 deflated            10   2  method
+     26   2  length n of the name                    20   4  compressed size
+     28   2  length m of the extra field             24   4  size
+     30   n  name                                    28   2  length n of the name
+          m  extra field, then the data              30   2  length m of the extra field
+                                                     32   2  length k of the comment
+    end of central directory, 22 bytes and comment   42   4  offset of the local header
+      0   4  PK 05 06                                46   n  name, m extra field, k comment
+     10   2  number of entries
+     12   4  size of the central directory           zip64: a size or offset that is FFFFFFFF stands in the extra
+     16   4  its offset                              field with id 1 as 8 bytes: size, compressed size, offset, each
+     20   2  length of the comment                   only if it is FFFFFFFF above; and at the archive's end
+    zip64 locator, the 20 bytes before that            0   4  PK 06 06
+      0   4  PK 06 07                                  32  8  number of entries
+      8   8  offset of the zip64 end record            40  8  size of the central directory
+                                                       48  8  its offset
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from explorer.sources.checkpoint.files import File, UnreadableError
+
+STORED, DEFLATED = 0, 8
+"""Methods of compression; torch stores, other tools deflate."""
+
+MAX_DIRECTORY = 256 << 20
+"""Longest central directory in bytes: 2 million entries with torch's names."""
+
+MAX_INFLATED = 128 << 20
+"""Longest entry that is inflated, in bytes; a bomb grows by a factor of 1,000."""
+
+_END = struct.Struct("<4s4H2LH")
+_RECORD = struct.Struct("<4s6H3L5H2L")
+_FULL = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of an archive."""
+
+    method: int
+    """How it is compressed: `STORED`, `DEFLATED`."""
+    compressed: int
+    """Bytes that it takes in the archive."""
+    size: int
+    """Bytes of its content, as the archive claims."""
+    header: int
+    """Where its local header lies, in bytes from the start of the archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The directory of an archive."""
+
+    entries: Mapping[str, Entry]
+    """Each entry by its name; of two with one name the last."""
+    doubled: tuple[str, ...]
+    """Names that stand there twice."""
+
+
+def read_archive(file: File) -> Archive:
+    """Read an archive's central directory.
+
+    Raises:
+        UnreadableError: It has none, as when its end has not been downloaded, or it is damaged.
+    """
+    try:
+        offset, size = _directory(file)
+        if size > MAX_DIRECTORY:
+            raise UnreadableError("the zip archive has more entries than any checkpoint")
+        return _entries(file.read(offset, size), file.size)
+    except struct.error:
+        raise UnreadableError("the zip archive's directory is damaged", "download it again") from None
+
+
+def _directory(file: File) -> tuple[int, int]:
+    """Return the offset and the size of the central directory."""
+    # The comment after the end record has at most 65,535 bytes.
+    start = max(0, file.size - _END.size - 0xFFFF)
+    tail = file.read(start, file.size - start)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0:
+        raise UnreadableError("cut short: the zip archive has no end", "download it again", "truncated")
+    *_, size, offset, _ = _END.unpack_from(tail, at)
+    locator = tail[at - 20 : at] if at >= 20 else b""
+    if locator[:4] == b"PK\6\7":
+        (at,) = struct.unpack_from("<Q", locator, 8)
+        record = file.read(at, 56)
+        if record[:4] != b"PK\6\6":
+            raise UnreadableError("the zip archive's zip64 record is missing", "download it again")
+        size, offset = struct.unpack_from("<QQ", record, 40)
+    if offset + size > file.size:
+        raise UnreadableError("the zip archive's directory lies past its end", "download it again", "truncated")
+    return offset, size
+
+
+def _entries(directory: bytes, file_size: int) -> Archive:
+    entries: dict[str, Entry] = {}
+    doubled = []
+    at = 0
+    while directory[at : at + 4] == b"PK\1\2":
+        (_, _, _, _, method, _, _, _, compressed, size, n, m, k, _, _, _, header) = _RECORD.unpack_from(directory, at)
+        at += _RECORD.size
+        name = directory[at : at + n].decode("utf-8", "replace")
+        if _FULL in (compressed, size, header):
+            size, compressed, header = _zip64(directory[at + n : at + n + m], size, compressed, header)
+        at += n + m + k
+        if at > len(directory):
+            raise UnreadableError("the zip archive's directory is damaged", "download it again")
+        if name in entries:
+            doubled.append(name)
+        if header + 30 + compressed <= file_size:  # what claims to lie past the end is not there
+            entries[name] = Entry(method, compressed, size, header)
+    return Archive(entries, tuple(doubled))
+
+
+def _zip64(extra: bytes, size: int, compressed: int, header: int) -> tuple[int, int, int]:
+    """Return size, compressed size and offset with those replaced that stand in the zip64 extra field."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == 1:
+            values = [size, compressed, header]
+            position = at + 4
+            for index, value in enumerate(values):
+                if value == _FULL:
+                    (values[index],) = struct.unpack_from("<Q", extra, position)
+                    position += 8
+            return values[0], values[1], values[2]
+        at += 4 + length
+    return size, compressed, header
+
+
+def data_offset(file: File, entry: Entry) -> int:
+    """Return where an entry's data begins, in bytes from the start of the archive.
+
+    Raises:
+        UnreadableError: There is no entry where the directory says.
+    """
+    head = file.read(entry.header, 30)
+    if head[:4] != b"PK\3\4":
+        raise UnreadableError("the zip archive's directory leads to no entry", "download it again")
+    n, m = struct.unpack_from("<HH", head, 26)
+    offset: int = entry.header + 30 + n + m
+    if offset + entry.compressed > file.size:
+        raise UnreadableError("cut short: the file ends within an entry", "download it again", "truncated")
+    return offset
+
+
+def first_entry(file: File) -> tuple[str, int]:
+    """Return the name of the entry at the start of an archive and where its data begins, if it is stored.
+
+    For an archive whose end is missing: torch writes `data.pkl` first.
+
+    Raises:
+        UnreadableError: There is none.
+    """
+    head = file.read(0, 30)
+    (method,) = struct.unpack_from("<H", head, 8)
+    n, m = struct.unpack_from("<HH", head, 26)
+    if head[:4] != b"PK\3\4" or method != STORED:
+        raise UnreadableError("cut short: the zip archive has no end", "download it again", "truncated")
+    return file.read(30, n).decode("utf-8", "replace"), 30 + n + m
+
+
+def inflate(file: File, entry: Entry) -> bytes:
+    """Return the content of a deflated entry.
+
+    Raises:
+        UnreadableError: It is damaged, or grows past `MAX_INFLATED`.
+    """
+    offset = data_offset(file, entry)
+    if entry.method != DEFLATED:
+        raise UnreadableError(f"an entry is compressed by method {entry.method}", "store or deflate it")
+    if entry.compressed > MAX_INFLATED or entry.size > MAX_INFLATED:
+        raise UnreadableError(f"an entry inflates to more than {MAX_INFLATED >> 20} MiB", "it may be a zip bomb")
+    try:
+        decoder = zlib.decompressobj(-15)
+        content = decoder.decompress(file.read(offset, entry.compressed), MAX_INFLATED)
+    except zlib.error as error:
+        raise UnreadableError(f"an entry can't be inflated: {error}", "download it again") from None
+    if not decoder.eof and decoder.unconsumed_tail:
+        raise UnreadableError(f"an entry inflates to more than {MAX_INFLATED >> 20} MiB", "it may be a zip bomb")
+    return content
