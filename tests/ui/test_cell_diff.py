@@ -1,0 +1,150 @@
+"""What the cell diff sends draws the screen that Textual's own bytes draw, whatever is written and however often."""
+
+from __future__ import annotations
+
+import pyte
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.geometry import Region
+from textual.strip import Strip
+
+from explorer.ui.cell_diff import Cells, UnknownUpdateError, _of_chops, _of_layout
+
+WIDTH, HEIGHT = 24, 3
+CUTS = (0, 9, 15)
+"""Where the widgets of a line begin."""
+
+CONSOLE = Console(color_system="truecolor", force_terminal=True, width=WIDTH)
+
+TEXTS = st.text(st.sampled_from("aab  ▸×…é漢字é\u0301\U0001f600"), max_size=WIDTH)
+
+STYLES = st.one_of(
+    st.none(),
+    st.builds(
+        Style,
+        color=st.sampled_from([None, "red", "#7aa2f7", "default"]),
+        bgcolor=st.sampled_from([None, "blue", "#16181f"]),
+        bold=st.sampled_from([None, True, False]),
+        underline=st.sampled_from([None, True]),
+        reverse=st.sampled_from([None, True]),
+        link=st.sampled_from([None, "https://example.org/a", "https://example.org/b"]),
+    ),
+)
+
+SEGMENTS = st.builds(Segment, TEXTS, STYLES)
+
+
+@st.composite
+def strips(draw: st.DrawFn, width: int) -> Strip:
+    """A line of exactly so many cells."""
+    segments = draw(st.lists(SEGMENTS, max_size=3))
+    # A combining character needs something before it, as in any text of the interface.
+    return Strip([Segment("."), *segments]).adjust_cell_length(width)
+
+
+@st.composite
+def updates(draw: st.DrawFn) -> LayoutUpdate | ChopsUpdate:
+    widths = [end - start for start, end in zip(CUTS, (*CUTS[1:], WIDTH), strict=True)]
+    if draw(st.booleans()):
+        lines = [[draw(strips(width)) for width in widths] for _ in range(HEIGHT)]
+        return LayoutUpdate(lines, Region(0, 0, WIDTH, HEIGHT))
+    parts = st.tuples(st.integers(0, 2), st.integers(0, 2)).map(sorted)
+    chosen = draw(st.dictionaries(st.integers(0, HEIGHT - 1), parts, min_size=1))
+    ends = [*CUTS[1:], WIDTH]
+    chops: list[dict[int, Strip | None]] = [dict.fromkeys(CUTS) for _ in range(HEIGHT)]
+    spans = []
+    for y, (first, last) in chosen.items():
+        for part in range(first, last + 1):
+            chops[y][CUTS[part]] = draw(strips(widths[part]))
+        spans.append((y, CUTS[first], ends[last] - draw(st.integers(0, 3))))
+    return ChopsUpdate(chops, spans, [ends for _ in range(HEIGHT)])
+
+
+class Drawn:
+    """A terminal, with lines that do not wrap, as Textual sets it."""
+
+    def __init__(self, junk: str = "") -> None:
+        self.screen = pyte.Screen(WIDTH, HEIGHT)
+        self.stream = pyte.Stream(self.screen)
+        self.stream.feed(f"\x1b[?7l{junk}")
+
+    def shown(self) -> list[list[tuple[object, ...]]]:
+        # The second half of a wide character is whatever the terminal makes of it.
+        cells = [[self.screen.buffer[y][x] for x in range(WIDTH)] for y in range(HEIGHT)]
+        return [[tuple(cell) for cell in line if cell.data] for line in cells]
+
+
+def strips_of(update: LayoutUpdate | ChopsUpdate) -> list[tuple[int, int, list[Segment]]]:
+    return list(_of_layout(update) if isinstance(update, LayoutUpdate) else _of_chops(update))
+
+
+def cells() -> Cells:
+    made = Cells(ColorSystem.TRUECOLOR)
+    made.forget(WIDTH, HEIGHT)
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(updates(), min_size=1, max_size=6))
+def test_the_screen_is_the_one_that_textual_draws(done: list[LayoutUpdate | ChopsUpdate]) -> None:
+    whole, changed, diff = Drawn(), Drawn(), cells()
+    for update in done:
+        whole.stream.feed(update.render_segments(CONSOLE))
+        changed.stream.feed(diff.update(iter(strips_of(update))))
+        assert changed.shown() == whole.shown()
+
+
+@settings(max_examples=20, deadline=None)
+@given(updates())
+def test_the_same_update_again_sends_nothing(update: LayoutUpdate | ChopsUpdate) -> None:
+    diff = cells()
+    diff.update(iter(strips_of(update)))
+    assert diff.update(iter(strips_of(update))) == ""
+
+
+@settings(max_examples=20, deadline=None)
+@given(updates().filter(lambda update: isinstance(update, LayoutUpdate)), updates())
+def test_what_was_forgotten_is_sent_again(whole: LayoutUpdate, last: LayoutUpdate | ChopsUpdate) -> None:
+    diff = cells()
+    diff.update(iter(strips_of(whole)))
+    diff.update(iter(strips_of(last)))
+    diff.forget(WIDTH, HEIGHT)
+    after, expected = Drawn("\x1b[41mjunk of another program\x1b[0m"), Drawn()
+    after.stream.feed(diff.update(iter(strips_of(whole))))
+    expected.stream.feed(whole.render_segments(CONSOLE))
+    assert after.shown() == expected.shown()
+
+
+def line(*segments: tuple[str, Style | None]) -> list[tuple[int, int, list[Segment]]]:
+    return [(0, 0, list(Strip([Segment(*segment) for segment in segments]).adjust_cell_length(WIDTH)))]
+
+
+def test_one_changed_cell_takes_a_move_and_the_cell() -> None:
+    diff = cells()
+    diff.update(iter(line(("a number: 1", None))))
+    assert diff.update(iter(line(("a number: 2", None)))) == "\x1b[1;11H2"
+
+
+def test_a_link_is_opened_where_it_changed_and_closed_at_the_end() -> None:
+    diff = cells()
+    link = Style(link="https://example.org/")
+    diff.update(iter(line(("see here", None))))
+    sent = diff.update(iter(line(("see ", None), ("here", link))))
+    assert sent == f"\x1b[1;5H\x1b]8;id={link.link_id};https://example.org/\x1b\\here\x1b]8;;\x1b\\"
+
+
+@pytest.mark.parametrize("text", ["\x1b[31m", "a\nb", "\x9b31m", "x" * (WIDTH + 1)])
+def test_what_it_cannot_follow_is_left_to_textual(text: str) -> None:
+    with pytest.raises(UnknownUpdateError):
+        cells().update(iter([(0, 0, [Segment(text)])]))
+
+
+def test_a_line_outside_the_screen_is_left_to_textual() -> None:
+    with pytest.raises(UnknownUpdateError):
+        cells().update(iter([(0, HEIGHT, [Segment("x")])]))
