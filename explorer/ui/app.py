@@ -98,7 +98,7 @@ class ParamxApp(CellDiffApp[str]):
         """The groups as last typed, on the model that is or was open; those it started with if none was."""
         return self._grouping
 
-    def on_model_screen_groups_changed(self, message: ModelScreen.GroupsChanged) -> None:
+    def on_group_commands_groups_changed(self, message: ModelScreen.GroupsChanged) -> None:
         """Remember the groups: who called the interface may want them."""
         self._grouping = message.grouping
 

@@ -9,35 +9,24 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual.containers import Container, Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from explorer.core.errors import ParamxError
-from explorer.core.groups import Rule
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.memory import memory_column, training_memory
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.counters import CountersScreen
-from explorer.ui.screens.export import ExportScreen
-from explorer.ui.screens.findings import FindingsScreen, MovesScreen
-from explorer.ui.screens.lists import ShowTensors, UseGroups
-from explorer.ui.screens.memory import MemoryScreen, MemorySettings
-from explorer.ui.screens.presets import PresetsScreen
+from explorer.ui.screens.group_commands import GroupCommands
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
-from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
-from explorer.ui.widgets.tree_table import Marks, TreeTable
+from explorer.ui.widgets.groups_panel import GroupsPanel
+from explorer.ui.widgets.tree_table import TreeTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from textual import events
     from textual.app import ComposeResult
     from textual.timer import Timer
 
-    from explorer.core.groups import Grouping
     from explorer.core.loading import Loading
     from explorer.core.param import Model
     from explorer.ui.services import Services
@@ -53,11 +42,7 @@ TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
 
-MEMORY_LATER = 0.15
-"""Seconds after a keystroke at which training memory is worked out again."""
-
-
-class ModelScreen(Screen[None]):
+class ModelScreen(GroupCommands):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
@@ -77,13 +62,6 @@ class ModelScreen(Screen[None]):
         """Why, in one line."""
 
     @dataclass
-    class GroupsChanged(Message):
-        """The groups that the tree shows are others."""
-
-        grouping: Grouping
-        """The last groups without a bad term."""
-
-    @dataclass
     class GaveUp(Message):
         """Esc while the model was opening."""
 
@@ -96,14 +74,10 @@ class ModelScreen(Screen[None]):
         super().__init__()
         self.spec = spec
         self.services = services
-        self.bench: Workbench | None = None
         self._loading: Loading | None = None
         self._began = time.monotonic()
         self._stage = "starting"
         self._clock: Timer | None = None
-        self._memory_timer: Timer | None = None
-        self._mask: bytes | None = None
-        self.memory = MemorySettings()
 
     def compose(self) -> ComposeResult:
         """Build the parts; the stylesheet places them by the width of the screen."""
@@ -187,8 +161,8 @@ class ModelScreen(Screen[None]):
         self.call_after_refresh(self._show_tree, tree)
 
     def _show_tree(self, view: TreeView) -> None:
-        self.query_one(TreeTable).show(view, self._marks(view))
-        self._tell_memory()
+        self.query_one(TreeTable).show(view, self.marks(view))
+        self.tell_memory()
         if self.services.filter:
             bar = self.query_one(FilterBar)
             bar.display = True
@@ -268,7 +242,7 @@ class ModelScreen(Screen[None]):
         """Enter in the filter keeps it and goes to the tree."""
         if event.input is self.query_one(FilterBar).field:
             if not event.value:
-                self._clear_filter()
+                self.clear_filter()
             self.query_one(TreeTable).focus()
 
     def on_key(self, event: events.Key) -> None:
@@ -277,7 +251,7 @@ class ModelScreen(Screen[None]):
         if event.key == "escape":
             if self._filtering and not self._in_groups:
                 event.stop()
-                self._clear_filter()
+                self.clear_filter()
             elif self._clock is not None:
                 event.stop()
                 self.post_message(self.GaveUp())
@@ -285,7 +259,10 @@ class ModelScreen(Screen[None]):
             event.stop()
             self.query_one(TreeTable).focus()
 
-    def _clear_filter(self) -> None:
+    def clear_filter(self) -> None:
+        """Show the whole tree again, with the cursor where it is."""
+        if not self._filtering:
+            return
         bar, table = self.query_one(FilterBar), self.query_one(TreeTable)
         bar.display = False
         with self.prevent(Input.Changed):
@@ -307,126 +284,6 @@ class ModelScreen(Screen[None]):
             self.notify("Nothing to find yet: / sets a text.", timeout=3)
         elif not table.go_to_match(self._mask, by):
             self.notify("No tensor's name contains the text.", timeout=3)
-
-    # -- the groups -------------------------------------------------------------------------------------------
-
-    def on_rule_editor_edited(self, message: RuleEditor.Edited) -> None:
-        """Regroup with what was typed."""
-        if self.bench is not None:
-            self.bench.type_rule(message.rule, message.name, message.options, message.terms)
-            self._tell_groups()
-
-    def _tell_groups(self) -> None:
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None:
-            return
-        self.query_one(GroupsPanel).tell(bench)
-        table.regroup(bench.assignment.codes, self._marks(table.view))
-        self.post_message(self.GroupsChanged(bench.assigned))
-        # Memory changes with the groups only where they freeze or name an optimizer: it may follow a moment later.
-        if self._memory_timer is not None:
-            self._memory_timer.stop()
-        self._memory_timer = self.set_timer(MEMORY_LATER, self._tell_memory)
-
-    def _change_groups(self, draft: Grouping, focus: int | None = None) -> None:
-        """Take groups that a command made, and put their text into the fields."""
-        if self.bench is not None:
-            self.bench.change(draft)
-            self._rewrite(focus)
-
-    def _rewrite(self, focus: int | None = None) -> None:
-        async def rewrite() -> None:
-            bench, panel = self.bench, self.query_one(GroupsPanel)
-            if bench is None:
-                return
-            await panel.write(bench)
-            self._tell_groups()
-            if focus is not None:
-                panel.focus_field(focus)
-
-        self.run_worker(rewrite(), exclusive=True, group="rewrite")
-
-    def action_undo(self) -> None:
-        """Take back the last edit of the groups."""
-        if self.bench is not None:
-            if self.bench.undo():
-                self._rewrite()
-            else:
-                self.notify("Nothing to undo.", timeout=2)
-
-    def action_redo(self) -> None:
-        """Take back an undo."""
-        if self.bench is not None:
-            if self.bench.redo():
-                self._rewrite()
-            else:
-                self.notify("Nothing to redo.", timeout=2)
-
-    def action_add_group(self) -> None:
-        """Add a group above the one that takes the rest, after the one that has the focus."""
-        bench = self.bench
-        if bench is None:
-            return
-        focused = self.query_one(GroupsPanel).focused_rule
-        draft = bench.draft
-        at = draft.catch_all if focused is None else min(focused + 1, draft.catch_all)
-        options = {"weight_decay": 0.0}
-        try:
-            added = draft.add_rule(Rule(draft.fresh_name(), (), options), at)
-        except ValueError as error:
-            self.notify(str(error), severity="warning", markup=False)
-        else:
-            self._change_groups(added, at)
-
-    def action_remove_group(self) -> None:
-        """Remove the group that has the focus; its parameters fall to the groups below."""
-        bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
-        if bench is not None and focused is not None:
-            try:
-                self._change_groups(bench.draft.remove(focused), focused)
-            except ValueError as error:
-                self.notify(str(error), severity="warning", markup=False)
-
-    def action_raise_group(self) -> None:
-        """Move the group that has the focus up: the first that matches wins."""
-        self._move_group(-1)
-
-    def action_lower_group(self) -> None:
-        """Move the group that has the focus down."""
-        self._move_group(1)
-
-    def _move_group(self, by: int) -> None:
-        bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
-        if bench is not None and focused is not None:
-            try:
-                to = max(0, min(focused + by, bench.draft.catch_all - 1))
-                self._change_groups(bench.draft.move(focused, to), to)
-            except ValueError as error:
-                self.notify(str(error), severity="warning", markup=False)
-
-    def _marks(self, view: TreeView) -> Marks:
-        bench = self.bench
-        assert bench is not None, "marks are made of groups"
-        tree = view.tree
-        return Marks(bench.names, tree.in_leaf_order(bench.warned), tree.in_leaf_order(bench.moved))
-
-    def on_groups_panel_kept(self) -> None:
-        """Make what is typed the groups that Esc comes back to."""
-        if self.bench is not None:
-            self.bench.keep()
-            self._tell_groups()
-            self.notify("Groups kept: moves count from here.", timeout=2)
-
-    def on_groups_panel_restore(self) -> None:
-        """Bring back the groups last kept; with nothing to bring back, go to the tree."""
-        bench = self.bench
-        if bench is None:
-            return
-        if bench.changed:
-            bench.restore()
-            self._rewrite()
-        else:
-            self.query_one(TreeTable).focus()
 
     # -- other commands ---------------------------------------------------------------------------------------
 
@@ -454,82 +311,6 @@ class ModelScreen(Screen[None]):
         """Show the other ways to count."""
         if self.bench is not None:
             self.app.push_screen(CountersScreen(self.bench.model))
-
-    def action_export(self) -> None:
-        """Show the code for the groups."""
-        if self.bench is not None:
-            self.app.push_screen(ExportScreen(self.bench))
-
-    def action_findings(self) -> None:
-        """List what is wrong with the groups."""
-        if self.bench is not None:
-            self.app.push_screen(FindingsScreen(self.bench), self._after_list)
-
-    def action_moves(self) -> None:
-        """List what changed group."""
-        if self.bench is not None:
-            self.app.push_screen(MovesScreen(self.bench), self._after_list)
-
-    def action_presets(self) -> None:
-        """Show known recipes side by side."""
-        if self.bench is not None:
-            self.app.push_screen(PresetsScreen(self.bench, self._decay_names), self._after_list)
-
-    def action_memory(self) -> None:
-        """Show what training would need."""
-        if self.bench is not None:
-            self.app.push_screen(MemoryScreen(self.bench, self.memory, self.services.gpu_memory), self._after_memory)
-
-    def _after_memory(self, settings: MemorySettings | None) -> None:
-        """Take what the memory screen was left with."""
-        if settings is not None:
-            self.memory = settings
-            self._tell_memory()
-
-    def _tell_memory(self) -> None:
-        """Show training memory in the panel and, if asked for, in the tree."""
-        table, bench, settings = self.query_one(TreeTable), self.bench, self.memory
-        if bench is None or table.view is None:
-            return
-        arguments = (bench.model, bench.assigned, bench.assignment, settings.optimizer, settings.precision)
-        try:
-            report = training_memory(*arguments)
-            column = memory_column(*arguments) if settings.in_tree else None
-        except ParamxError:
-            # An optimizer that the formulas do not know, as typed: the screen behind `t` says so.
-            report, column = None, None
-        self.query_one(GroupsPanel).tell_memory(bench, report, settings.title(bench.assigned.optimizer))
-        table.view.set_training(column)
-        table.relayout()
-
-    def _decay_names(self) -> Sequence[str] | None:
-        """Ask the source for transformers' own decay list; called in a thread."""
-        return None
-
-    def _after_list(self, answer: ShowTensors | UseGroups | None) -> None:
-        """Do what was chosen in a list over this screen."""
-        match answer:
-            case ShowTensors(indices, what):
-                self._show_tensors(indices, what)
-            case UseGroups(grouping, what):
-                self._change_groups(grouping)
-                self.notify(what, timeout=4, markup=False)
-
-    def _show_tensors(self, indices: Sequence[int], what: str) -> None:
-        """Go to the first of some tensors; `n` and `N` then step through them."""
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or not indices:
-            return
-        if self._filtering:
-            self._clear_filter()
-        mask = bytearray(len(bench.model))
-        for index in indices:
-            mask[index] = 1
-        self._mask = bytes(mask)
-        table.go_to(indices[0])
-        table.focus()
-        if len(indices) > 1:
-            self.notify(f"{what}: n and N step through {len(indices):,}", timeout=4, markup=False)
 
     def action_open(self) -> None:
         """Choose another model."""

@@ -1,0 +1,257 @@
+"""What the main screen does with groups: typing, undoing, keeping, and the screens that lead back into the tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+from textual.screen import Screen
+
+from explorer.core.errors import ParamxError
+from explorer.core.groups import Rule
+from explorer.core.memory import memory_column, training_memory
+from explorer.ui.screens.export import ExportScreen
+from explorer.ui.screens.findings import FindingsScreen, MovesScreen
+from explorer.ui.screens.lists import ShowTensors, UseGroups
+from explorer.ui.screens.memory import MemoryScreen, MemorySettings
+from explorer.ui.screens.presets import PresetsScreen
+from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
+from explorer.ui.widgets.tree_table import Marks, TreeTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.timer import Timer
+
+    from explorer.core.groups import Grouping
+    from explorer.core.view import TreeView
+    from explorer.core.workbench import Workbench
+    from explorer.ui.services import Services
+
+MEMORY_LATER = 0.15
+"""Seconds after a keystroke at which training memory is worked out again."""
+
+
+class GroupCommands(Screen[None]):
+    """A screen with a tree, a groups panel and a workbench that joins them."""
+
+    services: Services
+    """The outside world."""
+
+    @dataclass
+    class GroupsChanged(Message):
+        """The groups that the tree shows are others."""
+
+        grouping: Grouping
+        """The last groups without a bad term."""
+
+    def __init__(self) -> None:
+        """Start without a model."""
+        super().__init__()
+        self.bench: Workbench | None = None
+        self.memory = MemorySettings()
+        self._mask: bytes | None = None
+        self._memory_timer: Timer | None = None
+
+    def clear_filter(self) -> None:
+        """Show the whole tree again."""
+        raise NotImplementedError
+
+    # -- editing ----------------------------------------------------------------------------------------------
+
+    def on_rule_editor_edited(self, message: RuleEditor.Edited) -> None:
+        """Regroup with what was typed."""
+        if self.bench is not None:
+            self.bench.type_rule(message.rule, message.name, message.options, message.terms)
+            self._tell_groups()
+
+    def _tell_groups(self) -> None:
+        table, bench = self.query_one(TreeTable), self.bench
+        if bench is None or table.view is None:
+            return
+        self.query_one(GroupsPanel).tell(bench)
+        table.regroup(bench.assignment.codes, self.marks(table.view))
+        self.post_message(self.GroupsChanged(bench.assigned))
+        # Memory changes with the groups only where they freeze or name an optimizer: it may follow a moment later.
+        if self._memory_timer is not None:
+            self._memory_timer.stop()
+        self._memory_timer = self.set_timer(MEMORY_LATER, self.tell_memory)
+
+    def _change_groups(self, draft: Grouping, focus: int | None = None) -> None:
+        """Take groups that a command made, and put their text into the fields."""
+        if self.bench is not None:
+            self.bench.change(draft)
+            self._rewrite(focus)
+
+    def _rewrite(self, focus: int | None = None) -> None:
+        async def rewrite() -> None:
+            bench, panel = self.bench, self.query_one(GroupsPanel)
+            if bench is None:
+                return
+            await panel.write(bench)
+            self._tell_groups()
+            if focus is not None:
+                panel.focus_field(focus)
+
+        self.run_worker(rewrite(), exclusive=True, group="rewrite")
+
+    def action_undo(self) -> None:
+        """Take back the last edit of the groups."""
+        if self.bench is not None:
+            if self.bench.undo():
+                self._rewrite()
+            else:
+                self.notify("Nothing to undo.", timeout=2)
+
+    def action_redo(self) -> None:
+        """Take back an undo."""
+        if self.bench is not None:
+            if self.bench.redo():
+                self._rewrite()
+            else:
+                self.notify("Nothing to redo.", timeout=2)
+
+    def action_add_group(self) -> None:
+        """Add a group above the one that takes the rest, after the one that has the focus."""
+        bench = self.bench
+        if bench is None:
+            return
+        focused = self.query_one(GroupsPanel).focused_rule
+        draft = bench.draft
+        at = draft.catch_all if focused is None else min(focused + 1, draft.catch_all)
+        options = {"weight_decay": 0.0}
+        try:
+            added = draft.add_rule(Rule(draft.fresh_name(), (), options), at)
+        except ValueError as error:
+            self.notify(str(error), severity="warning", markup=False)
+        else:
+            self._change_groups(added, at)
+
+    def action_remove_group(self) -> None:
+        """Remove the group that has the focus; its parameters fall to the groups below."""
+        bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
+        if bench is not None and focused is not None:
+            try:
+                self._change_groups(bench.draft.remove(focused), focused)
+            except ValueError as error:
+                self.notify(str(error), severity="warning", markup=False)
+
+    def action_raise_group(self) -> None:
+        """Move the group that has the focus up: the first that matches wins."""
+        self._move_group(-1)
+
+    def action_lower_group(self) -> None:
+        """Move the group that has the focus down."""
+        self._move_group(1)
+
+    def _move_group(self, by: int) -> None:
+        bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
+        if bench is not None and focused is not None:
+            try:
+                to = max(0, min(focused + by, bench.draft.catch_all - 1))
+                self._change_groups(bench.draft.move(focused, to), to)
+            except ValueError as error:
+                self.notify(str(error), severity="warning", markup=False)
+
+    def marks(self, view: TreeView) -> Marks:
+        """Return what the groups say about each parameter, in the order of the tree's leaves."""
+        bench = self.bench
+        assert bench is not None, "marks are made of groups"
+        tree = view.tree
+        return Marks(bench.names, tree.in_leaf_order(bench.warned), tree.in_leaf_order(bench.moved))
+
+    def on_groups_panel_kept(self) -> None:
+        """Make what is typed the groups that Esc comes back to."""
+        if self.bench is not None:
+            self.bench.keep()
+            self._tell_groups()
+            self.notify("Groups kept: moves count from here.", timeout=2)
+
+    def on_groups_panel_restore(self) -> None:
+        """Bring back the groups last kept; with nothing to bring back, go to the tree."""
+        bench = self.bench
+        if bench is None:
+            return
+        if bench.changed:
+            bench.restore()
+            self._rewrite()
+        else:
+            self.query_one(TreeTable).focus()
+
+    # -- screens over this one --------------------------------------------------------------------------------
+
+    def action_export(self) -> None:
+        """Show the code for the groups."""
+        if self.bench is not None:
+            self.app.push_screen(ExportScreen(self.bench))
+
+    def action_findings(self) -> None:
+        """List what is wrong with the groups."""
+        if self.bench is not None:
+            self.app.push_screen(FindingsScreen(self.bench), self._after_list)
+
+    def action_moves(self) -> None:
+        """List what changed group."""
+        if self.bench is not None:
+            self.app.push_screen(MovesScreen(self.bench), self._after_list)
+
+    def action_presets(self) -> None:
+        """Show known recipes side by side."""
+        if self.bench is not None:
+            self.app.push_screen(PresetsScreen(self.bench, self._decay_names), self._after_list)
+
+    def action_memory(self) -> None:
+        """Show what training would need."""
+        if self.bench is not None:
+            self.app.push_screen(MemoryScreen(self.bench, self.memory, self.services.gpu_memory), self._after_memory)
+
+    def _after_memory(self, settings: MemorySettings | None) -> None:
+        """Take what the memory screen was left with."""
+        if settings is not None:
+            self.memory = settings
+            self.tell_memory()
+
+    def tell_memory(self) -> None:
+        """Show training memory in the panel and, if asked for, in the tree."""
+        table, bench, settings = self.query_one(TreeTable), self.bench, self.memory
+        if bench is None or table.view is None:
+            return
+        arguments = (bench.model, bench.assigned, bench.assignment, settings.optimizer, settings.precision)
+        try:
+            report = training_memory(*arguments)
+            column = memory_column(*arguments) if settings.in_tree else None
+        except ParamxError:
+            # An optimizer that the formulas do not know, as typed: the screen behind `t` says so.
+            report, column = None, None
+        self.query_one(GroupsPanel).tell_memory(bench, report, settings.title(bench.assigned.optimizer))
+        table.view.set_training(column)
+        table.relayout()
+
+    def _decay_names(self) -> Sequence[str] | None:
+        """Ask the source for transformers' own decay list; called in a thread."""
+        return None
+
+    def _after_list(self, answer: ShowTensors | UseGroups | None) -> None:
+        """Do what was chosen in a list over this screen."""
+        match answer:
+            case ShowTensors(indices, what):
+                self._show_tensors(indices, what)
+            case UseGroups(grouping, what):
+                self._change_groups(grouping)
+                self.notify(what, timeout=4, markup=False)
+
+    def _show_tensors(self, indices: Sequence[int], what: str) -> None:
+        """Go to the first of some tensors; `n` and `N` then step through them."""
+        table, bench = self.query_one(TreeTable), self.bench
+        if bench is None or table.view is None or not indices:
+            return
+        self.clear_filter()
+        mask = bytearray(len(bench.model))
+        for index in indices:
+            mask[index] = 1
+        self._mask = bytes(mask)
+        table.go_to(indices[0])
+        table.focus()
+        if len(indices) > 1:
+            self.notify(f"{what}: n and N step through {len(indices):,}", timeout=4, markup=False)
