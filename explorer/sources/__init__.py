@@ -49,6 +49,8 @@ class Source:
 SOURCES: tuple[Source, ...] = (
     Source("safetensors", "explorer.sources.checkpoint.safetensors_file", lambda spec: _is("safetensors", spec)),
     Source("torch", "explorer.sources.checkpoint.torch_file", lambda spec: _is("torch", spec)),
+    Source("gguf", "explorer.sources.checkpoint.gguf_file", lambda spec: _is("gguf", spec)),
+    Source("dcp", "explorer.sources.checkpoint.dcp_dir", lambda spec: _is("dcp", spec)),
     Source("transformers", "explorer.sources.hf_model", lambda spec: True),
 )
 """Every source; the first that matches opens. A new kind is one entry; transformers stays last, it takes the rest."""

@@ -196,8 +196,13 @@ class BadTensorError(Exception):
 class TorchRules:
     """What the opcodes that would run code become, in torch's pickles (`pickle_reader.Rules`)."""
 
-    def __init__(self) -> None:
-        """Begin with nothing noticed."""
+    def __init__(self, packages: tuple[str, ...] = ()) -> None:
+        """Begin with nothing noticed.
+
+        Args:
+            packages: Starts of modules whose classes and functions are as harmless as those of `HARMLESS`.
+        """
+        self._packages = packages
         self.refused: dict[str, None] = {}
         """Functions that the file wanted called, and dangerous globals that it names."""
         self.classes: dict[str, None] = {}
@@ -225,7 +230,7 @@ class TorchRules:
                     return Broken(str(error))
                 except (TypeError, ValueError, IndexError, AttributeError, OverflowError):
                     return Broken(f"{function.name} with arguments that it does not take")
-            if function.path not in HARMLESS and function.name not in STORAGE_DTYPES:
+            if not self._is_harmless(function):
                 self._keep(self.refused, function)
         return Opaque(function, args)
 
@@ -273,6 +278,10 @@ class TorchRules:
 
     # --- noting -------------------------------------------------------------------------------------------------
 
+    def _is_harmless(self, name: Global) -> bool:
+        known = name.path in HARMLESS or (name.name in STORAGE_DTYPES and name.module.startswith("torch"))
+        return known or (bool(self._packages) and name.module.startswith(self._packages))
+
     def _is_dangerous(self, name: Global) -> bool:
         if name.path in _MAKERS or name.path in HARMLESS:
             return False
@@ -284,7 +293,7 @@ class TorchRules:
             where.setdefault(name.path[:1000])
 
     def _note_class(self, cls: Global) -> None:
-        plain = cls.path in HARMLESS or cls.path in _MAKERS or cls.module.startswith(("torch.nn.", "__torch__"))
+        plain = self._is_harmless(cls) or cls.path in _MAKERS or cls.module.startswith(("torch.nn.", "__torch__"))
         if not plain and not self._is_dangerous(cls):
             self._keep(self.classes, cls)
 
@@ -389,6 +398,10 @@ class TorchRules:
         if not isinstance(buffer, Tensor):
             raise BadTensorError("a nested tensor without its buffer")
         return replace(buffer, kind="nested")
+
+    def first(self, value: Any = None, *_: Any) -> Any:
+        """Return the first argument: what TorchScript's typed lists and type tags are made of."""
+        return value
 
     def numpy_dtype(self, code: Any = None, *_: Any) -> Opaque:
         """Return a numpy dtype; its state then says the order of bytes."""
@@ -545,6 +558,11 @@ _MAKERS: dict[str, _Maker] = {
     "torch._tensor._rebuild_from_type": TorchRules.from_type,
     "torch._tensor._rebuild_from_type_v2": TorchRules.from_type,
     "torch.tensor._rebuild_from_type": TorchRules.from_type,
+    "torch.jit._pickle.build_boollist": TorchRules.first,
+    "torch.jit._pickle.build_doublelist": TorchRules.first,
+    "torch.jit._pickle.build_intlist": TorchRules.first,
+    "torch.jit._pickle.build_tensorlist": TorchRules.first,
+    "torch.jit._pickle.restore_type_tag": TorchRules.first,
     "torch.nn.parameter.Parameter": TorchRules.parameter,
     "torch.nn.parameter.Buffer": TorchRules.parameter,
 }

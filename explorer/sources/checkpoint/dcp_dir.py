@@ -1,0 +1,269 @@
+"""Opens torch distributed checkpoints: a directory with `.metadata`, which lists global shapes and who holds a piece.
+
+`.metadata` is a pickle of `torch.distributed.checkpoint.metadata.Metadata` (torch 2.13, metadata.py, filesystem.py):
+
+    state_dict_metadata   {name: TensorStorageMetadata | BytesStorageMetadata}
+        properties        TensorProperties, its state (dtype, layout, requires_grad, memory format, pinned)
+        size              the global shape
+        chunks            [ChunkStorageMetadata]: offsets and sizes of each piece
+    storage_data          {MetadataIndex(fqn, offset, index): _StorageInfo(relative_path, offset, length)}
+    planner_data          {name: the path that it was flattened from}: not read
+
+The library reads it with `pickle.load`, which runs what a stranger put there. Here `pickle_reader` follows it without
+running anything. The `.distcp` files are not opened; that they are there, and long enough, is checked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.core.param import Finding, Model, Origin, Param
+from explorer.core.text import plural, visible
+from explorer.sources.checkpoint.dtypes import dtype_bytes
+from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, tensors, told, warn
+from explorer.sources.checkpoint.names import shown_names
+from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
+from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.safetensors_header import MAX_DIMENSIONS, MAX_ELEMENTS
+from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, path_of
+from explorer.sources.checkpoint.torch_rules import TorchRules
+
+if TYPE_CHECKING:
+    from explorer.sources import Report
+
+KIND = DCP
+"""This source's name in the SOURCES table."""
+
+PACKAGES = ("torch.distributed.",)
+"""Where the classes of such metadata are from: their objects are read, and not worth telling."""
+
+NAMED_FILES = 2
+"""Most files that a row names as its shard; of more the number is told."""
+
+
+def open_model(spec: OpenSpec, report: Report) -> Model:
+    """Open a directory of a distributed checkpoint, its `.metadata`, or one of its files.
+
+    Args:
+        spec: What to open.
+        report: Called with each stage as it begins.
+
+    Returns:
+        Its tensors with their global shapes.
+
+    Raises:
+        ParamxError: The metadata can't be read.
+    """
+    report("reading the metadata")
+    with collector_paused():
+        try:
+            return _open(spec.target)
+        except UnreadableError as error:
+            raise ParamxError(spec.target, f"{DCP_METADATA}: {error.why}", error.remedy) from None
+
+
+def locate(target: str, index: int) -> Place:
+    """Refuse: each piece is a file of its own format within a file.
+
+    Raises:
+        ParamxError: Always.
+    """
+    raise ParamxError(target, "values of a distributed checkpoint are stored in pieces", "convert it to one file")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One piece of a tensor in a file."""
+
+    file: str
+    """Name of the file, relative to the directory."""
+    end: int
+    """Where the piece ends in it, in bytes."""
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is wrong with the entries."""
+
+    bad: dict[str, list[str]] = field(default_factory=dict)
+    """Tensors that are left out, by the reason."""
+    gaps: list[str] = field(default_factory=list)
+    """Tensors whose pieces do not add up to the whole."""
+    homeless: list[str] = field(default_factory=list)
+    """Tensors that no file holds."""
+
+
+def _open(target: str) -> Model:
+    path = path_of(target)
+    directory = path if path.is_dir() else path.parent
+    rules = TorchRules(PACKAGES)
+    with File(directory / DCP_METADATA) as file:
+        if not file.size:
+            raise UnreadableError("the file is empty", "save the checkpoint again")
+        top = PickleReader(file.read, 0, file.size, rules).load()
+    parts = _attributes(top, "Metadata")
+    listed = parts.get("state_dict_metadata")
+    if not isinstance(listed, Pairs):
+        named = f", and asks to run {next(iter(rules.refused))}" if rules.refused else ""
+        raise UnreadableError(f"it is no metadata of a distributed checkpoint{named}", "check what wrote it")
+    pieces = _pieces(parts.get("storage_data"))
+    notes = _Notes()
+    entries = {name: value for name, value in listed.items if isinstance(name, str)}
+    rows = list(_rows(entries, pieces, notes))
+    findings = [*_told(notes), *_files(directory, pieces)]
+    if rules.refused:
+        message = f"{DCP_METADATA}: not run: {', '.join(list(rules.refused)[:8])}"
+        why = "loading it with pickle would run what it names"
+        findings.append(warn("refused-global", message, list(rules.refused), why))
+    if not rows:
+        findings.append(Finding("no-tensors", "warning", "no tensor in the checkpoint"))
+    names, renamed = shown_names([row.name for row in rows])
+    shown = (replace(row, name=name) for row, name in zip(rows, names, strict=True))
+    others = sum(_is_a(value, "BytesStorageMetadata") for value in entries.values())
+    return Model.from_params(_origin(target, pieces, others), shown, findings=(*findings, *renamed))
+
+
+def _attributes(value: Any, name: str) -> dict[str, Any]:
+    """Return the attributes of an object of the class `name`, nothing of any other's."""
+    if not _is_a(value, name) or not isinstance(value.state, Pairs):
+        return {}
+    return {key: item for key, item in value.state.items if isinstance(key, str)}
+
+
+def _is_a(value: Any, name: str) -> bool:
+    if not isinstance(value, Opaque) or not isinstance(value.maker, Global):
+        return False
+    return value.maker.name == name and value.maker.module.startswith(PACKAGES)
+
+
+def _pieces(storage: Any) -> dict[str, list[_Piece]]:
+    """Return where each tensor's pieces are."""
+    found: dict[str, list[_Piece]] = {}
+    for key, value in storage.items if isinstance(storage, Pairs) else ():
+        name = _attributes(key, "MetadataIndex").get("fqn")
+        info = _attributes(value, "_StorageInfo")
+        path, offset, length = info.get("relative_path"), info.get("offset"), info.get("length")
+        if isinstance(name, str) and isinstance(path, str) and type(offset) is int and type(length) is int:
+            found.setdefault(name, []).append(_Piece(path, offset + length))
+    return found
+
+
+def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Notes) -> Iterator[Param]:
+    left = MAX_ELEMENTS
+    index = 0
+    for name, value in entries.items():
+        if _is_a(value, "BytesStorageMetadata"):
+            continue
+        facts = _attributes(value, "TensorStorageMetadata")
+        shape = _shape(facts.get("size"))
+        if shape is None or prod(shape) > left:
+            notes.bad.setdefault("its shape is no list of sizes, or larger than any tensor", []).append(name)
+            continue
+        left -= prod(shape)
+        chunks = facts.get("chunks")
+        sizes = [_shape(_attributes(chunk, "ChunkStorageMetadata").get("sizes")) for chunk in _list(chunks)]
+        if sizes and sum(0 if size is None else prod(size) for size in sizes) != prod(shape):
+            notes.gaps.append(name)
+        if name not in pieces:
+            notes.homeless.append(name)
+        dtype, trained = _properties(facts.get("properties"))
+        files = list(dict.fromkeys(piece.file for piece in pieces.get(name, ())))
+        yield Param(
+            index=index,
+            name=name,
+            shape=shape,
+            numel=prod(shape),
+            dtype=dtype,
+            nbytes=dtype_bytes(dtype, prod(shape)) if dtype else None,
+            device=None,
+            requires_grad=trained,
+            module_class=None,
+            aliases=(),
+            shard=_shown_files(files),
+        )
+        index += 1
+
+
+def _properties(value: Any) -> tuple[str | None, bool | None]:
+    """Return dtype and requires_grad; `False` is unknown, for `state_dict()` takes the flag off all tensors."""
+    state = value.state if _is_a(value, "TensorProperties") else None
+    if isinstance(state, Pairs):  # before torch 2.1 the attributes were pickled as they are
+        facts = {key: item for key, item in state.items if isinstance(key, str)}
+        state = facts.get("dtype"), None, facts.get("requires_grad")
+    if not isinstance(state, tuple) or len(state) < 3:
+        return None, None
+    dtype = state[0].name if isinstance(state[0], Global) and state[0].module == "torch" else None
+    return dtype and visible(dtype[:100]), True if state[2] is True else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    if not isinstance(value, list | tuple) or len(value) > MAX_DIMENSIONS:
+        return None
+    if not all(type(size) is int and 0 <= size < 1 << 62 for size in value):
+        return None
+    return tuple(value)
+
+
+def _shown_files(files: list[str]) -> str | None:
+    if not files:
+        return None
+    return visible(", ".join(files)) if len(files) <= NAMED_FILES else f"{len(files)} files"
+
+
+def _told(notes: _Notes) -> Iterator[Finding]:
+    for reason, names in notes.bad.items():
+        yield warn("bad-entry", f"{tensors(names)} left out: {reason}", names)
+    if notes.gaps:
+        message = f"{tensors(notes.gaps)} whose pieces do not add up to the whole"
+        yield warn("hole", message, notes.gaps)
+    if notes.homeless:
+        yield warn("missing-tensor", f"{tensors(notes.homeless)} that no file holds", notes.homeless)
+
+
+def _files(directory: Path, pieces: dict[str, list[_Piece]]) -> Iterator[Finding]:
+    """Yield what is wrong with the files that hold the pieces."""
+    ends: dict[str, int] = {}
+    for held in pieces.values():
+        for piece in held:
+            ends[piece.file] = max(ends.get(piece.file, 0), piece.end)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, end in ends.items():
+        path = inside(directory, name)
+        if path is None:
+            reasons.setdefault(("refused-path", "lead out of the checkpoint's directory"), []).append(name)
+            continue
+        try:
+            status = os.stat(path)  # noqa: PTH116 - one way to fail
+        except OSError:
+            reasons.setdefault(("missing-shard", "are not there"), []).append(name)
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            reasons.setdefault(("unreadable-shard", "are no regular files"), []).append(name)
+        elif status.st_size < end:
+            reasons.setdefault(("truncated", "are cut short"), []).append(name)
+    for (kind, reason), names in reasons.items():
+        lost = set(names)
+        held_there = [name for name, held in pieces.items() if any(piece.file in lost for piece in held)]
+        which = f"{len(names)} of {plural(len(ends), 'file')} {reason}: {names[0]}"
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield Finding(kind, "warning", visible(f"{which}{more}"), told(held_there))
+
+
+def _origin(target: str, pieces: dict[str, list[_Piece]], others: int) -> Origin:
+    files = {piece.file for held in pieces.values() for piece in held}
+    parts = ["distributed checkpoint", plural(len(files), "file")]
+    if others:
+        parts.append(f"{plural(others, 'other value')} left out")
+    return Origin(target=visible(target), kind=KIND, description=", ".join(parts))
