@@ -92,7 +92,7 @@ class GroupCommands(Screen[None]):
             await panel.write(bench)
             self._tell_groups()
             if focus is not None:
-                panel.focus_field(focus)
+                await panel.reveal(bench, focus)
 
         self.run_worker(rewrite(), exclusive=True, group="rewrite")
 
@@ -160,6 +160,11 @@ class GroupCommands(Screen[None]):
         assert bench is not None, "marks are made of groups"
         tree = view.tree
         return Marks(bench.names, tree.in_leaf_order(bench.warned), tree.in_leaf_order(bench.moved))
+
+    def on_groups_panel_beyond(self, message: GroupsPanel.Beyond) -> None:
+        """Show the fields of the groups above or below."""
+        if self.bench is not None and 0 <= message.rule < len(self.bench.draft.rules):
+            self._rewrite(message.rule)
 
     def on_groups_panel_kept(self) -> None:
         """Make what is typed the groups that Esc comes back to."""
@@ -229,8 +234,8 @@ class GroupCommands(Screen[None]):
         table.relayout()
 
     def _decay_names(self) -> Sequence[str] | None:
-        """Ask the source for transformers' own decay list; called in a thread."""
-        return None
+        """Ask the source for transformers' own decay list; called in a thread. `None` where it is not at hand."""
+        raise NotImplementedError
 
     def _after_list(self, answer: ShowTensors | UseGroups | None) -> None:
         """Do what was chosen in a list over this screen."""

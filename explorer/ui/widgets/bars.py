@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from explorer.core.workbench import Workbench
 
 
+GROUPS_TOLD = 4
+"""Groups of a module's parameters that are named; the rest is counted."""
+
 KEPT_FACTS = 2
 """Facts about a parameter that are never left out: its group and why, its tied names."""
 
@@ -104,6 +107,7 @@ class DetailBar(Static):
         facts = [
             bench.assignment.reasons(index).text,
             f"tied to {', '.join(param.aliases)}" if param.aliases else "",
+            param.notes,
             f"in {param.module_class.name}" if param.module_class else "",
             param.dtype or "",
             short_bytes(param.nbytes) if param.nbytes is not None else "",
@@ -140,8 +144,11 @@ class DetailBar(Static):
         for column, word in ((model.dtypes, ""), (model.devices, ""), (model.requires_grad, "requires_grad ")):
             parts.extend(_shares(view, row, column, word))
         codes = view.groups(row)
-        for code in sorted(set(codes)):
+        groups = sorted(set(codes))
+        for code in groups[:GROUPS_TOLD]:
             parts.append(f"{bench.names[code]} {codes.count(code):,}")
+        if len(groups) > GROUPS_TOLD:
+            parts.append(f"… {len(groups) - GROUPS_TOLD} more groups")
         text.append(" · ".join(parts), "dim")
         return text
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from explorer.core.param import Finding
     from explorer.core.workbench import GroupStats, Workbench
 
-PANEL_WIDTH = 48
+PANEL_WIDTH = 45
 """Cells of the panel where it stands beside the tree; the stylesheet holds the same figure."""
 
 NAME_CELLS = PANEL_WIDTH - 9
@@ -39,6 +39,9 @@ SEVERITY_MARKS = {"error": "✖", "warning": "⚠", "hint": "·"}
 
 SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}
 """Colour of that sign."""
+
+PAGE = 8
+"""Groups that have fields at one time."""
 
 LINES_LOW = 2
 """Lines of findings where the panel stands under the tree."""
@@ -80,21 +83,14 @@ class RuleEditor(Vertical):
         self.terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
         self._rest = Static("everything else", classes="rule-rest")
         self._stats = Static(classes="rule-stats")
-        self._problem = Static(classes="rule-problem")
 
     def compose(self) -> ComposeResult:
         """Lay the parts out; the stylesheet puts them in two columns or in three."""
-        with Horizontal(classes="rule-title"):
-            yield Static(Text(f"{self.position + 1} ", "bold"), classes="rule-number")
-            yield self._title
+        yield Static(Text(str(self.position + 1), "bold"), classes="rule-number")
+        yield self._title
         yield self._options
         yield self._rest if self.catch_all else self.terms
         yield self._stats
-        yield self._problem
-
-    def on_mount(self) -> None:
-        """Hide what has nothing to say."""
-        self._problem.display = False
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed."""
@@ -109,7 +105,7 @@ class RuleEditor(Vertical):
             if not self.catch_all:
                 self.terms.value = join_terms(rule.terms)
 
-    def tell(self, stats: GroupStats, whole: int, memory: str, problem: str, with_members: bool) -> None:
+    def tell(self, stats: GroupStats, whole: int, memory: str, problem: tuple[str, ...], with_members: bool) -> None:
         """Show what fell into the group.
 
         Args:
@@ -120,6 +116,12 @@ class RuleEditor(Vertical):
             with_members: Whether there is room for more than one line.
         """
         text = Text(no_wrap=True, overflow="ellipsis")
+        if problem:
+            # What stands below it is the last good result; where there is one line only, the mistake has it.
+            text.append("\n".join(f"✖ {line}" for line in problem) + "\n", SEVERITY_STYLES["error"])
+            if not with_members:
+                self._stats.update(Text("✖ " + "; ".join(problem), SEVERITY_STYLES["error"]))
+                return
         counts = (plural(stats.tensors, "tensor"), f"{stats.parameters:,}", share_text(stats.parameters, whole))
         text.append(" · ".join(counts))
         if stats.came or stats.left:
@@ -134,8 +136,6 @@ class RuleEditor(Vertical):
             if stats.tensors > len(stats.first):
                 text.append(f"\n  … {stats.tensors - len(stats.first):,} more", "dim")
         self._stats.update(text)
-        self._problem.display = bool(problem)
-        self._problem.update(Text(problem))
 
 
 class GroupsPanel(VerticalScroll, can_focus=False):
@@ -151,9 +151,18 @@ class GroupsPanel(VerticalScroll, can_focus=False):
     class Restore(Message):
         """Esc: back to the groups last kept or, if nothing is changed, to the tree."""
 
+    @dataclass
+    class Beyond(Message):
+        """An arrow key left the page of groups that has fields."""
+
+        rule: int
+        """The group above or below; there may be none."""
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         """Start empty; `show` fills it."""
         super().__init__(id=id)
+        self._first = 0
+        self._pages = Static(id="pages")
         self._findings = Static(id="findings")
         self._total = Static(id="memory")
         self._report: MemoryReport | None = None
@@ -161,6 +170,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """Memory and findings stand below the groups, which `show` puts before them."""
+        yield self._pages
         yield self._total
         yield self._findings
 
@@ -169,25 +179,41 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """The groups' editors in order."""
         return list(self.query(RuleEditor))
 
-    async def show(self, bench: Workbench) -> None:
-        """Make the fields anew for the groups as typed."""
+    async def show(self, bench: Workbench, first: int = 0) -> None:
+        """Make the fields anew for the groups as typed: those from `first` on, a page of them.
+
+        A layer-wise recipe makes a hundred groups, and fields for all of them would take seconds.
+        """
         await self.query(RuleEditor).remove()
         rules = bench.draft.rules
         last = len(rules) - 1
+        self._first = max(0, min(first, len(rules) - PAGE))
+        page = range(self._first, min(self._first + PAGE, len(rules)))
         await self.mount_all(
-            [RuleEditor(position, rule, position == last) for position, rule in enumerate(rules)],
-            before=self._total,
+            [RuleEditor(position, rules[position], position == last) for position in page], before=self._pages
         )
+        self._pages.display = len(rules) > PAGE
+        shown = f"groups {page.start + 1}…{page.stop} of {len(rules)}; ↑↓ beyond the last field shows more"
+        self._pages.update(Text(shown, "dim"))
         self.tell(bench)
+
+    async def reveal(self, bench: Workbench, rule: int) -> None:
+        """Put the focus into a group's terms, on the page that holds it."""
+        if not self._first <= rule < self._first + PAGE:
+            await self.show(bench, rule - PAGE // 2)
+        for editor in self.editors:
+            if editor.position == rule:
+                editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()
 
     async def write(self, bench: Workbench) -> None:
         """Put the groups' own text back into the fields, made anew if there are more or fewer groups."""
-        editors = self.editors
-        if len(editors) != len(bench.draft.rules):
-            await self.show(bench)
+        editors, rules = self.editors, bench.draft.rules
+        fits = len(editors) == min(PAGE, len(rules)) and editors[-1].position < len(rules)
+        if not fits or any(editor.catch_all != (editor.position == len(rules) - 1) for editor in editors):
+            await self.show(bench, self._first)
             return
-        for editor, rule in zip(editors, bench.draft.rules, strict=True):
-            editor.write(rule)
+        for editor in editors:
+            editor.write(rules[editor.position])
         self.tell(bench)
 
     def tell(self, bench: Workbench) -> None:
@@ -198,8 +224,8 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         for editor in self.editors:
             place = min(editor.position, last)
             memory = self._report.rules[place] if self._report and place < len(self._report.rules) else None
-            trouble = "\n".join(bench.trouble(editor.position))
-            editor.tell(bench.stats(place), whole, short_bytes(memory.total) if memory else "", trouble, roomy)
+            trained = short_bytes(memory.total) if memory else ""
+            editor.tell(bench.stats(place), whole, trained, bench.trouble(editor.position), roomy)
         self._total.display = roomy and self._report is not None
         if self._report is not None:
             total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
@@ -249,12 +275,11 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Go back to the groups last kept."""
         self.post_message(self.Restore())
 
-    def focus_field(self, rule: int = 0) -> None:
-        """Put the focus into a group's terms; the catch-all, which has none, into its options."""
-        editors = self.editors
-        if editors:
-            editor = editors[max(0, min(rule, len(editors) - 1))]
-            editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()
+    def focus_field(self) -> None:
+        """Put the focus into the terms of the first group that is shown."""
+        for field in self.query(".rule-terms").results(Field):
+            field.focus()
+            return
 
     def action_rule_up(self) -> None:
         """Go to the field above."""
@@ -270,3 +295,5 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         at = fields.index(focused) + by if isinstance(focused, Field) and focused in fields else 0
         if 0 <= at < len(fields):
             fields[at].focus()
+        else:
+            self.post_message(self.Beyond(self._first - 1 if at < 0 else self._first + PAGE))

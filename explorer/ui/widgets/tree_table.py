@@ -446,7 +446,8 @@ class TreeTable(ScrollView, can_focus=True):
             text = f"{codes[0] + 1} {names[codes[0]]}"
             plain = style + self._style("tree--number")
         else:
-            text = "+".join(str(code + 1) for code in sorted(set(codes)))
+            mixed = sorted(set(codes))
+            text = "+".join(str(code + 1) for code in mixed) if len(mixed) <= 3 else f"{len(mixed)} groups"
             plain = quiet
         text = fit(text, room)
         if not flag:
