@@ -64,6 +64,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("findings", ("w",), "w", "warnings", "What is wrong with the groups, why, where, and the fix", rank=6),
     Command("moves", ("d",), "d", "moved", "The tensors that changed group since the groups were last kept", rank=10),
     Command("memory", ("t",), "t", "memory", "Training memory: optimizer, precision, and one GPU's memory", rank=7),
+    Command(
+        "optimizer", ("O",), "O", "optimizer", "Another optimizer for these groups: lints, memory and export follow"
+    ),
     Command("export", ("e",), "e", "export", "These parameter groups as Python, JSON or TOML", rank=4),
     Command("open", ("o",), "o", "open", "Open another model"),
     Command("commit", ("enter",), "Enter", "keep", "Keep the groups as typed", where="groups", rank=1),
@@ -99,6 +102,9 @@ COMMANDS: tuple[Command, ...] = (
         "help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", 20, "F1", owner="app"
     ),
     Command("palette", ("ctrl+p",), "Ctrl+P", "commands", "Search all commands", "anywhere", owner="app"),
+    Command(
+        "suspend_process", ("ctrl+z",), "Ctrl+Z", "suspend", "To the shell; fg comes back", "anywhere", owner="app"
+    ),
     Command(
         "quit",
         ("q", "ctrl+q", "ctrl+c"),

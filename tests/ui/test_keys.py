@@ -323,6 +323,20 @@ async def _(ui: Hands, key: str) -> None:
     assert "Train" in ui.lines[2], "the size column shows it"
 
 
+@does("optimizer")
+async def _(ui: Hands, key: str) -> None:
+    bench = ui.model_screen.bench
+    assert bench is not None
+    assert bench.draft.optimizer == "AdamW"
+    seen = []
+    while bench.draft.optimizer not in seen:
+        seen.append(bench.draft.optimizer)
+        await ui.press(key)
+    assert seen[0] == "AdamW"
+    assert {"SGD", "Adafactor", "Muon"} < set(seen)
+    assert bench.undo(), "an edit like any other"
+
+
 @does("export")
 async def _(ui: Hands, key: str) -> None:
     await ui.press(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -10,7 +10,8 @@ from textual.screen import Screen
 
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Rule
-from explorer.core.memory import memory_column, training_memory
+from explorer.core.memory import OPTIMIZER_STATES, memory_column, training_memory
+from explorer.core.optimizers import OPTIMIZERS
 from explorer.ui.screens.export import ExportScreen
 from explorer.ui.screens.findings import FindingsScreen, MovesScreen
 from explorer.ui.screens.lists import ShowTensors, UseGroups
@@ -111,6 +112,16 @@ class GroupCommands(Screen[None]):
                 self._rewrite()
             else:
                 self.notify("Nothing to redo.", timeout=2)
+
+    def action_optimizer(self) -> None:
+        """Give the groups the next optimizer of those whose memory is known."""
+        if self.bench is not None:
+            draft = self.bench.draft
+            names = [name for name in OPTIMIZERS if name in OPTIMIZER_STATES]
+            at = names.index(draft.optimizer) if draft.optimizer in names else -1
+            optimizer = names[(at + 1) % len(names)]
+            self._change_groups(replace(draft, optimizer=optimizer))
+            self.notify(f"Optimizer: {optimizer}", timeout=3, markup=False)
 
     def action_add_group(self) -> None:
         """Add a group above the one that takes the rest, after the one that has the focus."""
