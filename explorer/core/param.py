@@ -24,6 +24,18 @@ class ModuleClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a parameter's module stands in its model, in facts that its name does not tell."""
+
+    around: tuple[str, ...]
+    """Class names of the modules that hold its own, one for each segment of that module's path: the model itself
+    first; empty for a parameter of the model itself."""
+    config: tuple[str, ...] | None = None
+    """The keys under which the configuration that its module was built from stands in the model's: `()` is the whole,
+    `("text_config",)` a part; `None` where it can't be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Param:
     """One parameter's facts. `None` means unknown, never a guess."""
 
@@ -49,6 +61,10 @@ class Param:
     """Other names of the same tensor (tied weights), in module order."""
     shard: str | None
     """File of a sharded checkpoint that holds it."""
+    notes: str = ""
+    """What is odd about it, in one line: packed, sharded, offloaded, an adapter's; empty for most."""
+    place: Place | None = None
+    """Where its module stands; `None` where only names are known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +192,10 @@ class Model:
     """The library's own counts; `None` for a checkpoint file, which no library has counted."""
     findings: tuple[Finding, ...] = ()
     """What the source noticed while opening."""
+    notes: Mapping[int, str] = field(default_factory=dict)
+    """What is odd about a parameter, by index, made visible; most have no entry."""
+    places: Column[Place | None] | None = None
+    """Where the module of each parameter stands; `None` for all where only names are known."""
 
     @classmethod
     def from_params(
@@ -201,6 +221,8 @@ class Model:
             aliases={index: row.aliases for index, row in enumerate(rows) if row.aliases},
             counters=counters,
             findings=findings,
+            notes={index: row.notes for index, row in enumerate(rows) if row.notes},
+            places=Column.of(row.place for row in rows) if any(row.place for row in rows) else None,
         )
 
     def __len__(self) -> int:
@@ -223,6 +245,8 @@ class Model:
             module_class=self.modules[index],
             aliases=self.aliases.get(index, ()),
             shard=self.shards[index],
+            notes=self.notes.get(index, ""),
+            place=self.places[index] if self.places is not None else None,
         )
 
     def __iter__(self) -> Iterator[Param]:

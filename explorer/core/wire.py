@@ -1,6 +1,6 @@
 """A model as one block of bytes, to cross a process boundary or lie in a cache.
 
-Layout: 4 bytes magic `PXM1`; 8 bytes little-endian length of the head; the head, UTF-8 JSON; then the blobs, whose
+Layout: 4 bytes magic `PXM2`; 8 bytes little-endian length of the head; the head, UTF-8 JSON; then the blobs, whose
 lengths the head lists. Names travel as one newline-joined blob (`visible` names hold no newline), numbers as
 little-endian arrays: a tenth of the time that pickled records of 150,000 rows take.
 """
@@ -14,17 +14,22 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from explorer.core.param import Column, Counters, Finding, Model, ModuleClass, Origin
+from explorer.core.param import Column, Counters, Finding, Model, ModuleClass, Origin, Place
 
-MAGIC = b"PXM1"
+MAGIC = b"PXM2"
 """First bytes of an encoded model; the digit is the layout's version."""
 
 _COLUMNS = ("shapes", "dtypes", "devices", "requires_grad", "modules", "shards")
+
+_MAYBE = "places"
+"""A further column, only of models that have it: the tables of files, which may have 150,000 rows, do not."""
 
 
 def encode(model: Model) -> bytes:
     """Return `model` as bytes that `decode` reads back."""
     columns: dict[str, Column[Any]] = {name: getattr(model, name) for name in _COLUMNS}
+    if model.places is not None:
+        columns[_MAYBE] = model.places
     blobs = [
         "\n".join(model.names).encode(),
         _pack(model.numels),
@@ -39,6 +44,7 @@ def encode(model: Model) -> bytes:
         "aliases": [[index, list(names)] for index, names in model.aliases.items()],
         "counters": None if model.counters is None else asdict(model.counters),
         "findings": [asdict(finding) for finding in model.findings],
+        "notes": [[index, note] for index, note in model.notes.items()],
     }
     text = json.dumps(head).encode()
     return b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *blobs])
@@ -65,13 +71,14 @@ def decode(data: bytes | memoryview) -> Model:
         rows = head["rows"]
         names = bytes(parts[0]).decode().split("\n") if rows else []
         codes = [_unpack("I", part, rows) for part in parts[3:]]
-        if len(names) != rows or len(codes) != len(_COLUMNS):
-            raise ValueError("an encoded model with uneven columns")
         values = head["values"]
-        makers: dict[str, Any] = {"shapes": _shape, "modules": _module_class}
+        kept = (*_COLUMNS, _MAYBE) if _MAYBE in values else _COLUMNS
+        if len(names) != rows or len(codes) != len(kept):
+            raise ValueError("an encoded model with uneven columns")
+        makers: dict[str, Any] = {"shapes": _shape, "modules": _module_class, _MAYBE: _place}
         columns: dict[str, Column[Any]] = {
             name: _column(map(makers.get(name, _scalar), values[name]), code)
-            for name, code in zip(_COLUMNS, codes, strict=True)
+            for name, code in zip(kept, codes, strict=True)
         }
         return Model(
             origin=Origin(**head["origin"]),
@@ -81,6 +88,7 @@ def decode(data: bytes | memoryview) -> Model:
             aliases={range(rows)[index]: tuple(other) for index, other in head["aliases"]},
             counters=None if head["counters"] is None else Counters(**head["counters"]),
             findings=tuple(Finding(**{**item, "names": tuple(item["names"])}) for item in head["findings"]),
+            notes={range(rows)[index]: str(note) for index, note in head["notes"]},
             **columns,
         )
     except (KeyError, TypeError, IndexError, UnicodeDecodeError, RecursionError) as error:
@@ -105,6 +113,8 @@ def _unpack(typecode: str, blob: memoryview, rows: int) -> array[int]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Place):
+        return [list(value.around), None if value.config is None else list(value.config)]
     return [value.name, list(value.bases)] if isinstance(value, ModuleClass) else value
 
 
@@ -130,3 +140,7 @@ def _shape(value: Any) -> Any:
 
 def _module_class(value: Any) -> Any:
     return None if value is None else ModuleClass(value[0], tuple(value[1]))
+
+
+def _place(value: Any) -> Any:
+    return None if value is None else Place(tuple(value[0]), None if value[1] is None else tuple(value[1]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param
+from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
 from explorer.core.text import visible
 from explorer.core.wire import MAGIC, decode, encode
 
@@ -35,6 +35,9 @@ PARAMS = st.builds(
     module_class=st.none() | st.builds(ModuleClass, NAMES, st.lists(NAMES, max_size=2).map(tuple)),
     aliases=st.lists(NAMES, max_size=2).map(tuple),
     shard=MAYBE_TEXT,
+    notes=NAMES,
+    place=st.none()
+    | st.builds(Place, st.lists(NAMES, max_size=2).map(tuple), st.none() | st.lists(NAMES, max_size=2).map(tuple)),
 )
 MODELS = st.builds(
     Model.from_params,
@@ -71,7 +74,7 @@ def facts(model: Model) -> dict[str, Any]:
     }
 
 
-PLAIN = {"origin", "aliases", "counters", "findings"}
+PLAIN = {"origin", "aliases", "counters", "findings", "notes"}
 
 SAMPLE = Model.from_params(
     Origin("x", "test", "made by a test", "Net", config={"a": [1, 2.5]}, versions={"torch": "2"}),
@@ -80,7 +83,7 @@ SAMPLE = Model.from_params(
             0, "a.weight", (2, 3), 6, "float32", 24, "meta", True, ModuleClass("Linear", ("B",)), ("b.weight",), "f1"
         ),
         Param(1, "a.bias", (2,), 2, "float16", 4, "meta", False, ModuleClass("Linear", ("B",)), (), "f2"),
-        Param(2, "lazy", None, 0, None, None, None, None, None, (), None),
+        Param(2, "lazy", None, 0, None, None, None, None, None, (), None, "it has no shape yet"),
     ],
     Counters(loop=8, state_dict_tensors=4),
     (Finding("missing-shard", "error", "no f2", ("a.bias",)),),
