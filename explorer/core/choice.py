@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ChoiceKind = Literal["config", "checkpoint", "cached", "built-in"]
-"""`config` and `checkpoint`: files in the current directory; `cached`: in the local hub cache; `built-in`."""
+ChoiceKind = Literal["config", "checkpoint", "cached", "built-in", "live"]
+"""`config` and `checkpoint`: files in the current directory; `cached`: in the local hub cache; `built-in`;
+`live`: a module of this process."""
 
 
 @dataclass(frozen=True, slots=True)

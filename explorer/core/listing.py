@@ -295,6 +295,7 @@ def _parameter(param: Param, running: int, group: str) -> dict[str, Any]:
         "running": running,
         "group": group,
         "shard": param.shard,
+        "notes": param.notes or None,
     }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from explorer.core.param import Model
 
@@ -23,6 +23,12 @@ class OpenSpec:
     """Whether a repository's own Python may run (`--trust-remote-code`); never asked for at a prompt."""
     offline: bool = False
     """Whether the network is left alone (`--offline`)."""
+    arguments: tuple[tuple[str, str], ...] = ()
+    """Keywords of a factory as they were typed, name and text (`--arg NAME=VALUE`)."""
+
+    def __post_init__(self) -> None:
+        """Own the containers: a request that crossed a pipe as JSON has lists."""
+        object.__setattr__(self, "arguments", tuple((name, text) for name, text in self.arguments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,20 @@ class Loading(Protocol):
 
     def events(self) -> Iterator[Event]:
         """Yield what happens, blocking between events; ends after `Loaded` or `Failed`, or at once after `cancel`."""
+
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        """Ask what serves the open model, and wait for the answer; from any thread, after `Loaded`.
+
+        Args:
+            request: What is asked: `decay_names`, …; each source says what it answers.
+            arguments: What JSON can hold.
+
+        Returns:
+            What JSON can hold, or bytes; `None` where the question does not apply to the model.
+
+        Raises:
+            ParamxError: Nothing is open, the source does not answer this, or it failed.
+        """
 
     def cancel(self) -> None:
         """Stop at once, from any thread: a worker process is killed and reaped. Harmless when already over."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from explorer.core.param import Model
+from explorer.core.text import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ def loop_check(model: Model) -> tuple[bool | None, str]:
     counters = model.counters
     if counters is None:
         return None, "summed from the file's own header; no counting loop to compare with"
+    if counters.loop != model.total and model.notes:
+        odd = plural(len(model.notes), "tensor")
+        reason = f"the counting loop gives {counters.loop:,}, what torch holds here of {odd} with a note"
+        return False, f"✘ {reason}; these rows, whole and unpacked, {model.total:,}"
     if counters.loop != model.total:
         return False, f"✘ the counting loop gives {counters.loop:,}, these rows {model.total:,}"
     if counters.num_parameters not in (None, counters.loop):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.param import Column, Counters, Finding, Model, ModuleClass, Origin
-from explorer.core.text import visible
+from explorer.core.text import plural, visible
+from explorer.core.wrapped import unwrapped
+from explorer.sources.json_safe import json_safe
+from explorer.sources.odd_parameters import facts_of, fsdp_shapes, overlaps, said_numel
+from explorer.sources.places import places_of
 
 if TYPE_CHECKING:
     import torch
@@ -15,9 +21,16 @@ if TYPE_CHECKING:
 UNTOLD_BASES = frozenset({"Module", "object"})
 """Base classes that every module has, so that naming them says nothing."""
 
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Under which name a wrapper keeps its only child."""
+
 
 def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, ...] = ()) -> Model:
     """Return the table of a module's parameters, in `named_parameters()` order, each tensor once.
+
+    What wrappers put into names (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`) is left out of the table, for
+    display and for matching alike: groups tried on a wrapped model are those of the bare one, and exported code and
+    `param_groups` clean names in the same way. A finding says so; `wrapped_names` has the names as torch has them.
 
     Args:
         module: The module as it is; it is read, never changed.
@@ -25,53 +38,145 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
         findings: What the source noticed while opening it.
 
     Returns:
-        The table, with the library's own counters.
+        The table, with the library's own counters; `notes` say what is odd about a parameter.
 
     Raises:
         RuntimeError: The table does not add up to the counting loop over `module.parameters()`; a bug of this file.
     """
     named = list(module.named_parameters())
+    every = list(module.named_parameters(remove_duplicate=False))
+    raw = [name for name, _ in every]
+    plain = dict(zip(raw, unwrapped(raw), strict=True))
     index_of = {id(parameter): index for index, (_, parameter) in enumerate(named)}
     aliases: dict[int, tuple[str, ...]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
+    for name, parameter in every:
         index = index_of[id(parameter)]
         if name != named[index][0]:
-            aliases[index] = (*aliases.get(index, ()), visible(name))
+            aliases[index] = (*aliases.get(index, ()), visible(plain[name]))
     owners = dict(module.named_modules(remove_duplicate=False))
+    flat = fsdp_shapes(list(owners.values()))
+    holders = [owners.get(name.rpartition(".")[0]) for name, _ in named]
+    facts = [facts_of(parameter, flat, owner) for (_, parameter), owner in zip(named, holders, strict=True)]
     classes: dict[type, ModuleClass] = {}
+    names = [visible(plain[name]) for name, _ in named]
     parameters = [parameter for _, parameter in named]
-    numels = array("q", (_numel(parameter) for parameter in parameters))
+    notes = {index: each.note for index, each in enumerate(facts) if each.note}
+    shared = [] if flat else overlaps(parameters)  # FSDP's parameters are pieces of one buffer
+    for later, earlier in shared:
+        _add(notes, later, f"lies in the memory of {names[earlier]}")
+        _add(notes, earlier, f"lies in the memory of {names[later]}")
+    for index, note in _adapters([name for name, _ in named], owners):
+        _add(notes, index, note)
     model = Model(
         origin=origin,
-        names=[visible(name) for name, _ in named],
-        shapes=Column.of(_shape(parameter) for parameter in parameters),
-        numels=numels,
-        nbytes=array("q", (n * p.dtype.itemsize for n, p in zip(numels, parameters, strict=True))),
-        dtypes=Column.of(str(parameter.dtype).removeprefix("torch.") for parameter in parameters),
-        devices=Column.of(str(parameter.device) for parameter in parameters),
+        names=names,
+        shapes=Column.of(each.shape for each in facts),
+        numels=array("q", (each.numel for each in facts)),
+        nbytes=array("q", (each.nbytes for each in facts)),
+        dtypes=Column.of(each.dtype for each in facts),
+        devices=Column.of(each.device for each in facts),
         requires_grad=Column.of(parameter.requires_grad for parameter in parameters),
-        modules=Column.of(_module_class(owners.get(name.rpartition(".")[0]), classes) for name, _ in named),
+        modules=Column.of(_module_class(owner, classes) for owner in holders),
         shards=Column.constant(None, len(named)),
         aliases=aliases,
-        counters=_count(module),
-        findings=findings,
+        counters=_count(module, is_fsdp=bool(flat) or any(name.endswith("_flat_param") for name in raw)),
+        findings=(*findings, *_wrapping(raw, plain), *_sharing(shared, names)),
+        notes=notes,
+        places=Column.of(places_of(owners, [name for name, _ in named], [plain[name] for name, _ in named])),
     )
-    if model.counters is None or model.counters.loop != model.total:
-        raise RuntimeError(f"the table adds up to {model.total:,}, the counting loop to {model.counters}")
+    said = sum(map(said_numel, parameters))
+    if model.counters is None or model.counters.loop != said:
+        raise RuntimeError(f"the table adds up to {said:,}, the counting loop to {model.counters}")
     return model
 
 
-def _shape(parameter: torch.Tensor) -> tuple[int, ...] | None:
-    from torch.nn.parameter import is_lazy
+def wrapped_names(module: torch.nn.Module) -> dict[str, str]:
+    """Return the names that torch has for the parameters, by the names that the table shows, both made visible."""
+    raw = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    return {visible(plain): visible(name) for name, plain in zip(raw, unwrapped(raw), strict=True)}
 
-    # `.shape` of an uninitialized lazy parameter raises: it has none yet.
-    return None if is_lazy(parameter) else tuple(parameter.shape)
+
+def live_origin(module: torch.nn.Module, kind: str) -> Origin:
+    """Return where a module of this process came from: its class, its configuration, what wraps it."""
+    import torch
+
+    inner, wrappers = module, []
+    while len(children := dict(inner.named_children())) == 1 and next(iter(children)) in WRAPPERS:
+        wrappers.append(type(inner).__name__)
+        inner = next(iter(children.values()))
+    config = getattr(inner, "config", None)
+    to_dict = getattr(config, "to_dict", None)
+    library = sys.modules.get("transformers")
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    if library is not None and isinstance(inner, library.PreTrainedModel):
+        versions["transformers"] = library.__version__
+    name = visible(type(inner).__name__)
+    model_type = getattr(config, "model_type", None)
+    return Origin(
+        target=name,
+        kind=kind,
+        description="a module of this process" + f", in {visible(' in '.join(reversed(wrappers)))}" * bool(wrappers),
+        class_name=name,
+        model_type=visible(model_type) if isinstance(model_type, str) and model_type else None,
+        config=_config(to_dict) if callable(to_dict) else None,
+        versions=versions,
+    )
 
 
-def _numel(parameter: torch.Tensor) -> int:
-    from torch.nn.parameter import is_lazy
+def _config(to_dict: Any) -> Mapping[str, Any] | None:
+    try:
+        found = json_safe(to_dict())
+    except Exception:  # a stranger's method
+        return None
+    return {key: item for key, item in found.items() if key != "_name_or_path"} if isinstance(found, dict) else None
 
-    return 0 if is_lazy(parameter) else parameter.numel()
+
+def _add(notes: dict[int, str], index: int, text: str) -> None:
+    notes[index] = f"{notes[index]}; {text}" if index in notes else text
+
+
+def _wrapping(raw: Sequence[str], plain: Mapping[str, str]) -> Iterable[Finding]:
+    """Say which parts of names are not shown."""
+    parts = {part for name in raw if plain[name] != name for part in name.split(".")} & set(WRAPPERS)
+    if parts:
+        told = ", ".join(f"{part}." for part in sorted(parts))
+        yield Finding(
+            "wrapped",
+            "hint",
+            f"names are shown without {told}, which wrappers add",
+            why="Groups are decided on the names of the bare model, so that they hold before and after wrapping.",
+        )
+
+
+def _sharing(shared: Sequence[tuple[int, int]], names: Sequence[str]) -> Iterable[Finding]:
+    if shared:
+        concerned = sorted({index for pair in shared for index in pair})
+        yield Finding(
+            "shared-memory",
+            "warning",
+            f"{plural(len(concerned), 'parameter')} lie in one another's memory without being tied",
+            tuple(names[index] for index in concerned),
+            "Each is counted, and an optimizer updates the same memory once for each.",
+        )
+
+
+def _adapters(raw: Sequence[str], owners: Mapping[str, torch.nn.Module]) -> Iterable[tuple[int, str]]:
+    """Say what PEFT added and what it wraps (PEFT 0.x, `tuners/tuners_utils.py`, `BaseTunerLayer`)."""
+    tuned = {
+        path for path, module in owners.items() if any(k.__name__ == "BaseTunerLayer" for k in type(module).__mro__)
+    }
+    if not tuned:
+        return
+    for index, name in enumerate(raw):
+        parts = name.split(".")
+        for at in range(len(parts) - 1, 0, -1):
+            if ".".join(parts[:at]) in tuned:
+                if parts[at] == "base_layer":
+                    yield index, "PEFT: of the layer that an adapter wraps"
+                else:
+                    adapter = f" of adapter {visible(parts[at + 1])}" if at + 1 < len(parts) else ""
+                    yield index, f"PEFT: {visible(parts[at])}{adapter}"
+                break
 
 
 def _module_class(owner: torch.nn.Module | None, classes: dict[type, ModuleClass]) -> ModuleClass | None:
@@ -84,28 +189,33 @@ def _module_class(owner: torch.nn.Module | None, classes: dict[type, ModuleClass
     return classes[kind]
 
 
-def _count(module: torch.nn.Module) -> Counters:
+def _count(module: torch.nn.Module, is_fsdp: bool) -> Counters:
     """Run the loops that people write, on the real object."""
     np = 0
     for p in module.parameters():
-        np += _numel(p)
-    state = _tensors(module.state_dict().values())
+        np += said_numel(p)
+    # FSDP1 gathers all ranks' parts for a state dict: with one rank asking, it would wait for the others for ever.
+    state = None if is_fsdp else _state(module)
     buffers = list(module.buffers())
     return Counters(
         loop=np,
         num_parameters=_num_parameters(module),
         without_embeddings=_num_parameters(module, exclude_embeddings=True),
-        trainable=sum(_numel(p) for p in module.parameters() if p.requires_grad),
-        state_dict_tensors=len(state),
-        state_dict_elements=sum(map(_numel, state)),
+        trainable=sum(said_numel(p) for p in module.parameters() if p.requires_grad),
+        state_dict_tensors=None if state is None else len(state),
+        state_dict_elements=None if state is None else sum(map(said_numel, state)),
         buffer_tensors=len(buffers),
-        buffer_elements=sum(map(_numel, buffers)),
+        buffer_elements=sum(map(said_numel, buffers)),
     )
 
 
-def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
+def _state(module: torch.nn.Module) -> list[torch.Tensor] | None:
     import torch
 
+    try:
+        values = module.state_dict().values()
+    except Exception:  # hooks of strangers; one counter that fails must not keep the model from opening
+        return None
     # `get_extra_state` may put anything into a state dict; only tensors have elements.
     return [value for value in values if isinstance(value, torch.Tensor)]
 

@@ -5,9 +5,13 @@ print goes to a third pipe, of which only the end is kept. On both pipes a messa
 little-endian length, then the payload:
 
     request   R  UTF-8 JSON {"request": "open", "spec": {…}}
+              R  UTF-8 JSON {"request": NAME, "number": N, "arguments": {…}}, once the model is open
     frame     S  a stage begins: its text, UTF-8
     frame     L  loaded: the table, see `explorer.core.wire`
     frame     F  failed: the line to show, UTF-8
+    frame     J  answer: 8 bytes little-endian number of its request, then UTF-8 JSON
+    frame     B  answer: the same number, then bytes as they are
+    frame     E  no answer: the same number, then the line that says why, UTF-8
 
 The child ends when its standard input does, so that it never outlives the interface, however that dies.
 """
@@ -24,22 +28,28 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.text import visible
 from explorer.core.wire import decode, encode
 
-STAGE, LOADED, FAILED, REQUEST = b"S", b"L", b"F", b"R"
+if TYPE_CHECKING:
+    from explorer.sources import Opened
+
+STAGE, LOADED, FAILED, REQUEST, JSON, BYTES, ERROR = b"S", b"L", b"F", b"R", b"J", b"B", b"E"
 """Kinds of messages, as the module's docstring lays them out."""
 
 HEAD_BYTES = 9
 """Bytes before a message's payload: kind and length."""
+
+NUMBER_BYTES = 8
+"""Bytes before an answer's content: the number of its request."""
 
 MAX_REQUEST = 1 << 20
 """Longest request in bytes; a target is a path or a name."""
@@ -91,6 +101,9 @@ class WorkerLoading:
         self._log = bytearray()
         self._cancelled = False
         self._over = False
+        self._loaded = False
+        self._asked = 0
+        self._asking = threading.Lock()
         self._stage = "starting"
         reading, writing = os.pipe()
         try:
@@ -128,6 +141,7 @@ class WorkerLoading:
             if self._cancelled:
                 return
             self._over = not isinstance(event, Stage)
+            self._loaded = isinstance(event, Loaded)
             yield event
 
     def _next(self) -> Event:
@@ -143,6 +157,47 @@ class WorkerLoading:
             return Loaded(decode(payload)) if kind == LOADED else Failed(payload.decode(errors="replace"))
         except ValueError as error:  # frames that do not read back, or that `cancel` closed meanwhile
             return Failed(unexpected(self._spec.target, error).line)
+
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        """Ask the worker about the model it opened, and wait for the answer; from any thread, one after another.
+
+        Args:
+            request: One of the names in `Opened.answers` of the source that opened the model.
+            arguments: What JSON can hold.
+
+        Returns:
+            What JSON can hold, or bytes.
+
+        Raises:
+            ParamxError: Nothing is open, the source does not answer this, it failed, or the worker died.
+        """
+        target = self._spec.target
+        with self._asking:
+            if self._cancelled or not self._loaded:
+                raise ParamxError(target, "it is not open" if self._cancelled else "it is not open yet")
+            self._asked += 1
+            self._stage = f"asked for {request}"
+            message = {"request": request, "number": self._asked, "arguments": dict(arguments)}
+            text = json.dumps(message).encode()
+            if len(text) > MAX_REQUEST:
+                raise ParamxError(target, f"a request of {len(text):,} bytes is too long")
+            try:
+                _send(self._process.stdin, REQUEST, text)
+                answer = _receive(self._frames)
+            except (OSError, ValueError):  # the worker died, or `cancel` closed the pipes meanwhile
+                answer = None
+            if answer is None:
+                raise ParamxError("", self._how_it_died()) if not self._cancelled else ParamxError(target, "closed")
+            return self._content(*answer)
+
+    def _content(self, kind: bytes, payload: bytes) -> Any:
+        number, content = int.from_bytes(payload[:NUMBER_BYTES], "little"), payload[NUMBER_BYTES:]
+        if kind not in (JSON, BYTES, ERROR) or number != self._asked:
+            self.cancel()  # what follows on the pipe can't be told apart any more
+            raise ParamxError(self._spec.target, "the worker gave an answer to another question", "open it again")
+        if kind == ERROR:
+            raise ParamxError("", content.decode(errors="replace"))
+        return json.loads(content) if kind == JSON else content
 
     def cancel(self) -> None:
         """Kill the worker and its children and reap it, from any thread. Harmless when already over."""
@@ -258,9 +313,9 @@ def serve(frames_fd: int) -> None:
         def reply(kind: bytes, payload: bytes) -> None:
             _send(frames, kind, payload)
 
-        while True:
-            request = waiting.get()
-            HANDLERS[request["request"]](request, reply)
+        opened = _open(waiting.get(), reply)
+        while True:  # after a failure too: the parent's end of input is what ends the worker
+            _answer(opened, waiting.get(), reply)
 
 
 def _listen(fd: int, waiting: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -274,20 +329,38 @@ def _listen(fd: int, waiting: queue.SimpleQueue[dict[str, Any]]) -> None:
             waiting.put(json.loads(pipe.read(length)))
 
 
-def _open(request: dict[str, Any], reply: Reply) -> None:
-    """Answer an `open` request with stages, then the table or the reason there is none."""
+def _open(request: dict[str, Any], reply: Reply) -> Opened | None:
+    """Answer the first request with stages, then the table or the reason there is none; keep what is open."""
     spec = OpenSpec(**request["spec"])
     try:
-        from explorer.sources import open_source
+        from explorer.sources import open_served
 
-        model = open_source(spec, lambda text: reply(STAGE, visible(text).encode()))
-        block = encode(model)
+        opened = open_served(spec, lambda text: reply(STAGE, visible(text).encode()))
+        block = encode(opened.model)
     except ParamxError as error:
         reply(FAILED, error.line.encode())
     except Exception as error:  # a stranger's model may raise anything: one line, never a traceback
         reply(FAILED, unexpected(spec.target, error).line.encode())
     else:
         reply(LOADED, block)
+        return opened
+    return None
+
+
+def _answer(opened: Opened | None, request: dict[str, Any], reply: Reply) -> None:
+    """Answer a request about the open model."""
+    name, number = request["request"], request["number"].to_bytes(NUMBER_BYTES, "little")
+    try:
+        answer = opened.answers.get(name) if opened is not None else None
+        if answer is None:
+            raise ParamxError(name, "this kind of target does not answer that")
+        content = answer(request["arguments"])
+        kind, data = (BYTES, content) if isinstance(content, bytes) else (JSON, json.dumps(content).encode())
+    except ParamxError as error:
+        kind, data = ERROR, error.line.encode()
+    except Exception as error:  # as above
+        kind, data = ERROR, unexpected(name, error).line.encode()
+    reply(kind, number + data)
 
 
 def unexpected(target: str, error: BaseException) -> ParamxError:
@@ -296,7 +369,3 @@ def unexpected(target: str, error: BaseException) -> ParamxError:
     if len(text) > LINE_LENGTH:
         text = text[: LINE_LENGTH - 1] + "…"
     return ParamxError(target, f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
-HANDLERS: dict[str, Callable[[dict[str, Any], Reply], None]] = {"open": _open}
-"""What the worker can be asked: each request's name and its handler. A new request is one entry."""

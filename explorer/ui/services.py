@@ -26,3 +26,8 @@ class Services:
     """Bytes of the smallest GPU of this box, `None` without one; may take a moment, so it is called in a thread."""
     filter: str = ""
     """The filter to start with (`--filter`)."""
+    gpu: int | None = None
+    """Bytes of one GPU as the user gave them (`--gpu-memory`); `None` has the box asked."""
+    leaving: Callable[[str | None], None] = lambda error: None
+    """Told when the program is about to leave, and why (`None` if the user wants to): the last moment at which
+    something can be done about a thread that hangs."""

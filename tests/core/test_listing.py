@@ -252,6 +252,7 @@ def test_the_json_contract_has_these_keys_in_this_order() -> None:
             "running",
             "group",
             "shard",
+            "notes",
         )
     }
     assert list(data["totals"]) == [

@@ -14,7 +14,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.wire import decode, encode
 from explorer.sources import open_source
-from explorer.sources.hf_model import json_safe
+from explorer.sources.json_safe import json_safe
 
 TEXT = {
     "hidden_size": 16,

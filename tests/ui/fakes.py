@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from explorer.core.choice import Choice
+from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Counters, Model, ModuleClass, Origin, Param
@@ -97,6 +98,9 @@ class FakeLoading:
         if not self._events or isinstance(self._events[-1], Stage):
             self.cancelled.wait(60)
 
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        raise ParamxError(request, "a made model answers nothing")
+
     def cancel(self) -> None:
         self.cancelled.set()
 
@@ -142,7 +146,7 @@ def make_app(
     **services: Any,
 ) -> ParamxApp:
     """An app with fakes around it; without a model, `target` is what the opener makes of it."""
-    opener = opener or FakeOpener(**({"model": model} if model else {}))
+    opener = opener or FakeOpener(**({} if model is None else {"model": model}))
     return ParamxApp(OpenSpec(target), Services(opener, choices, grouping or Grouping.classic(), **services))
 
 

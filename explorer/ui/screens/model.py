@@ -11,6 +11,7 @@ from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
@@ -18,11 +19,14 @@ from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.counters import CountersScreen
 from explorer.ui.screens.group_commands import GroupCommands
+from explorer.ui.screens.memory import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual import events
     from textual.app import ComposeResult
     from textual.timer import Timer
@@ -74,6 +78,7 @@ class ModelScreen(GroupCommands):
         super().__init__()
         self.spec = spec
         self.services = services
+        self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
         self._began = time.monotonic()
         self._stage = "starting"
@@ -113,6 +118,16 @@ class ModelScreen(GroupCommands):
     def on_unmount(self) -> None:
         """Stop the opening and whatever serves the model."""
         self.cancel()
+
+    def _decay_names(self) -> Sequence[str] | None:
+        if self._loading is None:
+            return None
+        try:
+            names: Sequence[str] | None = self._loading.ask("decay_names", {})
+        except ParamxError:
+            # A file has no modules, or the model was left meanwhile: the preset's own terms stand alone.
+            return None
+        return names
 
     def cancel(self) -> None:
         """Kill what opens or serves the model."""

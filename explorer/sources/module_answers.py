@@ -1,0 +1,45 @@
+"""What a built module can still be asked, in the process that holds it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.text import visible
+from explorer.core.wrapped import unwrapped
+from explorer.sources import Answer
+
+if TYPE_CHECKING:
+    import torch
+
+
+def answers_of(module: torch.nn.Module) -> dict[str, Answer]:
+    """Return what answers each request about a module; it is kept alive by them, and never changed."""
+    return {"decay_names": partial(decay_names, module)}
+
+
+def decay_names(module: torch.nn.Module, arguments: Mapping[str, Any]) -> list[str] | None:
+    """Return what transformers' own Trainer decays, by its own function.
+
+    Its names are those of the module tree, so that a tied tensor is named once for each place it is in; as in the
+    table, what wrappers put into names is left out.
+
+    Args:
+        module: The module, wrapped or not.
+        arguments: None are taken.
+
+    Returns:
+        The names; `None` if no part of the module is transformers'.
+    """
+    library = sys.modules.get("transformers")  # a module of transformers has imported it
+    if library is None or not any(isinstance(part, library.PreTrainedModel) for part in module.modules()):
+        return None
+    from transformers.trainer import Trainer
+
+    # It reads nothing of its instance (transformers 5.23, `trainer.py`), and making one needs accelerate.
+    names = Trainer.get_decay_parameter_names(None, module)
+    every = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    plain = dict(zip(every, unwrapped(every), strict=True))
+    return [visible(plain.get(name, name)) for name in names]
