@@ -201,9 +201,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Put the focus into a group's terms, on the page that holds it."""
         if not self._first <= rule < self._first + PAGE:
             await self.show(bench, rule - PAGE // 2)
-        for editor in self.editors:
-            if editor.position == rule:
-                editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()
+        self.focus_field(rule)
 
     async def write(self, bench: Workbench) -> None:
         """Put the groups' own text back into the fields, made anew if there are more or fewer groups."""
@@ -275,11 +273,12 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Go back to the groups last kept."""
         self.post_message(self.Restore())
 
-    def focus_field(self) -> None:
-        """Put the focus into the terms of the first group that is shown."""
-        for field in self.query(".rule-terms").results(Field):
-            field.focus()
-            return
+    def focus_field(self, rule: int | None = None) -> None:
+        """Put the focus into a shown group's terms, the first one's if none is named; the catch-all has options only."""
+        for editor in self.editors:
+            if rule is None or editor.position == rule:
+                editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()
+                return
 
     def action_rule_up(self) -> None:
         """Go to the field above."""
