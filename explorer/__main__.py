@@ -10,7 +10,7 @@ import io
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
+    from explorer.supervisor import Child
 
 EXIT_FAILED = 1
 """What was asked can't be done: one line on stderr says why."""
@@ -138,8 +139,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: see the `EXIT_` constants.
     """
+    return _guarded(lambda: _run(argv))
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    """Run a part of the command; tell what goes wrong in one line, and as an exit status."""
     try:
-        return _run(argv)
+        return run()
     except ParamxError as error:
         return _fail(error.line)
     except KeyboardInterrupt:
@@ -170,7 +176,9 @@ def _run(argv: Sequence[str] | None) -> int:
     )
     if prints:
         return _print(spec, grouping, arguments.filter, arguments.format or "table")
-    return _interface(spec, grouping, arguments.filter)
+    from explorer.supervisor import supervise
+
+    return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments.filter, child)))
 
 
 def _can_show_the_interface() -> bool:
@@ -204,14 +212,14 @@ def _grouping(parser: argparse.ArgumentParser, no_decay: str | None, weight_deca
     return Grouping.classic(terms, weight_decay=weight_decay)
 
 
-def _interface(spec: OpenSpec, grouping: Grouping, needle: str) -> int:
+def _interface(spec: OpenSpec, grouping: Grouping, needle: str, child: Child) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
     from explorer.sources.local import choices
     from explorer.sources.worker import open_in_worker
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
-    outcome = run(spec, Services(open_in_worker, choices, grouping, filter=needle))
+    outcome = run(spec, Services(open_in_worker, choices, grouping, filter=needle, leaving=child.leave))
     return _fail(outcome.error) if outcome.error else 0
 
 

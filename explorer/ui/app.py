@@ -18,6 +18,7 @@ from explorer.ui.screens.model import ModelScreen
 from explorer.ui.screens.start import StartScreen
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from textual.screen import Screen
 
     from explorer.core.groups import Grouping
@@ -101,6 +102,11 @@ class ParamxApp(CellDiffApp[str]):
     def on_group_commands_groups_changed(self, message: ModelScreen.GroupsChanged) -> None:
         """Remember the groups: who called the interface may want them."""
         self._grouping = message.grouping
+
+    def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Leave; who started the interface is told first."""
+        self._services.leaving(result)
+        super().exit(result, return_code, message)
 
     def _offer(self, error: str = "") -> None:
         while len(self.screen_stack) > 1:
