@@ -86,7 +86,8 @@ class DetailBar(Static):
     def tell(self, view: TreeView, row: int, bench: Workbench) -> None:
         """Show the row at the cursor."""
         if not len(view.rows):
-            self.update(Text("No name contains the filter's text. Esc clears it.", "dim"))
+            none = "No name contains the filter's text. Esc clears it." if view.filtered else "No parameters."
+            self.update(Text(none, "dim"))
             return
         leaf = view.tree.params[view.rows.nodes[row]]
         if leaf >= 0 and view.rows.counts[row] == 1:
@@ -174,6 +175,7 @@ class FilterBar(Horizontal):
         super().__init__(id=id)
         self.field = Field("", placeholder="text in a name", classes="filter-field")
         self._count = Static(classes="filter-count")
+        self._view: TreeView | None = None
 
     def compose(self) -> ComposeResult:
         """The sign, the field, the count."""
@@ -183,10 +185,16 @@ class FilterBar(Horizontal):
 
     def tell(self, view: TreeView) -> None:
         """Show the number of tensors that are left and their sum."""
+        self._view = view
         model = view.tree.model
         count = Text(f"{view.shown_tensors:,} of {plural(len(model), 'tensor')} · ", no_wrap=True)
         count.append(f"{view.shown_numel:,}" if self.size.width >= 70 else short_count(view.shown_numel))
         self._count.update(count)
+
+    def on_resize(self) -> None:
+        """Write the sum out if there is room now; there is none before the first layout."""
+        if self._view is not None:
+            self.tell(self._view)
 
 
 class KeysBar(Static):
