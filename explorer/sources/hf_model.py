@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,25 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
-from explorer.core.param import Finding, Model, Origin
+from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
-from explorer.sources import Report
+from explorer.sources import Opened, Report
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
-from explorer.sources.hf_weights import has_pickles, has_weights, over_checkpoint, read_checkpoint
+from explorer.sources.hf_weights import Weights, over_weights, read_weights, weights_beside
 from explorer.sources.hub import Found, find, nearest
+from explorer.sources.json_safe import json_safe
 from explorer.sources.live_module import table_of
+from explorer.sources.module_answers import answers_of
+from explorer.sources.overlay import Overlay
+from explorer.sources.overlay_told import findings as overlay_findings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-MAX_CONFIG_DEPTH = 64
-"""How deep a configuration is followed; deeper parts are shown as `…`."""
 
 KIND = "transformers"
 """This source's name in the SOURCES table."""
 
 
-def open_model(spec: OpenSpec, report: Report) -> Model:
+def open_model(spec: OpenSpec, report: Report) -> Opened:
     """Open a hub id, a built-in name, a directory with a config or a config file.
 
     Args:
@@ -36,12 +36,31 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
         report: Called with each stage as it begins.
 
     Returns:
-        The skeleton's parameters: shapes and dtypes, no values.
+        The skeleton's parameters: shapes and dtypes, no values; and what can be asked of the skeleton.
 
     Raises:
         ParamxError: It can't be found, or not be built.
     """
-    found = find(spec, report)
+    return build(spec, find(spec, report), report)[0]
+
+
+def build(
+    spec: OpenSpec, found: Found, report: Report, weights: Weights | None = None
+) -> tuple[Opened, Overlay | None]:
+    """Build the skeleton of a configuration, over a checkpoint's header where there is one.
+
+    Args:
+        spec: What to open.
+        found: The configuration.
+        report: Called with each stage as it begins.
+        weights: The header; without it that of the weights beside the config, if any lie there.
+
+    Returns:
+        The model, and what the checkpoint's tensors are in it; `None` where it is the skeleton of the config alone.
+
+    Raises:
+        ParamxError: It can't be built.
+    """
     report("importing torch")
     import torch
 
@@ -49,7 +68,7 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
     import transformers
 
     config = _config(spec, found)
-    model, description, findings = _build(spec, found, config, report)
+    model, description, findings, overlay = _build(spec, found, config, report, weights)
     built = model.config
     report("reading parameters")
     origin = Origin(
@@ -65,28 +84,7 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
             "python": platform.python_version(),
         },
     )
-    return table_of(model, origin, findings)
-
-
-def json_safe(value: Any, depth: int = 0) -> Any:
-    """Return a configuration value as JSON holds it, its strings made visible.
-
-    Infinities and NaN, which JSON lacks, become the strings `Infinity`, `-Infinity` and `NaN`; sets become sorted
-    lists; a dtype its name; anything else its `str`.
-    """
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else ("NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity")
-    if depth > MAX_CONFIG_DEPTH:
-        return "…"
-    if isinstance(value, Mapping):
-        return {visible(str(key)): json_safe(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_safe(item, depth + 1) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((json_safe(item, depth + 1) for item in value), key=str)
-    return visible(str(value).removeprefix("torch."))
+    return Opened(table_of(model, origin, findings), answers_of(model)), overlay
 
 
 def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
@@ -135,24 +133,25 @@ def _config_class_of(spec: OpenSpec, config: Mapping[str, Any]) -> type[PreTrain
 
 
 def _build(
-    spec: OpenSpec, found: Found, config: PreTrainedConfig, report: Report
-) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
-    """Build the skeleton; return it, what was used in words, and what was noticed."""
+    spec: OpenSpec, found: Found, config: PreTrainedConfig, report: Report, weights: Weights | None
+) -> tuple[PreTrainedModel, str, tuple[Finding, ...], Overlay | None]:
+    """Build the skeleton; return it, what was used in words, what was noticed, and how it lies over the weights."""
     problem: tuple[str, Exception] | None = None
     for model_class in classes(spec, found, config):
         report(f"building {model_class.__name__}")
         try:
             with _nothing_fetched():
-                model, description, notes = _skeleton(found, model_class, config_for(model_class, config))
+                built = _skeleton(found, model_class, config_for(model_class, config), weights)
         except ImportError as error:  # what another class could show without the package would be a part at best
             raise cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
             problem = problem or (model_class.__name__, error)
         else:
+            model, description, notes, overlay = built
             if problem is not None:
                 message = f"{cannot_build('', *problem).line}; this is {model_class.__name__}"
                 notes = (*notes, Finding("other-class", "warning", message))
-            return model, description, notes
+            return model, description, notes, overlay
     if problem is None:
         raise ParamxError(spec.target, f"no model class takes a {type(config).__name__}", "name one with --class")
     raise cannot_build(spec.target, *problem) from problem[1]
@@ -172,35 +171,36 @@ def _nothing_fetched() -> Iterator[None]:
 
 
 def _skeleton(
-    found: Found, model_class: type[PreTrainedModel], config: PreTrainedConfig
-) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
+    found: Found, model_class: type[PreTrainedModel], config: PreTrainedConfig, weights: Weights | None
+) -> tuple[PreTrainedModel, str, tuple[Finding, ...], Overlay | None]:
     """Build one class on the meta device, over a checkpoint's header where there is one."""
     import torch
 
     _use_plain_attention(config)
     notes: tuple[Finding, ...] = ()
     description = found.description
-    if found.directory is not None and has_weights(found.directory):
+    beside = weights_beside(found.directory) if weights is None and found.directory is not None else None
+    if weights is not None or beside is not None:
         quantized = getattr(config, "quantization_config", None)
         if quantized is not None:
             reason = f"quantized ({_quant_method(quantized)})"
         else:
             try:
-                model, notes = over_checkpoint(model_class, config, read_checkpoint(found.directory))
+                weights = weights or read_weights(beside or "")
+                model, overlay, notes = over_weights(model_class, config, weights)
                 description = description.replace("config.json, no weights", "directory with weights")
-                return model, description.removesuffix(", no weights"), notes
+                notes = (*notes, *overlay_findings(overlay))
+                return model, description.removesuffix(", no weights"), notes, overlay
+            except ParamxError as error:
+                reason = error.line.removeprefix(f"{visible(beside)}: " if beside else "")
             except Exception as error:  # the skeleton of the config is still worth showing
                 reason = visible(" ".join(f"{error}".split())[:LINE_LENGTH]) or type(error).__name__
         notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
         description = description.replace("no weights", "weights not read")
-    elif found.directory is not None and has_pickles(found.directory):
-        message = "pytorch_model.bin was not read: it is a pickle, and reading one may run code"
-        notes = (Finding("weights-not-read", "hint", message),)
-        description = description.replace("no weights", "weights not read (pickle)")
     with torch.device("meta"):
         model = model_class._from_config(config)
     _to_meta(model)
-    return model, description, notes
+    return model, description, notes, None
 
 
 def _to_meta(model: PreTrainedModel) -> None:

@@ -7,145 +7,148 @@ the files and reads every byte of them.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from explorer.core.param import Finding
-from explorer.core.text import plural, visible
-from explorer.sources.safetensors_header import Entry, HeaderError, read_header
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.core.param import Finding, Model
+from explorer.sources.checkpoint import locate
+from explorer.sources.overlay import Overlay, lay_over
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-WHOLE = "model.safetensors"
-"""A checkpoint in one file."""
+    from explorer.sources.checkpoint.place import Place
 
-INDEX = "model.safetensors.index.json"
-"""Says which shard holds which tensor: `{"weight_map": {NAME: FILE}}`."""
-
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Weights that are pickles: never opened here."""
-
-MAX_INDEX = 64 << 20
-"""Longest index that is read, in bytes."""
+FILES = (
+    ("safetensors", "model.safetensors"),
+    ("safetensors", "model.safetensors.index.json"),
+    ("torch", "pytorch_model.bin"),
+    ("torch", "pytorch_model.bin.index.json"),
+)
+"""What transformers calls the weights beside a config, in the order in which it looks for them; each with the kind of
+checkpoint that it is."""
 
 SAMPLES, SAMPLE_BYTES = 64, 4096
 """How much of two tensors is compared to tell whether one is a copy of the other: blocks, and bytes of each."""
 
-TOLD_NAMES = 1000
-"""Most names that a finding carries."""
+HALVED = "float4_e2m1fn_x2"
+"""A dtype of which torch's element is a byte of two values: safetensors counts values in its shapes, torch bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The headers of a directory's weights."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """The tensors of a checkpoint, as far as a model can be laid over them."""
 
-    entries: Mapping[str, tuple[Path, Entry]]
-    """Each tensor: the file that holds it, and where."""
-    findings: tuple[Finding, ...]
-    """What is wrong with the files."""
+    table: Model
+    """The checkpoint's own table."""
+    names: Sequence[str]
+    """Names of its rows as the file has them, not made visible."""
+    place: Callable[[int], Place] | None = None
+    """Tells where a row's bytes lie, or raises `ParamxError`; `None` where they are out of reach."""
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Return the row of every name, the other names of tied tensors included."""
+        rows = {name: row for row, name in enumerate(self.names)}
+        for row, others in self.table.aliases.items():
+            for other in others:
+                rows.setdefault(other, row)
+        return rows
 
 
-def has_weights(directory: Path) -> bool:
-    """Whether a directory holds weights whose header can be read."""
-    return (directory / WHOLE).exists() or (directory / INDEX).exists()
+def weights_beside(directory: Path) -> str | None:
+    """Return the path of the weights that transformers would load from a directory, `None` where it has none."""
+    return next((str(directory / name) for _, name in FILES if (directory / name).exists()), None)
 
 
-def has_pickles(directory: Path) -> bool:
-    """Whether a directory holds weights that are pickles."""
-    return any((directory / name).exists() for name in PICKLES)
+def read_weights(target: str) -> Weights:
+    """Read the names, shapes and dtypes of a checkpoint's tensors.
 
-
-def read_checkpoint(directory: Path) -> Checkpoint:
-    """Read the headers of a directory's safetensors files.
+    Args:
+        target: One of `FILES` in some directory, or a file of either kind.
 
     Raises:
-        HeaderError: No header could be read; the text is the reason.
+        ParamxError: It can't be read.
     """
-    findings: list[Finding] = []
-    files = [WHOLE]
-    if not (directory / WHOLE).exists():
-        files, findings = _shards(directory / INDEX)
-    entries: dict[str, tuple[Path, Entry]] = {}
-    for name in files:
-        path = directory / name
-        try:
-            entries |= {tensor: (path, entry) for tensor, entry in read_header(path).items()}
-        except (OSError, HeaderError) as error:
-            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            if len(files) == 1:
-                raise HeaderError(f"{name}: {reason}") from None
-            kind = "missing-shard" if isinstance(error, FileNotFoundError) else "unreadable-shard"
-            findings.append(Finding(kind, "warning", visible(f"shard {name}: {reason}")))
-    if not entries:
-        raise HeaderError("no tensor in any shard")
-    return Checkpoint(entries, tuple(findings))
+    from explorer.sources.checkpoint.targets import TORCH, kind_of
+
+    if kind_of(target) == TORCH:
+        from explorer.sources.checkpoint.torch_file import open_model
+
+        table = open_model(OpenSpec(target), lambda text: None)
+        return Weights(table, table.names, partial(locate, TORCH, target))
+    from explorer.sources.checkpoint.safetensors_file import read_checkpoint
+
+    checkpoint = read_checkpoint(target)
+    return Weights(checkpoint.model, checkpoint.names, checkpoint.place)
 
 
-def _shards(index: Path) -> tuple[list[str], list[Finding]]:
-    try:
-        with open(os.open(index, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor
-            weight_map = json.loads(file.read(MAX_INDEX))["weight_map"]
-        names = sorted({str(name) for name in weight_map.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HeaderError(f"{index.name}: {error}") from None
-    # An index may name any path; only its own directory is looked into.
-    inside = [name for name in names if name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}]
-    outside = [
-        Finding("missing-shard", "warning", visible(f"shard {name} is outside the directory"))
-        for name in names
-        if name not in inside
-    ]
-    return inside, outside
-
-
-def over_checkpoint(
-    model_class: type[PreTrainedModel], config: PreTrainedConfig, checkpoint: Checkpoint
-) -> tuple[PreTrainedModel, tuple[Finding, ...]]:
+def over_weights(
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, weights: Weights
+) -> tuple[PreTrainedModel, Overlay, tuple[Finding, ...]]:
     """Build a model as `from_pretrained(directory, device_map="meta")` does, from headers alone.
 
     Args:
         model_class: The class to build.
         config: Its configuration.
-        checkpoint: The headers.
+        weights: The headers.
 
     Returns:
-        The model on the meta device, and what the library found missing, unexpected or of another shape.
+        The model on the meta device, what each tensor of the file is in it, and what is wrong with the file.
+
+    Raises:
+        ParamxError: A tensor has a dtype that torch lacks.
     """
-    model, told = _load(model_class, config, checkpoint.entries)
-    if copies := _copies(model, checkpoint.entries):
+    rows = weights.rows
+    model, told = _load(model_class, config, weights, rows)
+    copies, unsure = _copies(model, weights, rows)
+    if copies:
         # On meta the library can't compare the two tensors and leaves them apart; elsewhere it would tie them.
-        entries = {name: place for name, place in checkpoint.entries.items() if name not in copies}
-        model, told = _load(model_class, config, entries)
-    return model, (*checkpoint.findings, *_told(told))
+        rows = {name: row for name, row in rows.items() if name not in copies}
+        model, told = _load(model_class, config, weights, rows)
+    findings = weights.table.findings
+    if unsure:
+        message = (
+            f"{', '.join(unsure[:3])}: tied by the config, saved twice; whether with the same values is not known"
+        )
+        findings = (*findings, Finding("tie-not-known", "hint", message, tuple(unsure)))
+    return model, lay_over(model, weights.table, weights.names, told), findings
 
 
 def _load(
-    model_class: type[PreTrainedModel], config: PreTrainedConfig, entries: Mapping[str, tuple[Path, Entry]]
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, weights: Weights, rows: Mapping[str, int]
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-    import torch
-    from transformers.modeling_utils import str_to_torch_dtype
-
-    state = {
-        name: torch.empty(entry.shape, dtype=str_to_torch_dtype[entry.dtype], device="meta")
-        for name, (_, entry) in entries.items()
-    }
     with _without_accelerate():
         model, told = model_class.from_pretrained(
             None,
             config=config,
-            state_dict=state,
+            state_dict={name: _empty(weights.table, row) for name, row in rows.items()},
             device_map="meta",
             dtype="auto",
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     return model, told
+
+
+def _empty(table: Model, row: int) -> Any:
+    """Make a tensor on the meta device like one of the file."""
+    import torch
+
+    shape, name = table.shapes[row] or (), table.dtypes[row]
+    dtype = getattr(torch, name or "", None)
+    if not isinstance(dtype, torch.dtype):
+        raise ParamxError(table.names[row], f"torch {torch.__version__} has no dtype {name}")
+    if name == HALVED and shape:
+        shape = (*shape[:-1], shape[-1] // 2)
+    return torch.empty(shape, dtype=dtype, device="meta")
 
 
 @contextmanager
@@ -165,57 +168,64 @@ def _without_accelerate() -> Iterator[None]:
         accelerate.is_accelerate_available = theirs
 
 
-def _copies(model: PreTrainedModel, entries: Mapping[str, tuple[Path, Entry]]) -> set[str]:
-    """Return the tensors that the config ties to another, and that hold the same bytes as the other."""
-    copies = set()
+def _copies(model: PreTrainedModel, weights: Weights, rows: Mapping[str, int]) -> tuple[set[str], list[str]]:
+    """Return the tensors that the config ties to another and that hold the same bytes, and those of unknown bytes."""
+    copies, unsure = set(), []
     for pair in model.get_expanded_tied_weights_keys(all_submodels=True).items():
-        target, source = (_name_in_file(name, model.base_model_prefix, entries) for name in pair)
-        if target != source and target and source and _same_bytes(entries[target], entries[source]):
+        target, source = (_name_in_file(name, model.base_model_prefix, rows) for name in pair)
+        if target is None or source is None or target == source:
+            continue
+        same = rows[target] == rows[source] or _same_bytes(weights, rows[target], rows[source])
+        if same:
             copies.add(target)
-    return copies
+        elif same is None:
+            unsure.append(target)
+    return copies, unsure
 
 
-def _name_in_file(name: str, prefix: str, entries: Mapping[str, Any]) -> str | None:
+def _name_in_file(name: str, prefix: str, rows: Mapping[str, Any]) -> str | None:
     """Return a parameter's name in the file: with or without the prefix of the base model, as transformers allows."""
     names = (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}."))
-    return next((name for name in names if name in entries), None)
+    return next((name for name in names if name in rows), None)
 
 
-def _same_bytes(one: tuple[Path, Entry], other: tuple[Path, Entry]) -> bool:
-    """Compare blocks spread over two tensors; all of both may be gigabytes on a network drive."""
-    (path, entry), (other_path, other_entry) = one, other
-    size = entry.end - entry.begin
-    if (entry.dtype, entry.shape) != (other_entry.dtype, other_entry.shape):
+def _same_bytes(weights: Weights, row: int, other: int) -> bool | None:
+    """Compare blocks spread over two tensors; all of both may be gigabytes on a network drive.
+
+    Returns:
+        Whether they are alike; `None` where their bytes can't be read.
+    """
+    table = weights.table
+    if (table.dtypes[row], table.shapes[row]) != (table.dtypes[other], table.shapes[other]):
         return False
-    steps = sorted({max(0, (size - SAMPLE_BYTES) * step // SAMPLES) for step in range(SAMPLES + 1)})
-    first = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    second = os.open(other_path, os.O_RDONLY | os.O_NONBLOCK)
+    if weights.place is None:
+        return None
+    try:
+        first, second = weights.place(row), weights.place(other)
+        if (first.nbytes, first.stride, first.byteorder) != (second.nbytes, second.stride, second.byteorder):
+            return None
+        size = first.nbytes
+        steps = sorted({max(0, (size - SAMPLE_BYTES) * step // SAMPLES) for step in range(SAMPLES + 1)})
+        return all(
+            map(lambda one, two: one == two, _blocks(first, steps), _blocks(second, steps)),
+        )
+    except (ParamxError, OSError):
+        return None
+
+
+def _blocks(place: Place, steps: Sequence[int]) -> Iterator[bytes]:
+    """Yield a block of a tensor's bytes at each of some offsets.
+
+    Raises:
+        OSError: The file can't be read, or ends before.
+    """
+    descriptor = os.open(place.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         for step in steps:
-            length = min(SAMPLE_BYTES, size - step)
-            if os.pread(first, length, entry.begin + step) != os.pread(second, length, other_entry.begin + step):
-                return False
+            length = min(SAMPLE_BYTES, place.nbytes - step)
+            block = os.pread(descriptor, length, place.offset + step)
+            if len(block) < length:
+                raise OSError("cut short")
+            yield block
     finally:
-        os.close(first)
-        os.close(second)
-    return True
-
-
-def _told(told: Mapping[str, Any]) -> Iterator[Finding]:
-    """Say what the library found when it laid the model over the file."""
-    missing = sorted(map(str, told.get("missing_keys", ())))
-    unexpected = sorted(map(str, told.get("unexpected_keys", ())))
-    mismatched = sorted(str(item[0]) for item in told.get("mismatched_keys", ()))
-    if mismatched:
-        message = f"{plural(len(mismatched), 'tensor')} of another shape in the file than in the model"
-        yield Finding("shape-mismatch", "error", message, _names(mismatched), "from_pretrained refuses such a file")
-    if missing:
-        message = f"{plural(len(missing), 'tensor')} of the model not in the file"
-        yield Finding("missing-tensors", "warning", message, _names(missing), "from_pretrained fills them at random")
-    if unexpected:
-        message = f"{plural(len(unexpected), 'tensor')} of the file not in the model"
-        yield Finding("unexpected-tensors", "hint", message, _names(unexpected), "from_pretrained drops them")
-
-
-def _names(names: list[str]) -> tuple[str, ...]:
-    return tuple(map(visible, names[:TOLD_NAMES]))
+        os.close(descriptor)

@@ -400,7 +400,9 @@ class TestWeights:
         model = open_it(Path(package.submodule_search_locations[0]) / "model")
         assert (len(model), model.total) == (103, 22_713_216)
         assert model.origin.description == "directory with weights"
-        assert model.findings == ()
+        (finding,) = model.findings
+        assert (finding.id, finding.names) == ("buffers-in-file", ("embeddings.position_ids",))
+        assert finding.message == ("104 tensors in the file, 103 in the model: embeddings.position_ids is a buffer")
 
     def test_a_cached_snapshot_opens_with_its_weights_header(self, tmp_path, tensors):
         folder = tmp_path / "hub/models--org--model/snapshots" / ("abc1234" + "0" * 33)
@@ -449,7 +451,14 @@ class TestWeights:
         tensors["transformer.wpe.weight"] = ((9, 16), b"")
         save(write(tmp_path / "m", GPT2) / "model.safetensors", tensors)
         model = open_it(tmp_path / "m")
-        assert {finding.id: finding.names for finding in model.findings} == {
+        told = {finding.id: finding for finding in model.findings}
+        whole = told.pop("file-and-model").message
+        assert whole == (
+            f"{len(tensors)} tensors in the file, {len(model)} in the model: "
+            "extra is not in the model, transformer.h.1.ln_1.bias is not in the file"
+        )
+        assert told["shape-mismatch"].message.endswith("transformer.wpe.weight is 9 × 16, not 8 × 16")
+        assert {key: finding.names for key, finding in told.items()} == {
             "missing-tensors": ("transformer.h.1.ln_1.bias",),
             "unexpected-tensors": ("extra",),
             "shape-mismatch": ("transformer.wpe.weight",),
@@ -463,20 +472,18 @@ class TestWeights:
         weight_map = {**dict(zip(tensors, files, strict=True)), "x": "../../etc/passwd"}
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
         model = open_it(folder)
-        told = [finding.message for finding in model.findings if finding.id == "missing-shard"]
-        assert told == [
-            "shard ../../etc/passwd is outside the directory",
-            "shard two.safetensors: No such file or directory",
-        ]
+        told = {finding.id: finding.message for finding in model.findings}
+        assert "../../etc/passwd not opened" in told["refused-path"]
+        assert "shard two.safetensors: no such file" in told["missing-shard"]
         assert len(model) == len(tensors)
 
     @pytest.mark.parametrize(
         ("data", "why"),
         [
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git-lfs pointer"),
-            (b"", "no safetensors header"),
-            (b"\xff" * 64, "no safetensors header"),
-            (struct.pack("<Q", 4) + b"[[[[" + b" " * 64, "does not parse"),
+            (b"", "too few for a safetensors file"),
+            (b"\xff" * 64, "not a safetensors file"),
+            (struct.pack("<Q", 4) + b"{{{{" + b" " * 64, "the header is not JSON"),
         ],
     )
     def test_a_broken_file_leaves_the_skeleton(self, data, why, tmp_path):
@@ -487,12 +494,14 @@ class TestWeights:
         assert finding.id == "weights-not-read"
         assert why in finding.message
 
-    def test_a_file_cut_short_leaves_the_skeleton(self, tmp_path, tensors):
+    def test_a_file_cut_short_is_laid_over_and_told(self, tmp_path, tensors):
         path = write(tmp_path / "m", GPT2) / "model.safetensors"
         save(path, tensors)
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size - 1)
-        assert "cut short" in open_it(tmp_path / "m").findings[0].message
+        (finding,) = open_it(tmp_path / "m").findings
+        assert finding.id == "truncated"
+        assert "cut short" in finding.message
 
     def test_a_quantized_checkpoint_is_shown_by_its_config(self, tmp_path, tensors):
         folder = write(tmp_path / "m", {**GPT2, "quantization_config": {"quant_method": "gptq", "bits": 4}})
@@ -500,11 +509,19 @@ class TestWeights:
         model = open_it(folder)
         assert "quantized (gptq)" in model.findings[0].message
 
-    def test_a_pickle_is_never_opened(self, tmp_path):
+    def test_a_pickle_is_laid_over_and_nothing_of_it_runs(self, tmp_path, tensors):
+        import torch
+
         folder = write(tmp_path / "m", GPT2)
-        (folder / "pytorch_model.bin").write_bytes(b"cos\nabort\n(tR.")
+        state = {name: torch.zeros(shape) for name, (shape, _) in tensors.items()}
+        torch.save({**state, "lm_head.weight": state["transformer.wte.weight"]}, folder / "pytorch_model.bin")
         model = open_it(folder)
-        assert model.origin.description == "config.json, weights not read (pickle)"
+        assert model.origin.description == "directory with weights"
+        assert model.aliases == {0: ("lm_head.weight",)}
+        assert model.findings == ()
+        (folder / "pytorch_model.bin").write_bytes(b"\x80\x02cos\nabort\n(tR.")
+        model = open_it(folder)
+        assert model.origin.description == "config.json, weights not read"
         assert model.findings[0].id == "weights-not-read"
 
     def test_only_headers_are_read(self, tmp_path):
