@@ -13,6 +13,7 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
+from wcwidth import wcwidth
 
 from explorer.ui.cell_diff import Cells, UnknownUpdateError, _of_chops, _of_layout
 
@@ -37,7 +38,7 @@ STYLES = st.one_of(
     ),
 )
 
-SEGMENTS = st.builds(Segment, TEXTS, STYLES)
+SEGMENTS = st.tuples(TEXTS, STYLES).map(lambda both: Segment(*both))
 
 
 @st.composite
@@ -59,7 +60,7 @@ def updates(draw: st.DrawFn) -> LayoutUpdate | ChopsUpdate:
     ends = [*CUTS[1:], WIDTH]
     chops: list[dict[int, Strip | None]] = [dict.fromkeys(CUTS) for _ in range(HEIGHT)]
     spans = []
-    for y, (first, last) in chosen.items():
+    for y, (first, last) in sorted(chosen.items()):
         for part in range(first, last + 1):
             chops[y][CUTS[part]] = draw(strips(widths[part]))
         spans.append((y, CUTS[first], ends[last] - draw(st.integers(0, 3))))
@@ -75,9 +76,18 @@ class Drawn:
         self.stream.feed(f"\x1b[?7l{junk}")
 
     def shown(self) -> list[list[tuple[object, ...]]]:
-        # The second half of a wide character is whatever the terminal makes of it.
-        cells = [[self.screen.buffer[y][x] for x in range(WIDTH)] for y in range(HEIGHT)]
-        return [[tuple(cell) for cell in line if cell.data] for line in cells]
+        """Return the cells of each line; half of a wide character is a blank, unlike in pyte."""
+        lines = []
+        for y in range(HEIGHT):
+            cells = [self.screen.buffer[y][x] for x in range(WIDTH)]
+            widths = [wcwidth(cell.data[0]) if cell.data else 0 for cell in cells] + [1]
+            line = []
+            for x, cell in enumerate(cells):
+                second = x > 0 and widths[x - 1] == 2 and widths[x] == 0
+                half = (widths[x] == 2 and widths[x + 1] != 0) or (widths[x] == 0 and not second)
+                line.append(tuple(cell._replace(data=" ") if half else cell))
+            lines.append(line)
+        return lines
 
 
 def strips_of(update: LayoutUpdate | ChopsUpdate) -> list[tuple[int, int, list[Segment]]]:
