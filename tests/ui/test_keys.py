@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Awaitable, Callable
+from unittest import mock
 
 import pytest
 from fakes import FakeOpener, Hands, make_app, running
@@ -532,6 +535,17 @@ async def _(ui: Hands, key: str) -> None:
 async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
     await ui.until(lambda: "Search" in ui.text)
+
+
+@does("suspend_process")
+async def _(ui: Hands, key: str) -> None:
+    sent: list[tuple[int, int]] = []
+    with (
+        mock.patch.object(type(ui.app._driver), "can_suspend", True),
+        mock.patch("textual.app.os.kill", lambda *call: sent.append(call)),
+    ):
+        await ui.press(key)
+    assert sent == [(os.getpid(), signal.SIGTSTP)]
 
 
 @does("quit")
