@@ -199,6 +199,9 @@ class TreeView:
         node = self.rows.nodes[row]
         if self.tree.params[node] < 0 and bool(self._openness[node]) != is_open:
             self._openness[node] = is_open
+            if is_open and self.rows.tops[row] < node and self.rows.counts[row] > 1:
+                # `layer 0…11`: when groups split it, the runs it falls into stay in sight.
+                self._openness[self.tree.parents[node]] = 1
             self._rows = None
 
     def open_below(self, row: int) -> None:
@@ -236,10 +239,12 @@ class TreeView:
             for node in [self.rows.nodes[row] for row in range(len(self.rows)) if self.rows.depths[row] == depth]:
                 if self.tree.params[node] >= 0 or self._openness[node]:
                     continue
-                self._openness[node] = 1
-                self._rows = None
+                if len(self.rows) >= height:
+                    return
+                before = bytes(self._openness)
+                self.set_open(self.rows.nodes.index(node), True)
                 if len(self.rows) > height:
-                    self._openness[node] = 0
+                    self._openness[:] = before
                     self._rows = None
             depth += 1
 
