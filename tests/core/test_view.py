@@ -196,9 +196,12 @@ class Plain:
     # -- the operations, each on the row as it stands
 
     def set_open(self, row: int, is_open: bool) -> None:
-        node = self.units[row][1][0]
-        if node.index < 0:
+        chain, members, _ = self.units[row]
+        node = members[0]
+        if node.index < 0 and (node in self.openness) != is_open:
             (self.openness.add if is_open else self.openness.discard)(node)
+            if is_open and chain and len(members) > 1:
+                self.openness.add(chain[-1])
 
     def open_below(self, row: int) -> None:
         for member in self.units[row][1]:
@@ -417,6 +420,15 @@ def test_a_group_that_differs_splits_a_run_and_giving_it_back_joins_it() -> None
     assert labels(view) == ["encoder.layer", "  0…1 ×2", "  2", "  3"]
     view.set_groups(bytes(8))
     assert labels(view)[0] == "encoder.layer 0…3 ×4"
+
+
+def test_a_group_that_differs_leaves_an_unfolded_run_in_sight() -> None:
+    view = view_of(*STACK)
+    view.set_open(0, True)
+    codes = bytearray(8)
+    codes[5] = 1
+    view.set_groups(bytes(codes))
+    assert labels(view) == ["encoder.layer", "  0…1 ×2", "    weight", "    bias", "  2", "  3"]
 
 
 def test_unfold_shows_each_member_and_fold_makes_them_one_row_again() -> None:

@@ -1,0 +1,336 @@
+"""The groups panel and the screens around it: what a keystroke shows, and what is taken home."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from fakes import Hands, make_app, model_of, param, running
+from rich.cells import cell_len
+from textual.widgets import OptionList
+
+from explorer.core.export import EXPORTS
+from explorer.core.groups import Grouping
+from explorer.core.param import Model, ModuleClass
+from explorer.core.workbench import Workbench
+from explorer.ui import keymap
+from explorer.ui.screens.export import ExportScreen
+from explorer.ui.screens.help import READING, TERMS
+
+
+def bench_of(ui: Hands) -> Workbench:
+    bench = ui.model_screen.bench
+    assert bench is not None
+    return bench
+
+
+# --- keystrokes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+async def test_layer_norm_moves_one_tensor_of_roberta_base_and_its_warning_goes(
+    roberta: Model, size: tuple[int, int]
+) -> None:
+    async with running(make_app(roberta), size=size) as ui:
+        assert "124,697,433 parameters ✔" in ui.lines[0]
+        assert "1 of 26 norm weights decays" in ui.text
+        assert "lm_head.layer_norm.weight" in ui.text
+        await ui.press("tab", "end")
+        await ui.type(", layer_norm")
+        bench = bench_of(ui)
+        assert [(roberta.names[move.index], move.source, move.target) for move in bench.moves()] == [
+            ("lm_head.layer_norm.weight", "decay", "no_decay")
+        ]
+        assert "Δ +1" in ui.text
+        assert "Δ −1" in ui.text
+        assert "norm weights decay" not in ui.text
+        await ui.press("enter")
+        assert "Δ" not in ui.text
+
+
+async def test_what_is_half_typed_is_already_shown(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab")
+        await ui.write("")
+        for char, tensors in (("b", 104), ("i", 52), ("a", 52), ("s", 52)):
+            await ui.type(char)
+            hits = sum(ui.field.value in name for name in model.names)
+            assert hits == tensors
+            assert f"{hits} tensors" in ui.text
+            assert f"{106 - hits} tensors" in ui.text
+
+
+async def test_a_bad_term_is_told_beside_the_field_and_the_last_result_stays(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab")
+        await ui.write("bias, re:(")
+        assert "column 10" in ui.text
+        assert "65 tensors" in ui.text, "as before"
+        await ui.write("bias, re:(x)")
+        assert "column" not in ui.text
+        assert "52 tensors" in ui.text
+
+
+async def test_a_blank_pattern_is_dropped_with_a_notice(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab")
+        await ui.write("bias, LayerNorm.weight, ")
+        assert "blank term" in ui.text
+        assert "65 tensors" in ui.text
+
+
+async def test_wrong_options_are_told_beside_the_field(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab", "up")
+        await ui.write("weight_decay=x")
+        assert "column 14" in ui.text
+        await ui.press("escape")
+        assert "column 14" not in ui.text
+
+
+async def test_escape_restores_what_was_kept_and_then_leads_to_the_tree(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        before = ui.text
+        await ui.press("tab")
+        await ui.write("weight, nonsense")
+        assert "nonsense" in ui.text
+        await ui.press("escape")
+        await ui.until(lambda: ui.field.value == "bias, LayerNorm.weight")
+        assert bench_of(ui).draft == Grouping.classic()
+        await ui.press("escape")
+        assert ui.app.focused is ui.tree
+        await ui.until(lambda: ui.text == before)
+
+
+async def test_the_group_column_follows_each_keystroke(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        row = next(line for line in ui.lines if "word_embeddings.weight" in line)
+        assert "2 decay" in row
+        await ui.press("tab")
+        await ui.write("word_embeddings")
+        row = next(line for line in ui.lines if "word_embeddings.weight" in line)
+        assert "1 no_decay" in row
+        assert "Δ" in row
+
+
+async def test_a_group_that_differs_splits_a_run_on_the_screen(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        assert "×6" in ui.text
+        await ui.press("tab")
+        await ui.write("layer.2.")
+        assert "×6" not in ui.text
+        assert {"0…1", "2", "3…5"} <= set(ui.names)
+
+
+async def test_the_apps_groups_are_the_last_ones_without_a_bad_term(model: Model) -> None:
+    app = make_app(model)
+    async with running(app) as ui:
+        await ui.press("tab")
+        await ui.write("bias")
+        await ui.write("bias, re:(")
+        await ui.press("ctrl+q")
+    assert app.grouping == Grouping.classic(["bias"])
+
+
+# --- warnings and presets -------------------------------------------------------------------------------------------
+
+
+async def test_the_fix_of_a_warning_is_taken_and_can_be_undone(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("w")
+        await ui.until(lambda: "1 of 14 norm weights decays" in ui.text)
+        await ui.press("f")
+        await ui.until(lambda: "norm weights decay" not in "\n".join(ui.lines[3:]))
+        assert "type:*Norm" in bench_of(ui).draft.rules[0].terms
+        await ui.press("ctrl+underscore")
+        assert bench_of(ui).draft == Grouping.classic()
+
+
+async def test_a_preset_is_taken_and_can_be_undone(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("p")
+        await ui.until(lambda: "nanoGPT" in ui.text)
+        options = ui.app.screen.query_one(OptionList)
+        titles = [str(option.prompt) for option in options.options]
+        options.highlighted = next(at for at, title in enumerate(titles) if "nanoGPT" in title)
+        await ui.settle()
+        assert "source: " in ui.text
+        await ui.press("enter", "enter")
+        await ui.until(lambda: ui.app.screen is ui.model_screen)
+        bench = bench_of(ui)
+        flat = sum(len(shape or ()) < 2 for shape in model.shapes)
+        assert flat in bench.assignment.tensors
+        await ui.press("ctrl+underscore")
+        assert bench.draft == Grouping.classic()
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+async def test_every_form_of_the_export_is_shown(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("e")
+        seen = set()
+        for _ in EXPORTS:
+            seen.add(next(spec.title for spec in EXPORTS.values() if spec.title in ui.text))
+            await ui.press("right")
+        assert seen == {spec.title for spec in EXPORTS.values()}
+        await ui.press("left")
+        assert isinstance(ui.app.screen, ExportScreen)
+
+
+async def test_writing_asks_before_it_replaces(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text("precious")
+    async with running(make_app(model)) as ui:
+        await ui.press("e", "w")
+        await ui.write("mine.py")
+        await ui.press("enter")
+        await ui.until(lambda: "mine.py is there already" in ui.text)
+        assert path.read_text() == "precious"
+        await ui.press("escape")
+        assert "Nothing written" in ui.text
+        assert path.read_text() == "precious"
+        await ui.press("w")
+        await ui.write("mine.py")
+        await ui.press("enter")
+        await ui.until(lambda: "is there already" in ui.text)
+        await ui.write("other.py")
+        await ui.press("enter")
+        await ui.until(lambda: "Written: other.py" in ui.text)
+        assert path.read_text() == "precious", "another name is another question"
+        await ui.press("w")
+        await ui.write("mine.py")
+        await ui.press("enter")
+        await ui.until(lambda: "is there already" in ui.text)
+        await ui.press("enter")
+        await ui.until(lambda: "Written: mine.py" in ui.text)
+        assert path.read_text() == (tmp_path / "other.py").read_text()
+        compile(path.read_text(), "mine.py", "exec")
+
+
+async def test_a_file_that_can_not_be_written_is_told(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with running(make_app(model)) as ui:
+        await ui.press("e")
+        for name in ("missing/groups.py", "x" * 300):
+            await ui.press("w")
+            await ui.write(name)
+            await ui.press("enter")
+            await ui.until(lambda: "can't be written" in ui.text)
+            await ui.press("escape")
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_copying_sends_the_whole_text_to_the_clipboard(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("e")
+        while "toml" not in ui.text or "[[" not in ui.text:
+            await ui.press("right")
+        await ui.press("y")
+        assert "clipboard" in ui.text
+        assert tomllib.loads(ui.app.clipboard)
+
+
+# --- help, palette, keys --------------------------------------------------------------------------------------------
+
+
+async def test_the_help_derives_from_the_key_table(model: Model) -> None:
+    async with running(make_app(model), size=(120, 100)) as ui:
+        await ui.press("question_mark")
+        for command in keymap.COMMANDS:
+            assert any(command.shown in line and command.help in line for line in ui.lines), command.id
+        for line in (*READING.splitlines(), *TERMS.splitlines()):
+            assert line.rstrip() in ui.text
+
+
+async def test_the_help_scrolls_to_its_end_on_a_small_screen(model: Model) -> None:
+    async with running(make_app(model), size=(60, 20)) as ui:
+        await ui.press("question_mark", "end")
+        assert TERMS.splitlines()[-1].split()[-1] in ui.text
+
+
+async def test_the_palette_lists_the_table_and_runs_what_is_chosen(model: Model) -> None:
+    app = make_app(model)
+    async with running(app) as ui:
+        listed = {entry.help for entry in app.get_system_commands(app.screen)}
+        wanted = {c.shown for c in keymap.COMMANDS if c.where != "groups" and c.id not in ("palette", "top_prefix")}
+        assert wanted <= listed
+        await ui.press("ctrl+p")
+        await ui.until(lambda: "Search" in ui.text)
+        await ui.write("Largest first")
+        await ui.until(lambda: "Largest first, or back" in ui.text)
+        await ui.press("down", "enter")
+        await ui.until(lambda: "Params↓" in ui.text)
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, 120, 160])
+async def test_help_and_quit_are_on_the_keys_bar_at_any_width(model: Model, width: int) -> None:
+    async with running(make_app(model), size=(width, 24)) as ui:
+        assert "? help" in ui.lines[-1]
+        assert "q quit" in ui.lines[-1]
+        assert cell_len(ui.lines[-1].rstrip()) <= width
+        await ui.press("tab")
+        assert "F1 help" in ui.lines[-1], "a letter would be typed"
+        assert "Ctrl+Q quit" in ui.lines[-1]
+        assert "Enter keep" in ui.lines[-1]
+    async with running(make_app(target="slow"), size=(width, 24), wait=False) as ui:
+        await ui.until(lambda: "importing torch" in ui.text)
+        assert "? help" in ui.lines[-1]
+        assert "q quit" in ui.lines[-1]
+    async with running(make_app(target=""), size=(width, 24), wait=False) as ui:
+        await ui.until(lambda: "gpt2" in ui.text)
+        assert "F1 help" in ui.lines[-1]
+        assert "Ctrl+Q quit" in ui.lines[-1]
+
+
+# --- terminals without colours --------------------------------------------------------------------------------------
+
+
+def plain(ui: Hands) -> list[str]:
+    """The styles on the screen's first lines, colours left out."""
+    lines = ui.app.screen._compositor.render_strips()
+    return [
+        " ".join(
+            f"{segment.text!r}:{int(bool(segment.style and segment.style.reverse))}"
+            f"{int(bool(segment.style and segment.style.underline))}"
+            for segment in strip
+        )
+        for strip in lines
+    ]
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "linux", "COLORTERM": ""}])
+async def test_without_colours_the_cursor_the_field_and_the_choice_are_seen(
+    model: Model, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    async with running(make_app(model)) as ui:
+        before = plain(ui)
+        await ui.press("down")
+        changed = [line for line, now in enumerate(plain(ui)) if now != before[line]]
+        assert {3, 4} <= set(changed), "the rows that the cursor left and reached look different"
+        focus = plain(ui)
+        await ui.press("tab")
+        assert plain(ui) != focus, "the field that has the focus looks different"
+        before = plain(ui)
+        await ui.press("left")
+        assert plain(ui) != before, "its cursor is seen"
+    async with running(make_app(target=""), wait=False) as ui:
+        await ui.until(lambda: "gpt2" in ui.text)
+        before = plain(ui)
+        await ui.press("down")
+        assert len([line for line, now in enumerate(plain(ui)) if now != before[line]]) == 2
+
+
+async def test_a_warning_is_told_by_a_sign_and_not_by_colour_alone() -> None:
+    norm = ModuleClass("LayerNorm")
+    model = model_of(param("a.scale", (8,), module_class=norm), param("b.bias", (8,)))
+    async with running(make_app(model)) as ui:
+        assert "⚠" in next(line for line in ui.lines if "a.scale" in line)
+        assert "⚠" not in next(line for line in ui.lines if "b.bias" in line).split("▊")[0]
