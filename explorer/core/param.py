@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Generic, Literal, TypeVar
 
@@ -162,7 +163,7 @@ class Origin:
     """Versions of the libraries that built it: `torch`, `transformers`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # without slots: `total` is summed once and kept
 class Model:
     """An ordered table of parameters, as columns, and where it came from."""
 
@@ -257,7 +258,7 @@ class Model:
         """Return for each parameter the sum of elements up to and including it: the counting loop's `np`."""
         return array("q", accumulate(self.numels))
 
-    @property
+    @cached_property
     def total(self) -> int:
         """Elements of all parameters, the last value of the counting loop."""
         return sum(self.numels)

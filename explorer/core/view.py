@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.summaries import Summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from explorer.core.param import Column, Model
     from explorer.core.tree import Tree
 
 
@@ -58,8 +61,15 @@ class TreeView:
         self._training: array[int] | None = None
         self._rows: Rows | None = None
         self._mask_sums = tree.sums(bytes(len(model)))
+        self._summaries = Summaries(tree)
         self._sum_up()
         self._running = model.running()
+
+    def learn(self, model: Model) -> None:
+        """Take a table of the same parameters that knows more of them; folds, filter and order stay."""
+        self.tree = replace(self.tree, model=model)
+        self._summaries = Summaries(self.tree)
+        self._summaries.show(self._mask)
 
     # -- what is shown ----------------------------------------------------------------------------------------
 
@@ -142,6 +152,15 @@ class TreeView:
         start, end = self.leaves(row)
         return self._codes[start:end]
 
+    def common(self, column: Column[Any], row: int) -> tuple[bool, Any]:
+        """Return whether all parameters of the row have one value in a column, hidden ones too, and the first's."""
+        start, end = self.leaves(row)
+        return self._summaries.agree(column, start, end), column[self.tree.leaf_order[start]]
+
+    def shares(self, column: Column[Any], row: int) -> dict[Any, int]:
+        """Return the elements of each value in a column among the row's shown parameters."""
+        return self._summaries.elements(column, *self.leaves(row))
+
     @property
     def shown_tensors(self) -> int:
         """Parameters that the filter leaves."""
@@ -182,6 +201,7 @@ class TreeView:
             self._mask = tree.in_leaf_order(mask)
             self._mask_sums = tree.sums(self._mask)
             self._filter_open = bytearray(b"\x01") * len(tree)
+        self._summaries.show(self._mask)
         self._sum_up()
 
     def set_training(self, column: array[int] | None) -> None:

@@ -11,7 +11,6 @@ from textual.widgets import Static
 
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count
 from explorer.ui import keymap
-from explorer.ui.widgets.columns import common
 from explorer.ui.widgets.groups_panel import Field
 
 if TYPE_CHECKING:
@@ -156,15 +155,12 @@ class DetailBar(Static):
 
 def _shares(view: TreeView, row: int, column: Column[Any], word: str) -> list[str]:
     """Return the one value of a column, or the share of each where the row's parameters differ."""
-    agree, value = common(view, column, row)
+    agree, value = view.common(column, row)
     if agree:
         return [] if value is None else [f"{word}{value}"]
-    sums: dict[object, int] = {}
-    for index in view.params(row):
-        key = column[index]
-        sums[key] = sums.get(key, 0) + view.tree.model.numels[index]
-    whole = sum(sums.values())
-    return [f"{word}{'unknown' if key is None else key} {share_text(part, whole)}" for key, part in sums.items()]
+    shares = view.shares(column, row)
+    whole = sum(shares.values())
+    return [f"{word}{'unknown' if key is None else key} {share_text(part, whole)}" for key, part in shares.items()]
 
 
 class FilterBar(Horizontal):

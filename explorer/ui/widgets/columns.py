@@ -93,19 +93,8 @@ def _shape(view: TreeView, row: int) -> str:
     return shape_text(view.tree.model.shapes[view.tree.leaf_order[start]]) if end > start else ""
 
 
-def common(view: TreeView, column: Column[Any], row: int) -> tuple[bool, Any]:
-    """Return whether all parameters of the row agree in `column`, and the first one's value."""
-    start, end = view.leaves(row)
-    codes = column.codes
-    if view.tree.model_ordered:
-        part = codes[start:end]
-    else:
-        part = type(codes)("I", map(codes.__getitem__, view.tree.leaf_order[start:end]))
-    return part.count(part[0]) == len(part), column.values[part[0]]
-
-
 def _common_text(view: TreeView, column: Column[Any], row: int) -> str:
-    agree, value = common(view, column, row)
+    agree, value = view.common(column, row)
     return MIXED if not agree else "–" if value is None else str(value)
 
 
@@ -118,7 +107,7 @@ def _device(view: TreeView, row: int) -> str:
 
 
 def _grad(view: TreeView, row: int) -> str:
-    agree, value = common(view, view.tree.model.requires_grad, row)
+    agree, value = view.common(view.tree.model.requires_grad, row)
     return MIXED if not agree else {True: "yes", False: "no", None: "–"}[value]
 
 
