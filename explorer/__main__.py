@@ -1,4 +1,4 @@
-"""The command `paramx`: arguments → a source → the interface, or a printout. Here the two are joined, and only here.
+"""The command `paramx`: arguments → a source → the interface, or a printout; with `api`, what joins the two.
 
 Everything that is not needed to answer `--help` is imported where it is used.
 """
@@ -12,20 +12,22 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 from explorer import __version__
 from explorer.core.errors import ParamxError
-from explorer.core.text import visible
+from explorer.core.terminal import can_show_the_interface, is_terminal
+from explorer.core.text import parse_bytes, visible
 
 if TYPE_CHECKING:
     from explorer.core.groups import Grouping
+    from explorer.core.listing import Listing
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
     from explorer.supervisor import Child
 
 EXIT_FAILED = 1
-"""What was asked can't be done: one line on stderr says why."""
+"""What was asked can't be done: one line on stderr says why. Of `--check`: an error is among the findings."""
 
 EXIT_USAGE = 2
 """The command line can't be understood."""
@@ -38,6 +40,12 @@ EXIT_PIPE_CLOSED = 141
 
 FORMAT_NAMES = ("table", "loop", "json", "csv")
 """The keys of `explorer.core.listing.FORMATS`, told without importing it; a test holds the two equal."""
+
+CHECK_FORMATS = ("table", "json")
+"""What `--print` may be with `--check`: text or JSON."""
+
+WEIGHT_DECAY = 0.1
+"""Decay of the group that takes the rest, unless `--weight-decay` says another."""
 
 USAGE = "paramx [TARGET] [options]"
 
@@ -55,12 +63,21 @@ examples:
   paramx gpt2 --print loop                the counting loop's lines and its sum
   paramx gpt2 --print json | jq .totals   the contract for scripts, format 1
   paramx gpt2 --print csv --filter h.11.  only names that contain h.11.
+  paramx gpt2 --groups my.toml            start with the groups of a file
+  paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
+  paramx my.models:build --arg depth=4    what your own function returns
 
 TARGET is looked for as a path, in the hub cache, among the built-in names, then
 on the hub (its config only, never the weights). The interface needs a terminal;
-without one, paramx prints a table.
+without one, paramx prints a table. package.module:factory is imported, also
+from the current directory, and called: that runs your code; nothing else does.
 
-exit status: 0 done, 1 failed (one line says why), 2 wrong usage
+--groups reads the TOML file that the interface exports. --check prints what is
+wrong with the groups on this model, as text or with --print json, and fails on
+an error; warnings and hints are printed and pass.
+
+exit status: 0 done, 1 failed (one line says why; --check: an error is found),
+2 wrong usage
 """
 
 
@@ -86,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "target",
         metavar="TARGET",
         nargs="?",
-        help="hub id or built-in name (roberta-base), directory with config.json, or config.json file",
+        help="hub id or built-in name (roberta-base), directory, file, or package.module:factory",
     )
     opening = parser.add_argument_group("what is opened")
     opening.add_argument("--class", dest="class_name", metavar="NAME", help="class to build: RobertaModel")
@@ -97,6 +114,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let the repository's own Python run (off, and never asked for at a prompt)",
     )
+    opening.add_argument(
+        "--arg",
+        dest="arguments",
+        metavar="NAME=VALUE",
+        action="append",
+        type=_argument,
+        default=[],
+        help="keyword of a factory, a Python literal; repeat for more",
+    )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT")
     shown.add_argument(
@@ -105,7 +131,11 @@ def _parser() -> argparse.ArgumentParser:
         help="comma-separated terms of the no-decay group (default: bias,LayerNorm.weight)",
     )
     shown.add_argument(
-        "--weight-decay", metavar="X", type=_weight_decay, default=0.1, help="decay of the others (default: 0.1)"
+        "--weight-decay", metavar="X", type=_weight_decay, help=f"decay of the others (default: {WEIGHT_DECAY})"
+    )
+    shown.add_argument("--groups", metavar="FILE", help="groups of a TOML file, instead of the two options above")
+    shown.add_argument(
+        "--gpu-memory", metavar="SIZE", type=_size, help="memory of one GPU: 80GiB (default: the box is asked)"
     )
     shown.add_argument(
         "--print",
@@ -114,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="print table, loop, json or csv, and exit",
     )
+    shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
     other.add_argument("--version", action="version", version=f"paramx {__version__}", help="print the version")
     other.add_argument("-h", "--help", action="help", help="print this help")
@@ -128,6 +159,20 @@ def _weight_decay(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
     return value
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _argument(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not written NAME=VALUE")
+    return name.strip(), value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -159,12 +204,18 @@ def _guarded(run: Callable[[], int]) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
-    prints = arguments.format is not None or not _can_show_the_interface()
+    prints = arguments.format is not None or arguments.check or not can_show_the_interface()
     if arguments.target is not None and not arguments.target.strip():
         parser.error("TARGET is empty")
     if prints and arguments.target is None:
         parser.error("TARGET is missing: without a terminal there is nothing to choose it with")
-    grouping = _grouping(parser, arguments.no_decay, arguments.weight_decay)
+    if arguments.check and arguments.format not in (None, *CHECK_FORMATS):
+        parser.error(f"--check prints text or json, not {arguments.format}")
+    if arguments.check and arguments.filter:
+        parser.error("--check judges every parameter: leave --filter out")
+    if arguments.arguments and ":" not in (arguments.target or ""):
+        parser.error("--arg is for a TARGET written package.module:factory")
+    grouping = _grouping(parser, arguments)
     from explorer.core.loading import OpenSpec
 
     spec = OpenSpec(
@@ -173,34 +224,35 @@ def _run(argv: Sequence[str] | None) -> int:
         revision=arguments.revision,
         trust_remote_code=arguments.trust_remote_code,
         offline=arguments.offline,
+        arguments=tuple(arguments.arguments),
     )
+    if arguments.check:
+        return _check(spec, grouping, arguments.format == "json")
     if prints:
         return _print(spec, grouping, arguments.filter, arguments.format or "table")
     from explorer.supervisor import supervise
 
-    return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments.filter, child)))
+    return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments, child)))
 
 
-def _can_show_the_interface() -> bool:
-    """Tell whether there is a terminal to type at and to draw on; Textual draws on stderr."""
-    if os.environ.get("TERM", "") == "dumb":  # it can't move the cursor: an editor's shell buffer
-        return False
-    return all(map(_is_terminal, (sys.stdin, sys.stdout, sys.stderr)))
+def _grouping(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Grouping:
+    """Return the groups of a file, or the classic recipe's with the terms and the decay of the command line.
 
+    Raises:
+        ParamxError: The file can't be read, or does not say groups.
+    """
+    no_decay, weight_decay = arguments.no_decay, arguments.weight_decay
+    if arguments.groups is not None:
+        if no_decay is not None or weight_decay is not None:
+            option = "--no-decay" if no_decay is not None else "--weight-decay"
+            parser.error(f"{option} is said by the file already: leave it or --groups out")
+        from explorer.core.grouping_file import load
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a standard stream is a terminal; one closed by the shell (`<&-`) is `None`."""
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed since
-        return False
-
-
-def _grouping(parser: argparse.ArgumentParser, no_decay: str | None, weight_decay: float) -> Grouping:
-    """Return the classic recipe's groups with the terms and the decay of the command line."""
+        return load(arguments.groups)
     from explorer.core.groups import Grouping
     from explorer.core.patterns import PatternError, parse, split_terms
 
+    weight_decay = WEIGHT_DECAY if weight_decay is None else weight_decay
     if no_decay is None:
         return Grouping.classic(weight_decay=weight_decay)
     terms = [term for term, _ in split_terms(no_decay)]
@@ -212,14 +264,24 @@ def _grouping(parser: argparse.ArgumentParser, no_decay: str | None, weight_deca
     return Grouping.classic(terms, weight_decay=weight_decay)
 
 
-def _interface(spec: OpenSpec, grouping: Grouping, needle: str, child: Child) -> int:
+def _interface(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
+    from explorer.sources.gpu import gpu_memory
     from explorer.sources.local import choices
     from explorer.sources.worker import open_in_worker
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
-    outcome = run(spec, Services(open_in_worker, choices, grouping, filter=needle, leaving=child.leave))
+    services = Services(
+        open_in_worker,
+        choices,
+        grouping,
+        gpu_memory,
+        filter=arguments.filter,
+        gpu=arguments.gpu_memory,
+        leaving=child.leave,
+    )
+    outcome = run(spec, services)
     return _fail(outcome.error) if outcome.error else 0
 
 
@@ -229,17 +291,39 @@ def _interface(spec: OpenSpec, grouping: Grouping, needle: str, child: Child) ->
 def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
     if sys.stdout is None:
         return _fail("output: standard output is closed")
+    listing = _listing(spec, grouping, visible(text))
+    from explorer.core.listing import FORMATS
+
+    return _write(FORMATS[format_name](listing))
+
+
+def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
+    if sys.stdout is None:
+        return _fail("output: standard output is closed")
+    listing = _listing(spec, grouping, "")
+    from explorer.core.check import check_json, check_text, passes
+
+    status = _write(check_json(listing) if as_json else check_text(listing))
+    return status or (0 if passes(listing) else EXIT_FAILED)
+
+
+def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
+    """Open a target and group it.
+
+    Raises:
+        ParamxError: It can't be opened.
+    """
     model = _load(spec)
     from explorer.core.groups import Grouper
     from explorer.core.lints import lint
-    from explorer.core.listing import FORMATS, Listing
+    from explorer.core.listing import Listing
 
     assignment = Grouper(model).assign(grouping)
     findings = (*model.findings, *lint(model, grouping, assignment))
     # Any locale: a name in Japanese is printed escaped in Latin-1, rather than not at all.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return _write(FORMATS[format_name](Listing(model, assignment, findings, visible(text))))
+    return Listing(model, assignment, findings, text)
 
 
 def _write(pieces: Iterable[str]) -> int:
@@ -262,30 +346,17 @@ def _load(spec: OpenSpec) -> Model:
     Raises:
         ParamxError: It can't be opened.
     """
-    from explorer.core.loading import Failed, Loaded, Stage
-    from explorer.sources.worker import open_in_worker
+    from explorer.api import open_and_wait
 
-    loading = open_in_worker(spec)
-    try:
-        with _Progress() as progress:
-            for event in loading.events():
-                match event:
-                    case Stage(text):
-                        progress.show(text)
-                    case Loaded(model):
-                        return model
-                    case Failed(line):
-                        raise ParamxError("", line)
-    finally:
-        loading.cancel()
-    raise ParamxError(spec.target, "the worker ended without an answer", "try again")
+    with _Progress() as progress:
+        return open_and_wait(spec, progress.show)
 
 
 class _Progress:
     """One line on stderr, rewritten at each stage and wiped at the end; silent where stderr is no terminal."""
 
     def __init__(self) -> None:
-        self._stream = sys.stderr if _is_terminal(sys.stderr) else None
+        self._stream = sys.stderr if is_terminal(sys.stderr) else None
         self._shown = 0
 
     def __enter__(self) -> _Progress:

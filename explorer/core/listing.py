@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from explorer.core.groups import Assignment
-from explorer.core.param import Finding, Model, Param
+from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.core.totals import loop_check, other_counts, totals
 
@@ -227,25 +227,15 @@ def loop(listing: Listing) -> Iterator[str]:
 
 # --- json ---------------------------------------------------------------------------------------------------------
 
-_ENCODER = json.JSONEncoder(allow_nan=False)
+ENCODER = json.JSONEncoder(allow_nan=False)
 """Strict JSON in ASCII, whatever the terminal's encoding."""
 
 
 def json_text(listing: Listing) -> Iterator[str]:
     """Yield the contract for scripts, one parameter a line."""
     model = listing.model
-    origin = model.origin
-    encode = _ENCODER.encode
-    head = {
-        "target": origin.target,
-        "kind": origin.kind,
-        "class": origin.class_name,
-        "model_type": origin.model_type,
-        "origin": origin.description,
-        "config": _strict(origin.config),
-        "versions": dict(origin.versions),
-    }
-    yield f'{{"format": {JSON_FORMAT},\n "model": {encode(head)},\n "parameters": ['
+    encode = ENCODER.encode
+    yield f'{{"format": {JSON_FORMAT},\n "model": {encode(head_of(model.origin))},\n "parameters": ['
     running = model.running()
     rows = (encode(_parameter(model[index], running[index], listing.group(index))) for index in listing.rows())
     between = "\n  "
@@ -263,7 +253,26 @@ def json_text(listing: Listing) -> Iterator[str]:
         "state_dict_elements": counters.state_dict_elements if counters else None,
         "without_embeddings": counters.without_embeddings if counters else None,
     }
-    groups = [
+    yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups_of(listing))},'
+    yield f'\n "findings": {encode(findings_of(listing.findings))}}}\n'
+
+
+def head_of(origin: Origin) -> dict[str, Any]:
+    """Return what was opened, as the contract has it under `model`."""
+    return {
+        "target": origin.target,
+        "kind": origin.kind,
+        "class": origin.class_name,
+        "model_type": origin.model_type,
+        "origin": origin.description,
+        "config": _strict(origin.config),
+        "versions": dict(origin.versions),
+    }
+
+
+def groups_of(listing: Listing) -> list[dict[str, Any]]:
+    """Return the groups over the whole model, as the contract has them."""
+    return [
         {
             "name": rule.name,
             "terms": list(rule.terms),
@@ -273,11 +282,14 @@ def json_text(listing: Listing) -> Iterator[str]:
         }
         for code, rule in enumerate(listing.assignment.grouping.rules)
     ]
-    findings = [
+
+
+def findings_of(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return findings, as the contract has them."""
+    return [
         {"id": finding.id, "severity": finding.severity, "message": finding.message, "names": list(finding.names)}
-        for finding in listing.findings
+        for finding in findings
     ]
-    yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups)},\n "findings": {encode(findings)}}}\n'
 
 
 def _parameter(param: Param, running: int, group: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class Source:
 
 
 SOURCES: tuple[Source, ...] = (
+    Source("factory", "explorer.sources.factory", lambda spec: _is_factory(spec.target)),
     Source("safetensors", "explorer.sources.checkpoint.safetensors_file", lambda spec: _is("safetensors", spec)),
     Source("torch", "explorer.sources.checkpoint.torch_file", lambda spec: _is("torch", spec)),
     Source("gguf", "explorer.sources.checkpoint.gguf_file", lambda spec: _is("gguf", spec)),
@@ -54,6 +55,13 @@ SOURCES: tuple[Source, ...] = (
     Source("transformers", "explorer.sources.hf_model", lambda spec: True),
 )
 """Every source; the first that matches opens. A new kind is one entry; transformers stays last, it takes the rest."""
+
+
+def _is_factory(target: str) -> bool:
+    """Whether a target is `package.module:factory`."""
+    from explorer.sources.factory import is_factory
+
+    return ":" in target and is_factory(target)
 
 
 def _is(kind: str, spec: OpenSpec) -> bool:
@@ -79,7 +87,12 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
     source = next(source for source in SOURCES if source.matches(spec))
     open_model: OpenModel = import_module(source.module).open_model
     found = open_model(spec, report)
-    return found if isinstance(found, Opened) else Opened(found)
+    opened = found if isinstance(found, Opened) else Opened(found)
+    if spec.skeleton:
+        from explorer.sources.beside import with_skeleton
+
+        opened = replace(opened, model=with_skeleton(spec, opened.model, report))
+    return opened
 
 
 def open_source(spec: OpenSpec, report: Report) -> Model:

@@ -35,6 +35,7 @@ def param(index: int, name: str, shape: tuple[int, ...] | None, module: ModuleCl
         "module_class": module,
         "aliases": (),
         "shard": None,
+        "notes": None,
     }
     return Param(**{**facts, **other})
 
@@ -293,6 +294,7 @@ def test_the_json_holds_the_facts() -> None:
         "running": 400,
         "group": "decay",
         "shard": None,
+        "notes": None,
     }
     assert data["parameters"][4]["shape"] == []
     assert data["totals"] == {
@@ -335,6 +337,7 @@ def test_what_is_unknown_is_null_in_json() -> None:
         "requires_grad",
         "module_class",
         "shard",
+        "notes",
     ]
     assert [key for key, value in data["totals"].items() if value is None] == [
         "nbytes",
