@@ -5,6 +5,7 @@ One module a format, and what they share. Nothing of a file is ever run, mapped,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +18,7 @@ LOCATORS = {
     "gguf": "explorer.sources.checkpoint.gguf_file",
     "dcp": "explorer.sources.checkpoint.dcp_dir",
 }
-"""For each kind the module that has `locate(target, index)`."""
+"""For each kind the module that has `locate(target, index)` and `locator(target)`."""
 
 
 def locate(kind: str, target: str, index: int) -> Place:
@@ -31,4 +32,13 @@ def locate(kind: str, target: str, index: int) -> Place:
     Raises:
         ParamxError: Its bytes are not stored as they are (compressed, in pieces), or the file can't be read.
     """
-    return cast("Place", import_module(LOCATORS[kind]).locate(target, index))
+    return locator(kind, target)(index)
+
+
+def locator(kind: str, target: str) -> Callable[[int], Place]:
+    """Return what `locate` does for any row of one target, its headers read once.
+
+    Raises:
+        ParamxError: It can't be read (any more).
+    """
+    return cast("Callable[[int], Place]", import_module(LOCATORS[kind]).locator(target))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -33,7 +33,7 @@ from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.safetensors_header import MAX_DIMENSIONS, MAX_ELEMENTS
-from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, path_of
+from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory, path_of
 from explorer.sources.checkpoint.torch_rules import TorchRules
 
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ def locate(target: str, index: int) -> Place:
     Raises:
         ParamxError: Always.
     """
+    return locator(target)(index)
+
+
+def locator(target: str) -> Callable[[int], Place]:
+    """Refuse, as `locate` does.
+
+    Raises:
+        ParamxError: Always.
+    """
     raise ParamxError(target, "values of a distributed checkpoint are stored in pieces", "convert it to one file")
 
 
@@ -103,7 +112,7 @@ class _Notes:
 
 def _open(target: str) -> Model:
     path = path_of(target)
-    directory = path if path.is_dir() else path.parent
+    directory = path if is_directory(path) else path.parent
     rules = TorchRules(PACKAGES)
     with File(directory / DCP_METADATA) as file:
         if not file.size:

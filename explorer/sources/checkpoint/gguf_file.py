@@ -7,6 +7,7 @@ The `gguf` package builds every string of a vocabulary, and loops on hostile cou
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,7 +23,7 @@ from explorer.sources.checkpoint.gguf_header import Header, Info, read_header
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.safetensors_header import MAX_ELEMENTS
-from explorer.sources.checkpoint.targets import GGUF, SHARD, names_of, only_set, path_of
+from explorer.sources.checkpoint.targets import GGUF, SHARD, is_directory, names_of, only_set, path_of
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -62,13 +63,26 @@ def locate(target: str, index: int) -> Place:
     Raises:
         ParamxError: It can't be read (any more), or its type is not known.
     """
+    return locator(target)(index)
+
+
+def locator(target: str) -> Callable[[int], Place]:
+    """Return `locate` for many rows of one target: its headers are read once, here.
+
+    Raises:
+        ParamxError: It can't be read (any more).
+    """
     with collector_paused():
         model, rows = _open(target)
-    row = rows[range(len(model))[index]]
-    if row.info.nbytes is None:
-        raise ParamxError(target, f"{model.names[index]} is of a type that is unknown here")
-    order = "big" if row.big_endian else "little"
-    return Place(row.path, row.info.begin, row.info.nbytes, row.info.dtype, row.info.shape, None, order)
+
+    def place(index: int) -> Place:
+        row = rows[range(len(model))[index]]
+        if row.info.nbytes is None:
+            raise ParamxError(target, f"{model.names[index]} is of a type that is unknown here")
+        order = "big" if row.big_endian else "little"
+        return Place(row.path, row.info.begin, row.info.nbytes, row.info.dtype, row.info.shape, None, order)
+
+    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,7 @@ def _parts(target: str) -> tuple[dict[str, Path], list[Finding]]:
         ParamxError: There is none, or several checkpoints are.
     """
     path = path_of(target)
-    if path.is_dir():
+    if is_directory(path):
         try:
             files = only_set(names_of(path), GGUF)
         except OSError as error:

@@ -8,7 +8,7 @@ the header's own order, or the index's; `names.ordered_by_layer` sorts them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import eq
@@ -68,7 +68,16 @@ def locate(target: str, index: int) -> Place:
     Raises:
         ParamxError: It can't be read (any more).
     """
-    return read_checkpoint(target).place(index)
+    return locator(target)(index)
+
+
+def locator(target: str) -> Callable[[int], Place]:
+    """Return `locate` for many rows of one target: its headers are read once, here.
+
+    Raises:
+        ParamxError: It can't be read (any more).
+    """
+    return read_checkpoint(target).place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +174,8 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
     shown, notes = shown_names(names)
     files = ordered(files)
     nbytes = numbers(header.nbytes for header in parts)
-    if shards.total_size not in (None, sum(nbytes)) and len(headers) == len(shards.files):
+    complete = len(headers) == len(shards.files) and not shards.findings
+    if complete and shards.total_size not in (None, sum(nbytes)):
         message = f"{shards.index}: total_size says {shards.total_size:,} bytes, the shards hold {sum(nbytes):,}"
         findings.append(warn("wrong-total", message))
     model = Model(

@@ -114,7 +114,7 @@ def read_header(file: File, label: str) -> Header:
     said = items.pop(METADATA, None)
     metadata, notes = _metadata(said, label)
     header = _columns(items, start, file.size, metadata)
-    if header is None or not _has_no_duplicates(text, items, said):
+    if header is None or not _is_plain(text, items, said):
         header, problems = _entry_by_entry(text, start, file.size, metadata, label)
         notes += problems
     if len(header):
@@ -161,8 +161,10 @@ def _parse(file: File) -> tuple[bytes, dict[str, Any], int]:
     return text, items, LENGTH_BYTES + length
 
 
-def _has_no_duplicates(text: bytes, items: dict[str, Any], metadata: Any) -> bool:
-    """Whether certainly no key of the header, or within an entry, stands there twice; a doubt counts as no.
+def _is_plain(text: bytes, items: dict[str, Any], metadata: Any) -> bool:
+    """Whether certainly no key of the header, or within an entry, stands there twice, and no boolean is a number.
+
+    A doubt counts as no: then the entries are looked at one by one.
 
     `json.loads` keeps the last of two. Asking it for pairs triples its time, so the quotes of the text are counted:
     an entry has ten, about its name, three keys and its dtype. That each has no more keys, `_columns` has checked.
@@ -172,7 +174,7 @@ def _has_no_duplicates(text: bytes, items: dict[str, Any], metadata: Any) -> boo
         if not isinstance(metadata, dict) or set(map(type, metadata.values())) - {str}:
             return False
         quotes += 2 + 4 * len(metadata)
-    return b"\\" not in text and text.count(b'"') == quotes
+    return not any(part in text for part in (b"\\", b"true", b"false")) and text.count(b'"') == quotes
 
 
 def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str, str]) -> Header | None:

@@ -12,7 +12,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding
 from explorer.sources.checkpoint.columns import picked, rows_of
 from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_json, tensors, warn
-from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, names_of, only_set, path_of
+from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, is_directory, names_of, only_set, path_of
 
 MAX_INDEX = 100_000_000
 """Longest index in bytes: as long as the longest header."""
@@ -53,7 +53,7 @@ def find_shards(target: str, kind: str) -> Shards:
         ParamxError: It is none of these, or the index can't be read.
     """
     path = path_of(target)
-    if path.is_dir():
+    if is_directory(path):
         return _of_directory(target, path, kind)
     if path.name.endswith(INDEX):
         return _of_index(target, path)

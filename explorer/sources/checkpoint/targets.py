@@ -51,6 +51,14 @@ def path_of(target: str) -> Path:
     return Path(os.path.expanduser(target))  # noqa: PTH111 - Path's raises where the user is unknown
 
 
+def is_directory(path: Path) -> bool:
+    """Whether a path is a directory; one that can't be a path is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long, a NUL in it
+        return False
+
+
 def kind_of(target: str) -> str | None:
     """Return the kind of checkpoint that a target is, `None` where it is none, or a model with a config."""
     if not target.strip() or "\0" in target:

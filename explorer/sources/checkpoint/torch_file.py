@@ -8,7 +8,7 @@ pickle does not say is unknown: a module's class is known only where the whole m
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -61,13 +61,26 @@ def locate(target: str, index: int) -> Place:
     Raises:
         ParamxError: It can't be read (any more), or its bytes are not stored as they are.
     """
+    return locator(target)(index)
+
+
+def locator(target: str) -> Callable[[int], Place]:
+    """Return `locate` for many rows of one target: its pickles are read once, here.
+
+    Raises:
+        ParamxError: It can't be read (any more).
+    """
     with collector_paused():
         model, rows = _open(target)
-    contents, found = rows[range(len(model))[index]]
-    try:
-        return contents.place(found.tensor)
-    except UnreadableError as error:
-        raise ParamxError(target, f"{model.names[index]}: {error.why}", error.remedy) from None
+
+    def place(index: int) -> Place:
+        contents, found = rows[range(len(model))[index]]
+        try:
+            return contents.place(found.tensor)
+        except UnreadableError as error:
+            raise ParamxError(target, f"{model.names[index]}: {error.why}", error.remedy) from None
+
+    return place
 
 
 Rows = list[tuple[Contents, Found]]
@@ -148,7 +161,7 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
         findings += notes
         rows = [rows[index] for index in order]
     nbytes = array("q", (-1 if row.found.tensor.nbytes is None else row.found.tensor.nbytes for row in rows))
-    if shards.total_size is not None and len(files) == len(shards.files):
+    if shards.total_size is not None and len(files) == len(shards.files) and not shards.findings:
         # Writers count a tied tensor once or for each of its names; either is right.
         sums = {sum(nbytes), sum(size * (1 + len(row.aliases)) for size, row in zip(nbytes, rows, strict=True))}
         if shards.total_size not in sums:

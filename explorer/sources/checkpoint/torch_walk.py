@@ -14,14 +14,17 @@ from explorer.core.param import ModuleClass
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
 from explorer.sources.checkpoint.torch_rules import Broken, Tensor, resolved
 
-MAX_STEPS = 3_000_000
-"""Most values that are looked at."""
+MAX_STEPS = 1_000_000
+"""Most values that are looked at; a checkpoint of 100,000 tensors has 150,000."""
 
 MAX_NAME = 100_000
 """Longest name in characters: a thousand levels of long keys."""
 
 MAX_NAMES = 256 << 20
 """Most characters of all names."""
+
+MAX_ALIASES = 10_000
+"""Most names of one tensor."""
 
 MAX_DEPTH = 2_000
 """How many levels of nesting are followed."""
@@ -60,7 +63,7 @@ class Walk:
     """Why the walk ended early; empty if it did not."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen, which would take three times as long to make
 class _Step:
     """A value to look at."""
 
@@ -75,13 +78,18 @@ def walk(top: Any) -> Walk:
     """List the tensors below `top`, in the pickle's order."""
     result = Walk()
     on_the_way: set[int] = set()
-    # An int is the way back up: the container of that identity has been seen whole.
-    waiting: list[_Step | int] = [_Step("", top, 0)]
+    # Containers without a tensor, each walked once: lists of lists of texts, shared over and over, cost nothing.
+    barren: set[int] = set()
+    # A pair is the way back up: the container of that identity has been seen whole, with so much found before it.
+    waiting: list[_Step | tuple[int, int]] = [_Step("", top, 0)]
+    aliases: dict[int, int] = {}
     steps, room = MAX_STEPS, MAX_NAMES
     while waiting:
         step = waiting.pop()
-        if isinstance(step, int):
-            on_the_way.discard(step)
+        if isinstance(step, tuple):
+            on_the_way.discard(step[0])
+            if step[1] == len(result.found) and not result.broken:
+                barren.add(step[0])
             continue
         steps -= 1
         value = resolved(step.value)
@@ -92,8 +100,12 @@ def walk(top: Any) -> Walk:
                 result.broken.setdefault(value.reason, []).append(name)
             else:
                 result.found.append(Found(name, value, step.module_class, step.buffer, id(step.value)))
+                aliases[id(step.value)] = aliases.get(id(step.value), 0) + 1
+                if aliases[id(step.value)] > MAX_ALIASES:
+                    result.stopped = f"one tensor has more than {MAX_ALIASES:,} names"
+                    break
         elif isinstance(value, Pairs | Opaque | list | tuple):
-            if id(value) in on_the_way or not value:
+            if not value or id(value) in on_the_way or id(value) in barren:
                 continue
             if step.depth >= MAX_DEPTH or len(step.name) > MAX_NAME:
                 result.stopped = f"nested more than {MAX_DEPTH:,} levels deep, or under a name without end"
@@ -104,7 +116,7 @@ def walk(top: Any) -> Walk:
                 steps = 0
             else:
                 on_the_way.add(id(value))
-                waiting.append(id(value))
+                waiting.append((id(value), len(result.found)))
                 waiting.extend(reversed(children))
         else:
             result.others += 1
