@@ -86,7 +86,7 @@ def _layer(facts: Facts, kind: str, out: int, inputs: int | None) -> Role | None
     elif inputs is None:
         text = f"{told}, {out:,}"
     else:
-        more = times(out, inputs) if kind == "up" else ""
+        more = times(out, inputs) if kind == "up" and out >= inputs else ""
         text = f"{told}, {inputs:,} → {out:,}{more}"
     if facts.leaf == "bias":
         text = f"bias of {text}"
