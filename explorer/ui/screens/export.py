@@ -96,7 +96,7 @@ class ExportScreen(Dialog[None]):
         self._code.update(
             Text(shown, "bold")
             if self._failed
-            else Syntax(shown, lexer, theme="ansi_dark", background_color="default")
+            else Syntax(shown, lexer, theme="ansi_dark", background_color="default", word_wrap=True)
         )
         tabs = Text()
         for position, name in enumerate(self._forms):

@@ -144,6 +144,8 @@ class DetailBar(Static):
         for column, word in ((model.dtypes, ""), (model.devices, ""), (model.requires_grad, "requires_grad ")):
             parts.extend(_shares(view, row, column, word))
         codes = view.groups(row)
+        if view.filtered:
+            codes = bytes(map(bench.assignment.codes.__getitem__, view.params(row)))
         groups = sorted(set(codes))
         for code in groups[:GROUPS_TOLD]:
             parts.append(f"{bench.names[code]} {codes.count(code):,}")
