@@ -104,14 +104,19 @@ async def test_escape_restores_what_was_kept_and_then_leads_to_the_tree(model: M
 
 
 async def test_the_group_column_follows_each_keystroke(model: Model) -> None:
-    async with running(make_app(model)) as ui:
-        row = next(line for line in ui.lines if "word_embeddings.weight" in line)
-        assert "2 decay" in row
+    async with running(make_app(model), size=(160, 45)) as ui:
+
+        def row() -> str:
+            at = next(number for number, line in enumerate(ui.lines) if "▾ layer_norm " in line)
+            return ui.lines[at + 1].split("▊")[0]
+
+        assert "2 decay" in row()
+        assert "⚠" in row()
         await ui.press("tab")
-        await ui.write("word_embeddings")
-        row = next(line for line in ui.lines if "word_embeddings.weight" in line)
-        assert "1 no_decay" in row
-        assert "Δ" in row
+        await ui.write("bias, LayerNorm.weight, layer_norm")
+        assert "1 no_decay" in row()
+        assert "Δ" in row()
+        assert "⚠" not in row()
 
 
 async def test_a_group_that_differs_splits_a_run_on_the_screen(model: Model) -> None:
@@ -178,6 +183,20 @@ async def test_every_form_of_the_export_is_shown(model: Model) -> None:
         assert seen == {spec.title for spec in EXPORTS.values()}
         await ui.press("left")
         assert isinstance(ui.app.screen, ExportScreen)
+
+
+async def test_the_code_is_readable_to_the_end_of_its_lines_on_a_small_screen(model: Model) -> None:
+    async with running(make_app(model), size=(60, 20)) as ui:
+        await ui.press("e")
+        screen = ui.app.screen
+        assert isinstance(screen, ExportScreen)
+        seen = ""
+        for _ in range(40):
+            seen += "".join(line[2:-3].rstrip() for line in ui.lines[3:14])
+            screen.query_one(".dialog-body").scroll_relative(y=2, animate=False)
+            await ui.settle()
+        for line in screen._text.splitlines():
+            assert line[-20:].replace(" ", "") in seen.replace(" ", ""), line
 
 
 async def test_writing_asks_before_it_replaces(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,3 +299,12 @@ async def test_a_model_without_parameters_opens() -> None:
         await ui.write("x")
         await ui.press("escape", "q")
         assert app.return_code == 0
+
+
+async def test_the_detail_of_a_filtered_module_counts_what_is_left(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("slash")
+        await ui.write("layer.3")
+        await ui.press("enter", "home")
+        assert "16 tensors · 7,087,872 parameters" in ui.text
+        assert "no_decay 10 · decay 6" in ui.text
