@@ -14,6 +14,7 @@ from typing import Any
 
 from explorer.core.groups import Assignment
 from explorer.core.param import Finding, Model, Origin, Param
+from explorer.core.roles import Roles
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.core.totals import loop_check, other_counts, totals
 
@@ -237,7 +238,8 @@ def json_text(listing: Listing) -> Iterator[str]:
     encode = ENCODER.encode
     yield f'{{"format": {JSON_FORMAT},\n "model": {encode(head_of(model.origin))},\n "parameters": ['
     running = model.running()
-    rows = (encode(_parameter(model[index], running[index], listing.group(index))) for index in listing.rows())
+    roles = Roles(model)
+    rows = (encode(_parameter(model[index], running[index], listing.group(index), roles)) for index in listing.rows())
     between = "\n  "
     while batch := list(islice(rows, BATCH)):
         yield between + ",\n  ".join(batch)
@@ -292,7 +294,7 @@ def findings_of(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def _parameter(param: Param, running: int, group: str) -> dict[str, Any]:
+def _parameter(param: Param, running: int, group: str, roles: Roles) -> dict[str, Any]:
     return {
         "index": param.index,
         "name": param.name,
@@ -308,6 +310,8 @@ def _parameter(param: Param, running: int, group: str) -> dict[str, Any]:
         "group": group,
         "shard": param.shard,
         "notes": param.notes or None,
+        "role": roles.line(param.index),
+        "formula": roles.formula(param.index),
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 from explorer.__main__ import FORMAT_NAMES
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import COLUMNS, FORMATS, Listing
-from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param
+from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
 
 LINEAR = ModuleClass("Linear")
 NORM = ModuleClass("LayerNorm")
@@ -41,7 +41,14 @@ def param(index: int, name: str, shape: tuple[int, ...] | None, module: ModuleCl
 
 
 ROWS = [
-    param(0, "embed.weight", (50, 8), ModuleClass("Embedding"), aliases=("head.weight", "head.again")),
+    param(
+        0,
+        "embed.weight",
+        (50, 8),
+        ModuleClass("Embedding"),
+        aliases=("head.weight", "head.again"),
+        place=Place(("Net",)),
+    ),
     param(1, "layer.0.weight", (8, 8), LINEAR),
     param(2, "layer.0.bias", (8,), LINEAR, requires_grad=False),
     param(3, "layer.0.LayerNorm.weight", (8,), NORM, dtype="bfloat16", nbytes=16),
@@ -254,6 +261,8 @@ def test_the_json_contract_has_these_keys_in_this_order() -> None:
             "group",
             "shard",
             "notes",
+            "role",
+            "formula",
         )
     }
     assert list(data["totals"]) == [
@@ -295,6 +304,8 @@ def test_the_json_holds_the_facts() -> None:
         "group": "decay",
         "shard": None,
         "notes": None,
+        "role": "embedding table: 50 rows × 8, tied to head, head.again",
+        "formula": None,
     }
     assert data["parameters"][4]["shape"] == []
     assert data["totals"] == {
@@ -338,6 +349,8 @@ def test_what_is_unknown_is_null_in_json() -> None:
         "module_class",
         "shard",
         "notes",
+        "role",
+        "formula",
     ]
     assert [key for key, value in data["totals"].items() if value is None] == [
         "nbytes",

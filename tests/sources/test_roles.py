@@ -18,7 +18,7 @@ from explorer.core.wire import decode, encode
 from explorer.sources import builtin
 
 TABLES = Path(__file__).parents[1] / "facts" / "roles"
-"""One file a model: three lines for each kind of parameter, layer numbers folded to N: its name, its role, its formula.
+"""One file a model; three lines for each kind of parameter, layer numbers folded to N: name, role, formula.
 
 Each line was held against the modelling code of transformers 5.23 by hand; a change here is a claim to be checked so.
 """
