@@ -72,6 +72,10 @@ on the hub (its config only, never the weights). The interface needs a terminal;
 without one, paramx prints a table. package.module:factory is imported, also
 from the current directory, and called: that runs your code; nothing else does.
 
+A checkpoint file is read by itself, without torch. If a config.json lies beside
+it, its skeleton is laid over the file: module classes, ties, what is missing.
+The interface adds them some seconds later; --print, but for loop, waits.
+
 --groups reads the TOML file that the interface exports. --check prints what is
 wrong with the groups on this model, as text or with --print json, and fails on
 an error; warnings and hints are printed and pass.
@@ -266,6 +270,7 @@ def _grouping(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
 
 def _interface(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
+    from explorer.sources.beside import skeleton_spec
     from explorer.sources.gpu import gpu_memory
     from explorer.sources.local import choices
     from explorer.sources.worker import open_in_worker
@@ -277,6 +282,7 @@ def _interface(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace
         choices,
         grouping,
         gpu_memory,
+        skeleton=skeleton_spec,
         filter=arguments.filter,
         gpu=arguments.gpu_memory,
         leaving=child.leave,
@@ -291,7 +297,10 @@ def _interface(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace
 def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
     if sys.stdout is None:
         return _fail("output: standard output is closed")
-    listing = _listing(spec, grouping, visible(text))
+    from dataclasses import replace
+
+    # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(text))
     from explorer.core.listing import FORMATS
 
     return _write(FORMATS[format_name](listing))
@@ -300,7 +309,9 @@ def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> i
 def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
     if sys.stdout is None:
         return _fail("output: standard output is closed")
-    listing = _listing(spec, grouping, "")
+    from dataclasses import replace
+
+    listing = _listing(replace(spec, skeleton=True), grouping, "")
     from explorer.core.check import check_json, check_text, passes
 
     status = _write(check_json(listing) if as_json else check_text(listing))

@@ -25,6 +25,10 @@ class OpenSpec:
     """Whether the network is left alone (`--offline`)."""
     arguments: tuple[tuple[str, str], ...] = ()
     """Keywords of a factory as they were typed, name and text (`--arg NAME=VALUE`)."""
+    skeleton: bool = False
+    """Whether the skeleton of the `config.json` beside a checkpoint file is laid over it; needs torch, and seconds."""
+    weights: bool = False
+    """Whether the headers of a hub repository's weights are read too (`--weights`); never the weights."""
 
     def __post_init__(self) -> None:
         """Own the containers: a request that crossed a pipe as JSON has lists."""

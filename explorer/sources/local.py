@@ -87,7 +87,7 @@ def _choice(start: Path, path: Path, status: os.stat_result) -> Choice | None:
     target = os.path.join(os.curdir, path) if not start.is_absolute() else str(path)  # noqa: PTH118 - Path drops `./`
     shown = visible(str(path.relative_to(start)))
     if name == "config.json":
-        if not _tells_model(path):
+        if not tells_model(path):
             return None
         weights = "with weights" if _has_weights(path.parent) else "no weights"
         if path.parent == start:
@@ -132,7 +132,7 @@ def _is_wanted(name: str) -> bool:
     return name == "config.json" or (name.endswith(CHECKPOINT_SUFFIXES) and name not in NOT_MODELS)
 
 
-def _tells_model(config: Path) -> bool:
+def tells_model(config: Path) -> bool:
     """Whether a `config.json` is a model's: pooling layers, adapters and web tools have files of that name too."""
     try:
         with config.open("rb") as file:

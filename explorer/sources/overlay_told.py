@@ -13,16 +13,19 @@ TOLD_NAMES = 1000
 """Most names that a finding carries."""
 
 
-def findings(overlay: Overlay, of_file: bool = False) -> tuple[Finding, ...]:
+def findings(overlay: Overlay, of_file: bool = False, whole: bool = True) -> tuple[Finding, ...]:
     """Say how a file and its model differ, and that the differences add up to that of their counts.
 
     Args:
         overlay: The model laid over the file.
         of_file: Whether the rows that are shown are the file's tensors: findings then name these.
+        whole: Whether the file is the whole checkpoint; of one shard nothing is missed.
     """
+    if not whole:
+        overlay = replace(overlay, missing=[], missing_buffers=[])
     found = list(_told(overlay, of_file))
     reasons = list(_reasons(overlay))
-    if not reasons:
+    if not reasons or not whole:
         return tuple(found)
     counts = f"{plural(overlay.tensors, 'tensor')} in the file, {len(overlay.params):,} in the model"
     message = visible(f"{counts}: {', '.join(reasons)}")
@@ -130,7 +133,7 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(visible, names[:TOLD_NAMES]))
 
 
-def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Model) -> Model:
+def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Model, whole: bool = True) -> Model:
     """Return a file's table with what a model laid over it knows: module classes, ties, and which are buffers.
 
     `requires_grad` stays unknown for parameters: whoever loads the file decides. A buffer is never trained.
@@ -140,6 +143,7 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         names: Names of its rows as the file has them.
         overlay: The model laid over the file.
         built: The model's own table.
+        whole: Whether the file is the whole checkpoint.
     """
     buffers = set(overlay.buffers)
     there = {*table.names, *(name for others in table.aliases.values() for name in others)}
@@ -168,5 +172,5 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         ),
         modules=Column.of(overlay.owners.get(name) or table.modules[row] for row, name in enumerate(names)),
         aliases=aliases,
-        findings=(*table.findings, *findings(overlay, of_file=True)),
+        findings=(*table.findings, *findings(overlay, of_file=True, whole=whole)),
     )

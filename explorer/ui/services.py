@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from explorer.core.choice import Choice
     from explorer.core.groups import Grouping
-    from explorer.core.loading import Opener
+    from explorer.core.loading import Opener, OpenSpec
+    from explorer.core.param import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,9 @@ class Services:
     """The groups to start with."""
     gpu_memory: Callable[[], int | None] = lambda: None
     """Bytes of the smallest GPU of this box, `None` without one; may take a moment, so it is called in a thread."""
+    skeleton: Callable[[OpenSpec, Model], OpenSpec | None] = lambda spec, model: None
+    """Says how to open a model again so that more of it is known, `None` where no more is to be had; called in a
+    thread. A checkpoint file is shown at once, and gets its module classes from the config beside it afterwards."""
     filter: str = ""
     """The filter to start with (`--filter`)."""
     gpu: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.param import Finding
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
@@ -59,6 +60,13 @@ class ModelScreen(GroupCommands):
         """What happened."""
 
     @dataclass
+    class Learned(Message):
+        """More is known of the open model: the same parameters, with their classes."""
+
+        model: Model
+        """The table that knows more."""
+
+    @dataclass
     class CouldNotOpen(Message):
         """The target can't be opened; the app decides whether to leave or to offer another."""
 
@@ -80,6 +88,8 @@ class ModelScreen(GroupCommands):
         self.services = services
         self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
+        self._learning: Loading | None = None
+        self._left = False
         self._began = time.monotonic()
         self._stage = "starting"
         self._clock: Timer | None = None
@@ -114,6 +124,25 @@ class ModelScreen(GroupCommands):
         assert self._loading is not None, "the opening is started before its thread"
         for event in self._loading.events():
             self.post_message(self.Happened(event))
+            if isinstance(event, Loaded):
+                self._learn(event.model)
+
+    def _learn(self, model: Model) -> None:
+        """Open the model once more where that tells more of it; in the thread, while the model is on the screen."""
+        spec = self.services.skeleton(self.spec, model)
+        if spec is None or self._left:
+            return
+        self._learning = learning = self.services.opener(spec)
+        if self._left:  # while it was started: nobody else will end it
+            learning.cancel()
+        for event in learning.events():
+            match event:
+                case Loaded(more):
+                    self.post_message(self.Learned(more))
+                case Failed(line):
+                    note = Finding("no-skeleton", "hint", line, why="no module classes are known without it")
+                    self.post_message(self.Learned(replace(model, findings=(*model.findings, note))))
+        learning.cancel()
 
     def on_unmount(self) -> None:
         """Stop the opening and whatever serves the model."""
@@ -131,8 +160,10 @@ class ModelScreen(GroupCommands):
 
     def cancel(self) -> None:
         """Kill what opens or serves the model."""
-        if self._loading is not None:
-            self._loading.cancel()
+        self._left = True
+        for loading in (self._loading, self._learning):
+            if loading is not None:
+                loading.cancel()
 
     def on_model_screen_happened(self, message: Happened) -> None:
         """Show a stage, the model, or the reason why there is none."""
@@ -182,6 +213,20 @@ class ModelScreen(GroupCommands):
             bar = self.query_one(FilterBar)
             bar.display = True
             bar.field.value = self.services.filter
+
+    def on_model_screen_learned(self, message: Learned) -> None:
+        """Show what more is known; the cursor, the folds, the filter and the groups stay."""
+        table, bench, model = self.query_one(TreeTable), self.bench, message.model
+        if bench is None or table.view is None:  # it is not drawn yet
+            self.set_timer(TICK, lambda: self.post_message(self.Learned(model)))
+            return
+        if list(bench.model.names) != list(model.names):
+            return
+        bench.learn(model)
+        table.view.learn(model)
+        self._tell_groups()
+        self._tell_top(model, table.view)
+        self.query_one(DetailBar).tell(table.view, table.cursor, bench)
 
     def _tell_top(self, model: Model, view: TreeView) -> None:
         self.query_one(TitleBar).tell_loaded(model)
