@@ -20,7 +20,7 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -185,16 +185,16 @@ def supervise(run: Callable[[Child], int]) -> int:
     life, life_held = os.pipe()
     word, word_given = os.pipe()
     # A signal between the fork and the child's own handlers would run the parent's.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
         os.close(life_held)
         os.close(word)
-        _be_child(run, Child(life, word_given, terminal))
+        _be_child(run, Child(life, word_given, terminal), mask)
     os.close(life)
     os.close(word_given)
     parent = _Parent(pid, terminal)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _adopt_orphans()
     status = parent.wait()
     with suppress(OSError):
@@ -215,14 +215,14 @@ def supervise(run: Callable[[Child], int]) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def _be_child(run: Callable[[Child], int], child: Child) -> NoReturn:
-    """Be the interface, from the fork to the end of the process."""
+def _be_child(run: Callable[[Child], int], child: Child, mask: Iterable[int]) -> NoReturn:
+    """Be the interface, from the fork to the end of the process; `mask` has the signals that were blocked before."""
     code = 1
     try:
         for number in ENDING:
             # At once: Python's own handlers wait for the interpreter, and the parent restores the terminal.
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         child.watch()
         code = run(child)
     except SystemExit as end:

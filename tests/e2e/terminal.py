@@ -98,8 +98,8 @@ class Terminal:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self._ours)
-        os.close(self._theirs)
+        for descriptor in {self._ours, self._theirs}:
+            os.close(descriptor)
 
     # -- reading
 
@@ -152,6 +152,22 @@ class Terminal:
         for key in keys:
             os.write(self._ours, KEYS.get(key, key).encode())
             self.settle(0.15)
+
+    def type(self, text: str) -> None:
+        """Send text and go on at once."""
+        os.write(self._ours, text.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size; the program is told by a signal."""
+        self.columns, self.rows = columns, rows
+        self.screen.resize(rows, columns)
+        fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as a lost connection does; nothing can be read after."""
+        os.close(self._theirs)
+        os.close(self._ours)
+        self._ours = self._theirs = os.open(os.devnull, os.O_RDWR)
 
     def signal(self, number: int) -> None:
         """Send the program a signal."""

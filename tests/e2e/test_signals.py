@@ -1,0 +1,232 @@
+"""Whatever ends the program, the shell gets its terminal back, and no process is left.
+
+Nothing here asserts a time: the bounds only end a run that hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from checkpoints import safetensors
+from terminal import ALTERNATE, CURSOR, ENVIRONMENT, ROOT, WRAP, Terminal, alive, paramx
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
+
+SHOWN = "24 parameters"
+"""On the screen when the small checkpoint is open."""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    return str(safetensors(tmp_path / "small.safetensors"))
+
+
+def gone(pids: list[int]) -> bool:
+    """Wait for processes to end, as long as a hung one would be waited for."""
+    until = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def below(terminal: Terminal) -> list[int]:
+    """The interface and its worker."""
+    terminal.wait_for(SHOWN)
+    terminal.settle()
+    pids = terminal.descendants()
+    assert len(pids) >= 2
+    return pids
+
+
+def shell(script: str, *, interactive: bool = False) -> Terminal:
+    """Run a shell in a terminal; `$PARAMX` in its script is the command."""
+    environment = {**ENVIRONMENT, "PARAMX": f"{sys.executable} -m explorer", "PS1": "prompt> ", "HISTFILE": ""}
+    argv = ["bash", "--norc", "--noprofile", *(["-i"] if interactive else ["-c", script])]
+    return Terminal(argv, 80, 24, environment, ROOT)
+
+
+def interface_of(terminal: Terminal, above: str = "-m explorer") -> tuple[int, int]:
+    """The supervising parent and the interface below a shell."""
+    pids = [
+        pid for pid in terminal.descendants() if above in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    ]
+    return pids[0], pids[1]
+
+
+# --- signals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
+@pytest.mark.parametrize("who", ["parent", "interface"])
+def test_a_signal_restores_the_terminal_and_is_the_exit_status(small: str, number: int, who: str) -> None:
+    with paramx(small) as terminal:
+        pids = below(terminal)
+        os.kill(terminal.pid if who == "parent" else pids[0], number)
+        assert terminal.wait() == 128 + number
+        terminal.assert_restored()
+        assert gone(pids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
+def test_an_interface_that_dies_is_told_and_leaves_the_terminal_usable(small: str, number: signal.Signals) -> None:
+    with paramx(small) as terminal:
+        pids = below(terminal)
+        os.kill(pids[0], number)
+        assert terminal.wait() == 128 + number
+        terminal.assert_restored()
+        assert f"the interface was ended by {number.name}" in bytes(terminal.raw).decode()
+        assert gone(pids), "its worker too"
+
+
+def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restored(small: str) -> None:
+    with shell(f"$PARAMX {small}; sleep 1; echo status $?; sleep 100") as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, _ = interface_of(terminal)
+        pids = [pid for pid in terminal.descendants() if pid != parent]
+        os.kill(parent, signal.SIGKILL)
+        assert gone(pids)
+        terminal.settle()
+        terminal.assert_restored()
+
+
+def test_a_stopped_interface_is_ended_too(small: str) -> None:
+    with paramx(small) as terminal:
+        pids = below(terminal)
+        os.kill(pids[0], signal.SIGSTOP)
+        terminal.settle()
+        os.kill(terminal.pid, signal.SIGTERM)
+        os.kill(terminal.pid, signal.SIGCONT)
+        assert terminal.wait() == 128 + signal.SIGTERM
+        terminal.assert_restored()
+        assert gone(pids)
+
+
+# --- suspending -----------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: str) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.press(f"$PARAMX {small}\r")
+        for _ in range(2):
+            terminal.wait_for(SHOWN)
+            terminal.settle()
+            assert ALTERNATE in terminal.modes()
+            terminal.press("\x1a")
+            terminal.wait_for("Stopped")
+            # The shell's own line editor asks for bracketed paste; all else is off.
+            assert terminal.modes() - {2004} == {CURSOR, WRAP}
+            terminal.press("clear; echo still $((40 + 2))\r")
+            terminal.wait_for("still 42")
+            assert SHOWN not in terminal.text()
+            terminal.press("fg\r")
+        assert "layer" in terminal.wait_for(SHOWN), "the whole screen is there again"
+        terminal.press("/", "bias", "enter")
+        terminal.wait_for("2 of 4")  # and it takes keys
+        terminal.press("q")
+        terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
+        terminal.settle(1.0)  # keys typed while it ends are dropped: they may be its own
+        terminal.press("clear; echo $(jobs | wc -l) jobs\r")
+        terminal.wait_for("0 jobs")
+        terminal.press("exit\r")
+        terminal.wait()
+
+
+def test_ctrl_z_where_nothing_could_bring_it_back_is_survived(small: str) -> None:
+    with paramx(small) as terminal:  # the leader of its session: nobody's job
+        below(terminal)
+        terminal.press("\x1a")
+        terminal.settle()
+        terminal.press("/", "bias", "enter")
+        terminal.wait_for("2 of 4")
+        terminal.press("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+# --- a terminal that goes -------------------------------------------------------------------------------------------
+
+
+HOLD = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [1]); os.execv(sys.executable, sys.argv[1:])"
+"""Runs a program that no hang-up signal reaches."""
+
+
+@pytest.mark.parametrize("hangup", ["told", "not told"])
+def test_a_vanished_terminal_ends_the_program(small: str, hangup: str) -> None:
+    argv = [sys.executable, "-m", "explorer", small]
+    if hangup == "not told":
+        argv = [sys.executable, "-c", HOLD, *argv]
+    with Terminal(argv, 80, 24, ENVIRONMENT, ROOT) as terminal:
+        pids = below(terminal)
+        terminal.hang_up()
+        assert gone(pids)
+        assert gone([terminal.pid])
+
+
+def test_a_terminal_that_takes_no_output_does_not_hold_up_the_end(small: str) -> None:
+    with paramx(small, columns=200, rows=60) as terminal:
+        pids = below(terminal)
+        for _ in range(40):  # more than a terminal's buffer, and nobody reads
+            terminal.type("\x1b[B?\x1b")
+        time.sleep(0.5)
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert gone([terminal.pid])
+        assert gone(pids)
+
+
+# --- quitting -------------------------------------------------------------------------------------------------------
+
+
+def test_quit_while_a_thread_waits_for_a_disk(tmp_path: Path) -> None:
+    refs = tmp_path / "hub" / "models--a--b" / "refs"
+    refs.mkdir(parents=True)
+    os.mkfifo(refs / "main")  # reading it never ends, as on a network drive whose server is gone
+    with paramx(HF_HUB_CACHE=str(tmp_path / "hub"), directory=tmp_path) as terminal:
+        terminal.wait_for("looking around")
+        pids = terminal.descendants()
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+        assert gone(pids)
+
+
+def test_quit_while_the_worker_waits_for_a_disk_and_ignores_signals(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never")
+    code = "import signal\nfor n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\n"
+    (tmp_path / "torch.py").write_text(f"{code}open({str(tmp_path / 'never')!r}).read()\n")
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    with paramx("kantaibert", PYTHONPATH=path) as terminal:
+        terminal.wait_for("torch…")
+        pids = terminal.descendants()
+        terminal.press("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+        assert gone(pids)
+
+
+def test_quit_while_a_pattern_runs_away(tmp_path: Path) -> None:
+    small = safetensors(tmp_path / "long.safetensors", ["a" * 60 + ".weight", "b.bias"])
+    with paramx(str(small)) as terminal:
+        terminal.wait_for("b.bias")
+        terminal.press("tab")
+        terminal.type(r"re:(\w+\.?)+z$" + "\x11")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_a_failure_is_told_even_if_a_thread_hangs(tmp_path: Path) -> None:
+    refs = tmp_path / "hub" / "models--a--b" / "refs"
+    refs.mkdir(parents=True)
+    os.mkfifo(refs / "main")
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(bytes(8))
+    with paramx(str(bad), HF_HUB_CACHE=str(tmp_path / "hub"), directory=tmp_path) as terminal:
+        assert terminal.wait() == 1
+        terminal.assert_restored()
+        assert b"bad.safetensors: " in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
