@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
 import subprocess
 import sys
@@ -216,10 +217,10 @@ def test_a_summary_holds_every_row_and_its_sums_in_each_form(roberta):
     from rich.console import Console
 
     shown = summary(roberta, Grouping.classic())
-    console = Console(width=200, record=True, file=open(os.devnull, "w"))
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(shown)
     for text in (str(shown), shown._repr_html_(), console.export_text()):
-        for name, parameter in roberta.named_parameters():
+        for name, _ in roberta.named_parameters():
             assert name in text
         total = sum(p.numel() for p in roberta.parameters())
         assert f"{total:,} parameters" in text
@@ -239,7 +240,7 @@ def test_names_are_never_markup():
     html = shown._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html and "a&amp;b" in html
-    console = Console(width=120, record=True, file=open(os.devnull, "w"))
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(shown)
     text = console.export_text()
     assert "[bold]x[/bold]" in text and "[/x]" in text
@@ -250,7 +251,7 @@ def test_names_are_never_markup():
 def test_a_narrow_console_loses_columns_and_no_name(width, llama):
     from rich.console import Console
 
-    console = Console(width=width, record=True, file=open(os.devnull, "w"))
+    console = Console(width=width, record=True, file=io.StringIO())
     console.print(summary(llama, Grouping.classic()))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= width
