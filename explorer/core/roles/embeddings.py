@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from explorer.core.roles.facts import Facts, Role, Size, literal, named
+from explorer.core.text import plural
 
 TOKENS = frozenset(
     {
@@ -30,11 +31,24 @@ OFFSET_BY_TWO = frozenset(
 AFTER_PADDING = frozenset(
     f"{name}Embeddings"
     for name in (
-        *("AltRoberta", "Camembert", "Data2VecText", "IBert", "LayoutLMv3Text", "Lilt", "Longformer", "Luke"),
-        *("MPNet", "MarkupLM", "Roberta", "RobertaPreLayerNorm", "XLMRoberta", "XLMRobertaXL", "Xmod"),
+        *("AltRoberta", "BridgeTowerText", "Camembert", "ClapText", "Data2VecText", "Esm", "EvollaSaProt", "IBert"),
+        *("LayoutLMv3Text", "LiltText", "Longformer", "Luke", "MarkupLM", "PPDocLayoutV2Text", "Roberta"),
+        *("RobertaPreLayerNorm", "XLMRoberta", "XLMRobertaXL", "Xmod"),
     )
 )
 """Classes that count positions from the padding token's index on: `create_position_ids_from_input_ids`."""
+
+OWN_COUNT = frozenset({"MPNetEmbeddings"})
+"""Classes that count from an index of their own, which the configuration does not tell."""
+
+PLAIN_TABLES = frozenset(
+    (
+        "Embedding",
+        *(f"{name}LearnedPositionalEmbedding" for name in ("BigBirdPegasus", "Blenderbot", "BlenderbotSmall")),
+        "WhisperPositionalEmbedding",
+    )
+)
+"""Classes each of whose rows is a position; of others it is not known."""
 
 TOKEN_PARAMETERS = {
     "cls_token": "class token",
@@ -64,7 +78,7 @@ def _table(facts: Facts) -> Role | None:
         if vocabulary is None or vocabulary.value != rows:
             return None
         width = facts.size("embedding_size", "word_embed_proj_dim") or facts.width_of(features)
-        text = f"token embedding: {rows:,} tokens × {features:,}"
+        text = f"token embedding: {plural(rows, 'token')} × {features:,}"
         return Role(text, "embeddings", facts.formula(vocabulary, width))
     if facts.attribute in POSITIONS:
         return _picture_positions(facts, rows) if "Vision" in facts.parent else _positions(facts, rows, features)
@@ -109,7 +123,9 @@ def _positions(facts: Facts, rows: int, features: int) -> Role | None:
         kept = padding + 1
         text = f"position embedding: {rows:,} = {rows - kept:,} positions + {kept:,} reserved"
         return Role(text, "embeddings", formula)
-    return Role(f"position embedding: {rows:,} positions × {features:,}", "embeddings", formula)
+    counted = facts.owner.name in PLAIN_TABLES and facts.parent not in OWN_COUNT
+    noun = " positions" if counted else ""
+    return Role(f"position embedding: {rows:,}{noun} × {features:,}", "embeddings", formula)
 
 
 def _grid(facts: Facts) -> Size | None:

@@ -150,7 +150,9 @@ class Facts:
 
     @property
     def heads(self) -> Size | None:
-        """The number of query heads."""
+        """The number of query heads; unknown where it changes from layer to layer."""
+        if any("heads" in name and isinstance(value, list) for name, value in self.config.items()):
+            return None
         return self.size(f"{self.side}_attention_heads", *HEADS)
 
     @property

@@ -120,7 +120,7 @@ def _pooler(facts: Facts) -> Role | None:
     if inputs is None:
         return Role(f"bias of the pooler, {out:,}", "heads", facts.linear_formula(outer, None))
     formula = facts.linear_formula(outer, facts.width_of(inputs))
-    return Role(f"pooler of the first token, {inputs:,} → {out:,}", "heads", formula)
+    return Role(f"pooler, {inputs:,} → {out:,}", "heads", formula)
 
 
 def _shared_space(facts: Facts) -> Role | None:
