@@ -60,6 +60,7 @@ class TreeView:
         self._by_size = False
         self._training: array[int] | None = None
         self._rows: Rows | None = None
+        self._split: dict[int, list[tuple[int, ...]]] = {}
         self._mask_sums = tree.sums(bytes(len(model)))
         self._summaries = Summaries(tree)
         self._sum_up()
@@ -77,6 +78,7 @@ class TreeView:
     def rows(self) -> Rows:
         """The visible rows, made anew after a change."""
         if self._rows is None:
+            self._split = {}
             self._rows = self._by_size_rows() if self._by_size else self._ordered_rows()
         return self._rows
 
@@ -188,7 +190,9 @@ class TreeView:
         codes = self.tree.in_leaf_order(codes)
         if codes != self._codes:
             self._codes = codes
-            if self.tree.repeats:
+            # Rows change only where a run that they show splits otherwise.
+            before, self._split = self._split, {}
+            if any(self._runs(parent) != runs for parent, runs in before.items()):
                 self._rows = None
 
     def set_filter(self, mask: bytes | None) -> None:
@@ -335,10 +339,14 @@ class TreeView:
             if child in run and child != run[0]:
                 self._unfolded.add(parent)
 
-    def _runs(self, parent: int) -> Iterator[tuple[int, ...]]:
-        """Yield the structural runs below `parent`, split where groups or what the filter leaves differ."""
-        if parent in self._unfolded:
-            return
+    def _runs(self, parent: int) -> list[tuple[int, ...]]:
+        """Return the structural runs below `parent`, split where groups or what the filter leaves differ."""
+        runs = self._split.get(parent)
+        if runs is None:
+            runs = self._split[parent] = [] if parent in self._unfolded else list(self._split_runs(parent))
+        return runs
+
+    def _split_runs(self, parent: int) -> Iterator[tuple[int, ...]]:
         tree, codes, mask = self.tree, self._codes, self._mask
         for run in tree.repeats.get(parent, ()):
             begin = 0
@@ -356,7 +364,7 @@ class TreeView:
 
     def _only_run(self, parent: int) -> tuple[int, ...] | None:
         """Return the run that is all there is below `parent`: `layer` and its `0…11` then share one row."""
-        run = next(self._runs(parent), None)
+        run = next(iter(self._runs(parent)), None)
         ends = self.tree.ends
         if run and run[0] == parent + 1 and ends[run[-1]] == ends[parent]:
             return run

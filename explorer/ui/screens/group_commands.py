@@ -23,15 +23,10 @@ from explorer.ui.widgets.tree_table import Marks, TreeTable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from textual.timer import Timer
-
     from explorer.core.groups import Grouping
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
     from explorer.ui.services import Services
-
-MEMORY_LATER = 0.15
-"""Seconds after a keystroke at which training memory is worked out again."""
 
 
 class GroupCommands(Screen[None]):
@@ -53,7 +48,6 @@ class GroupCommands(Screen[None]):
         self.bench: Workbench | None = None
         self.memory = MemorySettings()
         self._mask: bytes | None = None
-        self._memory_timer: Timer | None = None
 
     def clear_filter(self) -> None:
         """Show the whole tree again."""
@@ -71,13 +65,9 @@ class GroupCommands(Screen[None]):
         table, bench = self.query_one(TreeTable), self.bench
         if bench is None or table.view is None:
             return
-        self.query_one(GroupsPanel).tell(bench)
         table.regroup(bench.assignment.codes, self.marks(table.view))
+        self.tell_memory()
         self.post_message(self.GroupsChanged(bench.assigned))
-        # Memory changes with the groups only where they freeze or name an optimizer: it may follow a moment later.
-        if self._memory_timer is not None:
-            self._memory_timer.stop()
-        self._memory_timer = self.set_timer(MEMORY_LATER, self.tell_memory)
 
     def _change_groups(self, draft: Grouping, focus: int | None = None) -> None:
         """Take groups that a command made, and put their text into the fields."""
@@ -229,7 +219,7 @@ class GroupCommands(Screen[None]):
             self.tell_memory()
 
     def tell_memory(self) -> None:
-        """Show training memory in the panel and, if asked for, in the tree."""
+        """Show what the groups give and training memory in the panel and, if asked for, in the tree."""
         table, bench, settings = self.query_one(TreeTable), self.bench, self.memory
         if bench is None or table.view is None:
             return
@@ -241,8 +231,9 @@ class GroupCommands(Screen[None]):
             # An optimizer that the formulas do not know, as typed: the screen behind `t` says so.
             report, column = None, None
         self.query_one(GroupsPanel).tell_memory(bench, report, settings.title(bench.assigned.optimizer))
-        table.view.set_training(column)
-        table.relayout()
+        if column is not None or table.view.shows_training:
+            table.view.set_training(column)
+            table.relayout()
 
     def _decay_names(self) -> Sequence[str] | None:
         """Ask the source for transformers' own decay list; called in a thread. `None` where it is not at hand."""

@@ -12,6 +12,7 @@ from textual.widgets import Static
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count
 from explorer.ui import keymap
 from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -28,7 +29,7 @@ KEPT_FACTS = 2
 """Facts about a parameter that are never left out: its group and why, its tied names."""
 
 
-class TitleBar(Static):
+class TitleBar(Steady):
     """What is open, and its total with the check against the counting loop."""
 
     def tell_loading(self, target: str, stage: str, seconds: int) -> None:
@@ -59,7 +60,7 @@ def checked(model: Model) -> str:
     return " ✔" if model.counters is not None and model.counters.loop == model.total else ""
 
 
-class OriginBar(Static):
+class OriginBar(Steady):
     """Where the model came from, in one line."""
 
     def tell(self, model: Model, view: TreeView) -> None:
@@ -75,7 +76,7 @@ class OriginBar(Static):
         self.update(Text(" " + " · ".join(parts), no_wrap=True, overflow="ellipsis"))
 
 
-class DetailBar(Static):
+class DetailBar(Steady):
     """The row under the cursor: its whole name, the counting loop's line, and the facts."""
 
     def clear(self) -> None:
@@ -172,7 +173,7 @@ class FilterBar(Horizontal):
         """Start hidden and empty."""
         super().__init__(id=id)
         self.field = Field("", placeholder="text in a name", classes="filter-field")
-        self._count = Static(classes="filter-count")
+        self._count = Steady(classes="filter-count")
         self._view: TreeView | None = None
 
     def compose(self) -> ComposeResult:
@@ -195,7 +196,7 @@ class FilterBar(Horizontal):
             self.tell(self._view)
 
 
-class KeysBar(Static):
+class KeysBar(Steady):
     """The keys that help most where the focus is; as many as fit."""
 
     def tell(self, *where: keymap.Where) -> None:

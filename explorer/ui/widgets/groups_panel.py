@@ -15,6 +15,7 @@ from explorer.core.patterns import join_terms
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.ui import keymap
 from explorer.ui.paint import cut_middle
+from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -82,7 +83,7 @@ class RuleEditor(Vertical):
         terms = "" if catch_all else join_terms(rule.terms)
         self.terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
         self._rest = Static("everything else", classes="rule-rest")
-        self._stats = Static(classes="rule-stats")
+        self._stats = Steady(classes="rule-stats")
 
     def compose(self) -> ComposeResult:
         """Lay the parts out; the stylesheet puts them in two columns or in three."""
@@ -162,9 +163,9 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Start empty; `show` fills it."""
         super().__init__(id=id)
         self._first = 0
-        self._pages = Static(id="pages")
-        self._findings = Static(id="findings")
-        self._total = Static(id="memory")
+        self._pages = Steady(id="pages")
+        self._findings = Steady(id="findings")
+        self._total = Steady(id="memory")
         self._report: MemoryReport | None = None
         self._assumed = ""
 
@@ -274,7 +275,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         self.post_message(self.Restore())
 
     def focus_field(self, rule: int | None = None) -> None:
-        """Put the focus into a shown group's terms, the first one's if none is named; the catch-all has options only."""
+        """Put the focus into a shown group (the first if none is named): its terms, or the options of the last."""
         for editor in self.editors:
             if rule is None or editor.position == rule:
                 editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()

@@ -48,6 +48,30 @@ class Marks:
     """1 where its group differs from the one last kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The styles of one paint: asking the stylesheet for each row took longer than drawing it."""
+
+    base: Style
+    """What lies under everything."""
+    heading: Style
+    """The headings."""
+    module: Style
+    """A module's row."""
+    leaf: Style
+    """A parameter's row."""
+    quiet: Style
+    """What matters less."""
+    number: Style
+    """Numbers."""
+    cursor: Style
+    """Added to the row under the cursor."""
+    warning: Style
+    """Added to the sign of a warning or a move."""
+    match: Style
+    """Added to what the filter found."""
+
+
 class TreeTable(ScrollView, can_focus=True):
     """The parameters of one model."""
 
@@ -83,6 +107,8 @@ class TreeTable(ScrollView, can_focus=True):
         self._wanted = 0
         self._top_pending = False
         self._unfitted = False
+        self._looks: Looks | None = None
+        self._told: dict[int, tuple[str, str, bool]] = {}
 
     # -- what it shows ----------------------------------------------------------------------------------------
 
@@ -109,10 +135,22 @@ class TreeTable(ScrollView, can_focus=True):
         view = self.view
         assert view is not None, "groups belong to a shown tree"
         node = self.cursor_node
+        rows, names = view.rows, self._marks.names
         self._marks = marks
         view.set_groups(codes)
-        self._rows_changed(node)
+        if view.rows is rows and marks.names == names:
+            self._refresh_groups(view)
+        else:
+            self._rows_changed(node)
         self._moved()
+
+    def _refresh_groups(self, view: TreeView) -> None:
+        """Draw the rows again whose group cell is another than the one drawn last."""
+        size = {column.title: size for column, size in self._columns}.get("Group")
+        top = self.scroll_offset.y
+        for row in range(top, min(len(view.rows), top + self._page)):
+            if size is not None and self._told.get(row) != self._group_text(view, row, size):
+                self._refresh_row(row)
 
     def filter(self, needle: str, mask: bytes | None) -> None:
         """Show what `mask` (model order) leaves, and light up `needle`; `None` shows everything again."""
@@ -173,6 +211,7 @@ class TreeTable(ScrollView, can_focus=True):
         self._lay_out()
         self.virtual_size = Size(self.scrollable_content_region.width, count + HEADER_LINES)
         self._scroll_to_cursor()
+        self._told.clear()
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -362,19 +401,31 @@ class TreeTable(ScrollView, can_focus=True):
 
     # -- drawing ----------------------------------------------------------------------------------------------
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw some lines, with the styles of the moment."""
+        base = self.rich_style
+        part = [
+            self.get_component_rich_style(f"tree--{name}", partial=True)
+            for name in ("heading", "module", "leaf", "quiet", "number")
+        ]
+        added = [
+            self.get_component_rich_style(f"tree--{name}", partial=True)
+            for name in ("cursor" if self.has_focus else "cursor-idle", "warning", "match")
+        ]
+        self._looks = Looks(base, *(base + style for style in part), *added)
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """Draw the headings on line 0, a row on every other."""
         width = self.scrollable_content_region.width
-        base = self.rich_style
-        view = self.view
-        if view is None:
-            return Strip.blank(width, base)
-        if y < HEADER_LINES:
-            return self._headings(width)
+        view, looks = self.view, self._looks
+        assert looks is not None, "lines are drawn by render_lines"
+        if view is not None and y < HEADER_LINES:
+            return self._headings(width, looks.heading)
         row = self.scroll_offset.y + y - HEADER_LINES
-        if row >= len(view.rows):
-            return Strip.blank(width, base)
-        return self._row_strip(view, row, width)
+        if view is None or row >= len(view.rows):
+            return Strip.blank(width, looks.base)
+        return self._row_strip(view, row, width, looks)
 
     def _title(self, column: TableColumn) -> str:
         view = self.view
@@ -382,37 +433,30 @@ class TreeTable(ScrollView, can_focus=True):
             return "Params↓"
         return "Train" if view is not None and view.shows_training and column.title == "Size" else column.title
 
-    def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(name, partial=True)
-
-    def _headings(self, width: int) -> Strip:
-        style = self.rich_style + self._style("tree--heading")
+    def _headings(self, width: int, style: Style) -> Strip:
         text = fit(" Name", self._name_width)
         for column, size in self._columns:
             title = self._title(column)
             text += " " + (fit_right if column.right else fit)(title, size)
         return Strip([Segment(text, style)]).adjust_cell_length(width, style)
 
-    def _row_strip(self, view: TreeView, row: int, width: int) -> Strip:
-        module = view.is_module(row)
-        style = self.rich_style + self._style("tree--module" if module else "tree--leaf")
-        quiet = self.rich_style + self._style("tree--quiet")
-        number = self.rich_style + self._style("tree--number")
+    def _row_strip(self, view: TreeView, row: int, width: int, looks: Looks) -> Strip:
+        style = looks.module if view.is_module(row) else looks.leaf
+        quiet, number = looks.quiet, looks.number
         if row == self.cursor:
-            cursor = self._style("tree--cursor" if self.has_focus else "tree--cursor-idle")
-            style, quiet, number = style + cursor, quiet + cursor, number + cursor
-        segments = self._name_cell(view, row, style, quiet)
+            style, quiet, number = style + looks.cursor, quiet + looks.cursor, number + looks.cursor
+        segments = self._name_cell(view, row, style, quiet, style + looks.match)
         for column, size in self._columns:
             segments.append(Segment(" ", style))
             if column.title == "Group":
-                segments.extend(self._group_cell(view, row, size, style, quiet))
+                segments.extend(self._group_cell(view, row, size, (number, quiet, style + looks.warning)))
                 continue
             text = column.cell(view, row)
             plain = quiet if text in ("–", MIXED) else number if column.right else style
             segments.append(Segment((fit_right if column.right else fit)(text, size), plain))
         return Strip(segments).adjust_cell_length(width, style)
 
-    def _name_cell(self, view: TreeView, row: int, style: Style, quiet: Style) -> list[Segment]:
+    def _name_cell(self, view: TreeView, row: int, style: Style, quiet: Style, match: Style) -> list[Segment]:
         depth = min(view.rows.depths[row], MAX_INDENT)
         glyph = ("▾ " if view.is_open(row) else "▸ ") if view.is_module(row) else "  "
         lead = " " + "  " * depth
@@ -425,32 +469,30 @@ class TreeTable(ScrollView, can_focus=True):
         at = name.find(self._needle) if self._needle else -1
         if at >= 0 and at + len(self._needle) <= len(label):
             end = at + len(self._needle)
-            match = style + self._style("tree--match")
             segments += [Segment(name[:at], style), Segment(name[at:end], match), Segment(name[end:], style)]
         else:
             segments.append(Segment(name, style))
         return segments
 
-    def _group_cell(self, view: TreeView, row: int, size: int, style: Style, quiet: Style) -> list[Segment]:
+    def _group_cell(self, view: TreeView, row: int, size: int, styles: tuple[Style, Style, Style]) -> list[Segment]:
+        plain, quiet, warning = styles
+        text, flag, mixed = self._told[row] = self._group_text(view, row, size)
+        segments = [Segment(text, quiet if mixed else plain)]
+        return [*segments, Segment(flag, warning)] if flag else segments
+
+    def _group_text(self, view: TreeView, row: int, size: int) -> tuple[str, str, bool]:
+        """Return the row's group, the sign behind it, and whether its parameters are in several groups."""
         start, end = view.leaves(row)
-        codes = view.groups(row)
-        marks = self._marks
-        names = marks.names
-        if not names:
-            return [Segment(" " * size, style)]
-        warned = 1 in marks.warned[start:end]
-        moved = 1 in marks.moved[start:end]
-        flag = "⚠" if warned else "Δ" if moved else ""
+        codes, marks = view.groups(row), self._marks
+        if not marks.names:
+            return " " * size, "", False
+        warned = marks.warned.find(1, start, end) >= 0
+        flag = "⚠" if warned else "Δ" if marks.moved.find(1, start, end) >= 0 else ""
         room = size - (2 if flag and size > len("Group") else 1 if flag else 0)
-        if codes.count(codes[0]) == len(codes):
-            text = f"{codes[0] + 1} {names[codes[0]]}"
-            plain = style + self._style("tree--number")
+        mixed = codes.count(codes[0]) < len(codes)
+        if not mixed:
+            text = f"{codes[0] + 1} {marks.names[codes[0]]}"
         else:
-            mixed = sorted(set(codes))
-            text = "+".join(str(code + 1) for code in mixed) if len(mixed) <= 3 else f"{len(mixed)} groups"
-            plain = quiet
-        text = fit(text, room)
-        if not flag:
-            return [Segment(text, plain)]
-        warning = style + self._style("tree--warning")
-        return [Segment(text, plain), Segment(fit(" " + flag if size - room == 2 else flag, size - room), warning)]
+            held = [code for code in range(len(marks.names)) if code in codes]
+            text = "+".join(str(code + 1) for code in held) if len(held) <= 3 else f"{len(held)} groups"
+        return fit(text, room), fit(" " + flag, size - room) if size - room == 2 else flag, mixed

@@ -1,0 +1,32 @@
+"""A text that is told at every key and seldom changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.widgets import Static
+
+if TYPE_CHECKING:
+    from textual.visual import VisualType
+
+
+class Steady(Static):
+    """Draws only when its text is another, and has the screen laid out only when that takes other room.
+
+    A layout of the screen takes as long as the rest of a keystroke; Textual's own `Static` asks for one each time.
+    """
+
+    def update(self, content: VisualType = "", *, layout: bool = True) -> None:
+        """Show another text."""
+        if content == self.content:
+            return
+        before = self._room() if layout and self.styles.auto_dimensions else None
+        super().update(content, layout=False)
+        if before is not None and (0 in before or before != self._room()):
+            self.refresh(layout=True)
+
+    def _room(self) -> tuple[int, int]:
+        """Return the cells that the text takes: its width where that is its own, its height at the width it has."""
+        rules, width = self.styles.get_rules(), self.content_size.width
+        height = self.visual.get_height(rules, width) if width else 0
+        return self.visual.get_optimal_width(rules, width) if self.styles.is_auto_width else width, height
