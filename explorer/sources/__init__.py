@@ -87,12 +87,24 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
     source = next(source for source in SOURCES if source.matches(spec))
     open_model: OpenModel = import_module(source.module).open_model
     found = open_model(spec, report)
-    opened = found if isinstance(found, Opened) else Opened(found)
+    opened = found if isinstance(found, Opened) else Opened(found, _file_answers(spec, found))
     if spec.skeleton:
         from explorer.sources.beside import with_skeleton
 
         opened = replace(opened, model=with_skeleton(spec, opened.model, report))
     return opened
+
+
+def _file_answers(spec: OpenSpec, model: Model) -> Mapping[str, Answer]:
+    """Return what answers about the values of a checkpoint's files."""
+    from explorer.sources.checkpoint import LOCATORS
+
+    if model.origin.kind not in LOCATORS:
+        return {}
+    from explorer.sources.values.answers import value_answers
+    from explorer.sources.values.providers import FileValues
+
+    return value_answers(FileValues(model, spec.target))
 
 
 def open_source(spec: OpenSpec, report: Report) -> Model:

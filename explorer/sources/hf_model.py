@@ -20,6 +20,8 @@ from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
 from explorer.sources.overlay import Overlay
 from explorer.sources.overlay_told import findings as overlay_findings
+from explorer.sources.values.answers import value_answers
+from explorer.sources.values.providers import OverlaidValues
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -84,7 +86,12 @@ def build(
             "python": platform.python_version(),
         },
     )
-    return Opened(table_of(model, origin, findings), answers_of(model)), overlay
+    table = table_of(model, origin, findings)
+    answers = answers_of(model)
+    if overlay is not None:
+        beside = weights_beside(found.directory) if found.directory is not None else None
+        answers |= value_answers(OverlaidValues(table, overlay, lambda: weights or read_weights(beside or "")))
+    return Opened(table, answers), overlay
 
 
 def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:

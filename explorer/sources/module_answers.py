@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.text import visible
 from explorer.core.wrapped import unwrapped
 from explorer.sources import Answer
+from explorer.sources.values.answers import value_answers
+from explorer.sources.values.providers import ModuleValues
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def answers_of(module: torch.nn.Module) -> dict[str, Answer]:
     """Return what answers each request about a module; it is kept alive by them, and never changed."""
-    return {"decay_names": partial(decay_names, module)}
+    return {"decay_names": partial(decay_names, module), **value_answers(ModuleValues(module))}
 
 
 def decay_names(module: torch.nn.Module, arguments: Mapping[str, Any]) -> list[str] | None:

@@ -1,0 +1,53 @@
+"""Values of tensors, for whoever asks: read from files, from modules in memory, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from explorer.core.windows import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a readable tensor is."""
+
+    dtype: str
+    """A key of `explorer.core.elements.ELEMENTS`: what the bytes that are given out hold."""
+    shape: tuple[int, ...]
+    """Size of each dimension as it is stored; packed tensors may have another in the table."""
+    device: str | None = None
+    """Where it lies; `None` in a file."""
+    requires_grad: bool | None = None
+    """Whether it is trained; `None` in a file."""
+    is_parameter: bool = False
+    """Whether it is a module's `Parameter`."""
+    note: str = ""
+    """What else must be told: that values were dequantized, or that the file's dtype is another than the model's."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+
+class Readable(Protocol):
+    """One tensor whose values can be read."""
+
+    @property
+    def facts(self) -> Facts:
+        """What it is."""
+
+    def take(self, selection: Selection) -> bytes:
+        """Return the bytes of the selected elements, in row-major order, little-endian.
+
+        Raises:
+            ParamxError: They can't be read (any more).
+        """
+
+    def chunks(self, elements: int) -> Iterator[bytes]:
+        """Yield the bytes of all elements, each once and in any order, about so many elements at a time.
+
+        Raises:
+            ParamxError: They can't be read (any more).
+        """

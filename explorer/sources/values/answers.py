@@ -1,0 +1,85 @@
+"""Answers about values: what a tensor is, the elements of a window, statistics, and a picture's cells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import Any
+
+from explorer.core.errors import ParamxError
+from explorer.core.statistics import TensorStats
+from explorer.core.windows import check
+from explorer.sources import Answer
+from explorer.sources.values import Readable
+from explorer.sources.values.measuring import measure
+
+OpenTensor = Callable[[int], Readable]
+"""Opens the tensor of a row of the table; raises `ParamxError` where it has no values."""
+
+SLICE = 0.15
+"""Seconds that one answer works on what takes long: who asks tells the share that is done, and asks again or not."""
+
+
+def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
+    """Return what answers requests about values.
+
+    `tensor` {"index"} tells the facts; `values` {"index", "selection"} gives the bytes of the selected elements;
+    `statistics` {"index"} and `heat` {"index", …} do a slice of the work and answer {"done": share, "result": …}:
+    they are asked until `result` is not null, and who asks no more has cancelled.
+    """
+    work: dict[str, Generator[float, None, Any]] = {}
+    return {
+        "tensor": partial(_tensor, open_tensor),
+        "values": partial(_values, open_tensor),
+        "statistics": partial(_slice, work, "statistics", lambda wanted: _statistics(open_tensor, wanted)),
+        "heat": partial(_slice, work, "heat", lambda wanted: _heat(open_tensor, wanted)),
+    }
+
+
+def _tensor(open_tensor: OpenTensor, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return open_tensor(arguments["index"]).facts.to_json()
+
+
+def _values(open_tensor: OpenTensor, arguments: Mapping[str, Any]) -> bytes:
+    tensor = open_tensor(arguments["index"])
+    try:
+        selection = check(tensor.facts.shape, arguments["selection"])
+    except ValueError as error:
+        raise ParamxError("values", str(error)) from None
+    return tensor.take(selection)
+
+
+def _statistics(open_tensor: OpenTensor, wanted: Mapping[str, Any]) -> Generator[float, None, Any]:
+    stats: TensorStats = yield from measure(open_tensor(wanted["index"]))
+    return stats.to_json()
+
+
+def _heat(open_tensor: OpenTensor, wanted: Mapping[str, Any]) -> Generator[float, None, Any]:
+    from explorer.sources.values.shading import shade
+
+    tensor = open_tensor(wanted["index"])
+    return (yield from shade(tensor, wanted["leading"], wanted["rows"], wanted["columns"]))
+
+
+def _slice(
+    work: dict[str, Generator[float, None, Any]],
+    request: str,
+    begin: Callable[[Mapping[str, Any]], Generator[float, None, Any]],
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Go on with what was begun, for a moment; only the last that was asked for is kept."""
+    key = f"{request} {sorted(arguments.items())}"
+    going = work.pop(key, None)
+    if going is None:
+        work.clear()
+        going = begin(arguments)
+    until = time.monotonic() + SLICE
+    try:
+        while True:
+            done = next(going)
+            if time.monotonic() > until:
+                work[key] = going
+                return {"done": done, "result": None}
+    except StopIteration as end:
+        return {"done": 1.0, "result": end.value}

@@ -1,0 +1,163 @@
+"""Reads the values of a tensor that lies in a file: with `pread`, and only those that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+
+from explorer.core.elements import ELEMENTS, unpack
+from explorer.core.errors import ParamxError
+from explorer.core.text import visible
+from explorer.core.windows import Run, Selection, contiguous, runs
+from explorer.sources.checkpoint.files import File, UnreadableError
+from explorer.sources.checkpoint.place import Place
+from explorer.sources.values import Facts
+
+PACKED = {
+    # Named by torch for the byte that holds two; safetensors counts each.
+    "float4_e2m1fn_x2": ("float4_e2m1fn", 4),
+    "float6_e2m3fn": ("float6_e2m3fn", 6),
+    "float6_e3m2fn": ("float6_e3m2fn", 6),
+    "quint4x2": ("quint4x2", 4),
+    "quint2x4": ("quint2x4", 2),
+}
+"""Dtypes that files hold in less than a byte each: how one is read, and its bits."""
+
+NEAR = 1 << 16
+"""Bytes up to which the gaps between the elements of a row are read too, rather than each element by itself."""
+
+OpenFile = Callable[..., File]
+"""Opens a path; tests count what is read through their own."""
+
+
+class FileTensor:
+    """One tensor in a file (an `explorer.sources.values.Readable`)."""
+
+    def __init__(self, name: str, place: Place, open_file: OpenFile = File) -> None:
+        """Read from a place.
+
+        Args:
+            name: How errors call the tensor.
+            place: Where its bytes lie.
+            open_file: Opens the file.
+
+        Raises:
+            ParamxError: Its dtype is not one that can be read.
+        """
+        self._name, self._place, self._open = name, place, open_file
+        dtype, self._bits = place.dtype or "", 0
+        numel = prod(place.shape)
+        if dtype in PACKED and place.nbytes == (numel * PACKED[dtype][1] + 7) // 8 and place.stride is None:
+            dtype, self._bits = PACKED[dtype]
+        if dtype not in ELEMENTS:
+            raise ParamxError(name, f"values of dtype {visible(dtype) or 'unknown'} can't be decoded")
+        self._size = ELEMENTS[dtype].nbytes
+        self._stride = place.stride
+        if not self._bits and place.stride is None and place.nbytes != numel * self._size:
+            raise ParamxError(
+                name, f"the file gives it {place.nbytes:,} bytes, its shape takes {numel * self._size:,}"
+            )
+        self.facts = Facts(dtype, place.shape)
+
+    @contextmanager
+    def _file(self) -> Iterator[File]:
+        try:
+            with self._open(self._place.path) as file:
+                yield file
+        except UnreadableError as error:
+            raise ParamxError(visible(self._place.path.name), error.why, error.remedy) from None
+
+    def take(self, selection: Selection) -> bytes:
+        """Return the bytes of the selected elements; nothing else is read but what lies between near ones."""
+        shape = self._place.shape
+        with self._file() as file:
+            parts = [self._run(file, run) for run in _joined(runs(shape, selection, self._stride))]
+        return self._little(b"".join(parts))
+
+    def chunks(self, elements: int) -> Iterator[bytes]:
+        """Yield the bytes of all elements, straight through the file where they have no gaps."""
+        shape, numel = self._place.shape, prod(self._place.shape)
+        if self._stride is not None and not _is_dense(shape, self._stride):
+            yield from self._rows(elements)
+            return
+        with self._file() as file:
+            for start in range(0, numel, elements):
+                yield self._little(self._run(file, Run(start, 1, min(elements, numel - start))))
+
+    def _rows(self, elements: int) -> Iterator[bytes]:
+        """Yield a tensor with gaps a few rows at a time."""
+        shape = self._place.shape
+        everything = tuple(((0, size),) for size in shape)
+        held: list[bytes] = []
+        with self._file() as file:
+            for run in runs(shape, everything, self._stride):
+                for start in range(0, run.count, elements):
+                    part = Run(run.start + start * run.step, run.step, min(elements, run.count - start))
+                    held.append(self._run(file, part))
+                    if sum(map(len, held)) >= elements * self._size:
+                        yield self._little(b"".join(held))
+                        held = []
+        if held:
+            yield self._little(b"".join(held))
+
+    def _run(self, file: File, run: Run) -> bytes:
+        offset, size = self._place.offset, self._size
+        if self._bits:
+            first = run.start * self._bits
+            last = (run.start + run.count) * self._bits
+            data = file.read(offset + first // 8, (last + 7) // 8 - first // 8)
+            return _unpacked(data, self._bits, first % 8, run.count)
+        if run.step == 1 or run.count == 1:
+            return file.read(offset + run.start * size, run.count * size)
+        span = ((run.count - 1) * run.step + 1) * size
+        if run.step > 0 and span <= NEAR:
+            data = file.read(offset + run.start * size, span)
+            gap = run.step * size
+            return b"".join(data[at * gap : at * gap + size] for at in range(run.count))
+        places = (offset + (run.start + at * run.step) * size for at in range(run.count))
+        return b"".join(file.read(place, size) for place in places)
+
+    def _little(self, data: bytes) -> bytes:
+        """Return elements with their lowest byte first."""
+        size = self._size // 2 if ELEMENTS[self.facts.dtype].kind == "complex" else self._size
+        if self._place.byteorder != "big" or size == 1:
+            return data
+        turned = bytearray(len(data))
+        for at in range(size):
+            turned[at::size] = data[size - 1 - at :: size]
+        return bytes(turned)
+
+
+def _unpacked(data: bytes, bits: int, skip: int, count: int) -> bytes:
+    """Return `unpack`ed elements, in blocks: one number of a million digits would take a square of the time."""
+    if count <= 64:
+        return unpack(data, bits, skip, count)
+    # Eight elements take whole bytes, so blocks of them start at the same bit.
+    step = 64 * bits // 8
+    parts = (
+        unpack(data[at * step // 64 : at * step // 64 + step + 1], bits, skip, min(64, count - at))
+        for at in range(0, count, 64)
+    )
+    return b"".join(parts)
+
+
+def _joined(rows: Iterator[Run]) -> Iterator[Run]:
+    """Join runs that follow one another without a gap: a window as wide as the tensor is one read."""
+    held: Run | None = None
+    for run in rows:
+        if held is not None and held.step == run.step == 1 and held.start + held.count == run.start:
+            held = Run(held.start, 1, held.count + run.count)
+            continue
+        if held is not None:
+            yield held
+        held = run
+    if held is not None:
+        yield held
+
+
+def _is_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:
+    """Whether the elements lie without gaps or overlaps, in whatever order."""
+    pairs = sorted((step, size) for size, step in zip(shape, stride, strict=True) if size != 1)
+    sizes = [size for _, size in reversed(pairs)]
+    return [step for step, _ in reversed(pairs)] == list(contiguous(sizes))

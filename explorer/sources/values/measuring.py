@@ -1,0 +1,407 @@
+"""Works out a tensor's statistics exactly, chunk by chunk, in little memory however large the tensor is.
+
+Elements of two bytes or less are counted by their code: one pass, and everything follows from the counts. Of wider
+ones the first pass takes mean, spread and extremes (merged by Chan, Golub and LeVeque's formula) and counts the upper
+16 bits; in the next passes the elements at the quantiles are found 16 bits at a time, as a radix sort would, and the
+histogram is filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from functools import cache
+from math import floor, isfinite, prod, sqrt
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.elements import ELEMENTS, decode
+from explorer.core.statistics import BINS, QUANTILES, TensorStats
+from explorer.sources.values import Readable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[Any]
+
+CHUNK = 1 << 18
+"""Elements that are worked on at a time: so few stay in the processor's cache over all passes."""
+
+CODES = 1 << 16
+"""Values that 16 bits can take."""
+
+Progress = Generator[float, None, TensorStats]
+"""Yields the share that is done, after each chunk; returns the statistics."""
+
+
+def measure(tensor: Readable) -> Progress:
+    """Measure one tensor.
+
+    Raises:
+        ParamxError: Its values can't be read.
+    """
+    dtype = tensor.facts.dtype
+    if ELEMENTS[dtype].nbytes <= 2 and ELEMENTS[dtype].kind != "complex":
+        return _by_code(tensor)
+    if prod(tensor.facts.shape) <= CHUNK:
+        return _sorted(tensor)
+    return _by_digits(tensor)
+
+
+def _ranks(count: int) -> list[tuple[int, int, float]]:
+    """Return for each quantile the places, in order, of the elements below and above it, and the way between."""
+    places = [(count - 1) * quantile for quantile in QUANTILES]
+    return [(floor(place), min(floor(place) + 1, count - 1), place - floor(place)) for place in places]
+
+
+def _between(pairs: Iterable[tuple[float, float, float]]) -> tuple[float, ...]:
+    return tuple(low + (high - low) * part if part else low for low, high, part in pairs)
+
+
+# --- elements of two bytes or less ----------------------------------------------------------------------------------
+
+
+def _by_code(tensor: Readable) -> Progress:
+    import numpy as np
+
+    dtype, numel = tensor.facts.dtype, prod(tensor.facts.shape)
+    width = ELEMENTS[dtype].nbytes
+    codes = 256**width
+    counts = np.zeros(codes, np.int64)
+    done = 0
+    for data in tensor.chunks(CHUNK * 4):
+        chunk = np.frombuffer(data, np.uint8 if width == 1 else "<u2")
+        counts += np.bincount(chunk, minlength=codes)
+        done += len(chunk)
+        yield done / numel
+    values = _values_of_codes(dtype)
+    if values.ndim == 2:  # a byte of two values counts as two
+        values, counts, numel = values.reshape(-1), np.repeat(counts, 2), 2 * numel
+    return _of_counts(values, counts, numel)
+
+
+def _of_counts(values: Numbers, counts: Numbers, numel: int) -> TensorStats:
+    """Make the statistics from how often each value is there."""
+    import numpy as np
+
+    nans, infs = int(counts[np.isnan(values)].sum()), int(counts[np.isinf(values)].sum())
+    zeros = int(counts[values == 0].sum())
+    kept = np.isfinite(values) & (counts > 0)
+    values, counts = values[kept], counts[kept]
+    order = np.argsort(values, kind="stable")
+    values, counts = values[order], counts[order]
+    finite = int(counts.sum())
+    if not finite:
+        return TensorStats(numel, zeros, nans, infs, None, None, None, None, 0.0)
+    mean = float(values @ counts / finite)
+    spread = float(((values - mean) ** 2) @ counts)
+    upto = np.cumsum(counts)
+
+    def at(rank: int) -> float:
+        return float(values[np.searchsorted(upto, rank, "right")])
+
+    low, high = float(values[0]), float(values[-1])
+    return TensorStats(
+        numel,
+        zeros,
+        nans,
+        infs,
+        mean,
+        sqrt(spread / (finite - 1)) if finite > 1 else None,
+        low,
+        high,
+        sqrt(float((values**2) @ counts)),
+        _between((at(below), at(above), part) for below, above, part in _ranks(finite)),
+        tuple(_binned(values, low, high, counts).tolist()),
+    )
+
+
+def _binned(values: Numbers, low: float, high: float, weights: Numbers | None = None) -> Numbers:
+    """Return how many values fall into each bin."""
+    import numpy as np
+
+    # Halves, because the width of the widest range is no float64.
+    half = high / 2 - low / 2
+    if not half > 0 or not isfinite(BINS / half):
+        return np.array([len(values) if weights is None else weights.sum()], np.int64)
+    places = ((values / 2 - low / 2) * (BINS / half)).astype(np.intp)
+    np.minimum(places, BINS - 1, out=places)
+    filled = np.bincount(places, weights, minlength=BINS)
+    return filled.astype(np.int64)
+
+
+# --- wider elements -------------------------------------------------------------------------------------------------
+
+
+class _Moments:
+    """Mean, spread, extremes and counts of what has been fed in."""
+
+    def __init__(self) -> None:
+        self.count, self.zeros, self.nans, self.infs = 0, 0, 0, 0
+        self.mean, self.spread = 0.0, 0.0
+        self.least: float | None = None
+        self.most: float | None = None
+
+    def feed(self, chunk: Numbers, may_have_zeros: bool = True, may_have_others: bool = True) -> Numbers:
+        """Take a chunk; return its finite elements."""
+        import numpy as np
+
+        if may_have_zeros:
+            self.zeros += len(chunk) - int(np.count_nonzero(chunk))
+        if may_have_others and chunk.dtype.kind == "f":
+            finite = np.isfinite(chunk)
+            kept = int(np.count_nonzero(finite))
+            if kept < len(chunk):
+                nans = int(np.count_nonzero(np.isnan(chunk)))
+                self.nans += nans
+                self.infs += len(chunk) - kept - nans
+                chunk = chunk[finite]
+        if not len(chunk):
+            return chunk
+        low, high = chunk.min().item(), chunk.max().item()
+        self.least = low if self.least is None else min(self.least, low)
+        self.most = high if self.most is None else max(self.most, high)
+        wide = chunk.astype(np.float64)
+        with np.errstate(over="ignore"):  # squares past 1e308 are infinite, as they are for torch
+            mean = float(wide.mean())
+            wide -= mean
+            spread = float(wide @ wide)
+        count = self.count + len(chunk)
+        apart = mean - self.mean
+        self.spread += spread + apart * apart * (self.count * len(chunk) / count)
+        self.mean += apart * (len(chunk) / count)
+        self.count = count
+        return chunk
+
+    def stats(self, numel: int, quantiles: tuple[float, ...], histogram: tuple[int, ...]) -> TensorStats:
+        """Return what is known."""
+        known = self.count > 0
+        return TensorStats(
+            numel,
+            self.zeros,
+            self.nans,
+            self.infs,
+            self.mean if known else None,
+            sqrt(self.spread / (self.count - 1)) if self.count > 1 else None,
+            self.least,
+            self.most,
+            sqrt(self.spread + self.count * self.mean**2),
+            quantiles,
+            histogram,
+        )
+
+
+def _array(dtype: str, data: bytes) -> Numbers:
+    """Return a chunk as numbers of numpy's; of complex ones the absolute values."""
+    import numpy as np
+
+    if dtype == "complex32":
+        pairs = np.frombuffer(data, "<f2").astype(np.float32)
+        return np.hypot(pairs[::2], pairs[1::2])
+    if ELEMENTS[dtype].kind == "complex":
+        sizes: Numbers = np.abs(np.frombuffer(data, "<c8" if dtype == "complex64" else "<c16"))
+        return sizes
+    code = {"float": "f", "int": "u" if dtype.startswith("u") else "i"}[ELEMENTS[dtype].kind]
+    return np.frombuffer(data, f"<{code}{ELEMENTS[dtype].nbytes}")
+
+
+def as_floats(dtype: str, data: bytes) -> Numbers:
+    """Return elements of any dtype as float64; of complex ones the absolute values, of pairs both."""
+    import numpy as np
+
+    width = ELEMENTS[dtype].nbytes
+    if width > 2 or ELEMENTS[dtype].kind == "complex":
+        wide: Numbers = _array(dtype, data).astype(np.float64)
+        return wide
+    values: Numbers = _values_of_codes(dtype)[np.frombuffer(data, np.uint8 if width == 1 else "<u2")].reshape(-1)
+    return values
+
+
+@cache
+def _values_of_codes(dtype: str) -> Numbers:
+    """Return the value of every code of a dtype of two bytes or less; of a pair, both."""
+    import numpy as np
+
+    width = ELEMENTS[dtype].nbytes
+    codes = np.arange(256**width, dtype=np.uint8 if width == 1 else "<u2")
+    return np.array(decode(dtype, codes.tobytes()), np.float64)
+
+
+def _sorted(tensor: Readable) -> Progress:
+    """Measure a tensor that is one chunk."""
+    import numpy as np
+
+    numel = prod(tensor.facts.shape)
+    moments = _Moments()
+    data = b"".join(tensor.chunks(CHUNK))
+    if not numel:
+        return moments.stats(0, (), ())
+        yield
+    finite = np.sort(moments.feed(_array(tensor.facts.dtype, data)))
+    yield 1.0
+    if not len(finite):
+        return moments.stats(numel, (), ())
+    pairs = ((float(finite[below]), float(finite[above]), part) for below, above, part in _ranks(len(finite)))
+    low, high = float(finite[0]), float(finite[-1])
+    return moments.stats(numel, _between(pairs), tuple(_binned(finite.astype(np.float64), low, high).tolist()))
+
+
+class _Digits:
+    """The bits of wide elements, 16 at a time, the highest first."""
+
+    def __init__(self, sample: Numbers) -> None:
+        import numpy as np
+
+        self.number = sample.dtype
+        self.levels = sample.dtype.itemsize // 2
+        self.is_float, self.is_signed = sample.dtype.kind == "f", sample.dtype.kind in "fi"
+        self._word = np.dtype(f"<u{sample.dtype.itemsize}")
+        up, down = np.arange(CODES), np.arange(CODES)[::-1]
+        half = CODES // 2
+        if not self.is_signed:
+            self.first = up
+        else:
+            # Negative floats grow as their bits shrink; negative integers (two's complement) grow with them.
+            self.first = np.concatenate([down[:half] if self.is_float else up[half:], up[:half]])
+        self._up, self._down = up, down
+
+    def of(self, chunk: Numbers, level: int) -> Numbers:
+        """Return the digits of a chunk at a level, 0 the highest."""
+        import numpy as np
+
+        return chunk.view("<u2")[self.levels - 1 - level :: self.levels].astype(np.intp)
+
+    def words(self, chunk: Numbers) -> Numbers:
+        """Return the bits as whole numbers."""
+        return chunk.view(self._word)
+
+    def order(self, prefix: int, level: int) -> Numbers:
+        """Return the digits of a level in the order of the elements' values, below the digits in `prefix`."""
+        negative = self.is_float and prefix >> (16 * level - 1) & 1
+        return self._down if negative else self._up
+
+    def value(self, bits: int) -> float:
+        """Return the number with these bits."""
+        import numpy as np
+
+        number: float = np.array([bits], self._word).view(self.number)[0].item()
+        return number
+
+
+def _by_digits(tensor: Readable) -> Progress:
+    import numpy as np
+
+    dtype, numel = tensor.facts.dtype, prod(tensor.facts.shape)
+    moments = _Moments()
+    counts = np.zeros(CODES, np.int64)
+    digits: _Digits | None = None
+    done = 0
+    for data in tensor.chunks(CHUNK):
+        chunk = _array(dtype, data)
+        digits = digits or _Digits(chunk)
+        here = np.bincount(digits.of(chunk, 0), minlength=CODES)
+        done += len(chunk)
+        if digits.is_float:
+            # The upper 16 bits tell what is neither NaN nor infinite, and what can't be zero.
+            bad = 0x7F80 if digits.levels == 2 else 0x7FF0
+            here[bad:0x8000] = here[0x8000 + bad :] = 0
+        finite = moments.feed(chunk, bool(here[0] or here[CODES // 2]), int(here.sum()) < len(chunk))
+        del finite
+        counts += here
+        yield done / numel / 2
+    assert digits is not None
+    if not moments.count:
+        return moments.stats(numel, (), ())
+    search = _Search(digits, counts, moments.count)
+    low, high = float(moments.least or 0), float(moments.most or 0)
+    histogram: Numbers | None = None
+    for level in range(1, digits.levels):
+        done = 0
+        search.begin(level)
+        for data in tensor.chunks(CHUNK):
+            chunk = _array(dtype, data)
+            search.feed(chunk)
+            if level == 1:
+                wide = chunk[np.isfinite(chunk)] if moments.nans or moments.infs else chunk
+                part = _binned(wide.astype(np.float64), low, high)
+                histogram = part if histogram is None else histogram + part
+            done += len(chunk)
+            yield (1 + (level - 1 + done / numel) / (digits.levels - 1)) / 2
+        search.end()
+    assert histogram is not None
+    return moments.stats(numel, search.quantiles(), tuple(histogram.tolist()))
+
+
+class _Search:
+    """Finds the elements at the quantiles' places, one digit more with each pass."""
+
+    def __init__(self, digits: _Digits, counts: Numbers, count: int) -> None:
+        self._digits = digits
+        self._pairs = _ranks(count)
+        # For each wanted place the bits that are known, and the place among the elements that have them.
+        self._found: dict[int, tuple[int, int]] = {}
+        for rank in sorted({rank for below, above, _ in self._pairs for rank in (below, above)}):
+            self._found[rank] = _step(counts, digits.first, rank)
+        self._level = 0
+
+    def begin(self, level: int) -> None:
+        """Get ready for a pass that finds the digit at `level`."""
+        import numpy as np
+
+        self._level = level
+        self._prefixes = np.array(sorted({prefix for prefix, _ in self._found.values()}), np.uint64)
+        self._counts = np.zeros((len(self._prefixes), CODES), np.int64)
+        first = self._prefixes >> np.uint64(16 * (level - 1))
+        self._slots = np.full(CODES, -1, np.int8)
+        self._slots[first.astype(np.intp)] = np.arange(len(first))
+        self._held: list[Numbers] = []
+        self._held_count = 0
+
+    def feed(self, chunk: Numbers) -> None:
+        """Count the digits of the elements whose upper bits are wanted."""
+        import numpy as np
+
+        slots = self._slots[self._digits.of(chunk, 0)]
+        near = np.flatnonzero(slots >= 0)
+        chunk = chunk[near]
+        if self._level > 1:
+            upper = self._digits.words(chunk) >> np.uint64(16 * (self._digits.levels - self._level))
+            places = np.searchsorted(self._prefixes, upper)
+            places = np.minimum(places, len(self._prefixes) - 1)
+            same = self._prefixes[places] == upper
+            chunk, which = chunk[same], places[same]
+        else:
+            which = slots[near].astype(np.intp)
+        self._held.append(which * CODES + self._digits.of(chunk, self._level))
+        self._held_count += len(which)
+        if self._held_count > CODES * 16:  # each count goes over the whole table: not for a few elements
+            self._count()
+
+    def _count(self) -> None:
+        import numpy as np
+
+        if self._held:
+            every = np.concatenate(self._held)
+            self._counts += np.bincount(every, minlength=self._counts.size).reshape(self._counts.shape)
+            self._held, self._held_count = [], 0
+
+    def end(self) -> None:
+        """Put the digit to what is known of each place."""
+        self._count()
+        slot_of = {int(prefix): slot for slot, prefix in enumerate(self._prefixes)}
+        for rank, (prefix, left) in self._found.items():
+            order = self._digits.order(prefix, self._level)
+            digit, below = _step(self._counts[slot_of[prefix]], order, left)
+            self._found[rank] = (prefix << 16 | digit, below)
+
+    def quantiles(self) -> tuple[float, ...]:
+        """Return the quantiles; all digits are known."""
+        value = {rank: self._digits.value(bits) for rank, (bits, _) in self._found.items()}
+        return _between((float(value[below]), float(value[above]), part) for below, above, part in self._pairs)
+
+
+def _step(counts: Numbers, order: Numbers, rank: int) -> tuple[int, int]:
+    """Return the digit of the element at a place, and its place among those that share the digit."""
+    import numpy as np
+
+    upto = np.cumsum(counts[order])
+    at = int(np.searchsorted(upto, rank, "right"))
+    return int(order[at]), rank - (int(upto[at - 1]) if at else 0)

@@ -1,0 +1,202 @@
+"""Finds the values of each row of a table: in a checkpoint's files, in a module, in the files under a skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from explorer.core.errors import ParamxError
+from explorer.core.text import shape_text, visible
+from explorer.sources.checkpoint import locator
+from explorer.sources.checkpoint.files import File
+from explorer.sources.checkpoint.place import Place
+from explorer.sources.values import Facts, Readable
+from explorer.sources.values.in_file import FileTensor, OpenFile
+from explorer.sources.values.in_memory import REMEDY, TorchTensor
+
+if TYPE_CHECKING:
+    import torch
+
+    from explorer.core.param import Model
+    from explorer.sources.hf_weights import Weights
+    from explorer.sources.overlay import Overlay
+
+Key = TypeVar("Key", int, str)
+
+OTHER_FILE = "another file is there now than the one that was opened"
+"""Why a row of the table is not in the file any more."""
+
+Signature = tuple[int, int, int]
+"""What tells a file from what another program puts in its place: its inode, size, and time of change."""
+
+
+def at_place(name: str, place: Place, open_file: OpenFile = File) -> Readable:
+    """Return what reads the tensor at a place.
+
+    Raises:
+        ParamxError: It can't be decoded here.
+    """
+    from explorer.sources.values.gguf_blocks import BLOCKS, BlockTensor
+
+    if place.dtype in BLOCKS and BLOCKS[place.dtype][1].elements > 1:
+        return BlockTensor(name, place, open_file)
+    return FileTensor(name, place, open_file)
+
+
+class Located(Generic[Key]):
+    """Says where tensors lie, and notices when another program writes to a file in between."""
+
+    def __init__(self, read: Callable[[], Callable[[Key], Place]]) -> None:
+        """Read the headers with `read`, when the first place is asked for and after a file has changed."""
+        self._read: Callable[[], Callable[[Key], Place]] = read
+        self._place: Callable[[Key], Place] | None = None
+        self._known: dict[str, Signature] = {}
+
+    def __call__(self, key: Key) -> Place:
+        """Return where a tensor lies now.
+
+        Raises:
+            ParamxError: It can't be read (any more).
+        """
+        if self._place is None:
+            self._place = self._read()
+        place = self._place(key)
+        now = _signature(place)
+        if self._known.setdefault(str(place.path), now) != now:
+            # What the header says now is what counts: old offsets would show other tensors' bytes as numbers.
+            self._known.clear()
+            self._place = self._read()
+            place = self._place(key)
+        return place
+
+
+def _signature(place: Place) -> Signature:
+    """Look at a file.
+
+    Raises:
+        ParamxError: It is gone.
+    """
+    try:
+        status = place.path.stat()
+    except OSError as error:
+        name = visible(place.path.name)
+        raise ParamxError(name, (error.strerror or str(error)).lower(), "open it again") from None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class FileValues:
+    """The values of a checkpoint's table. The headers are read when the first value is asked for."""
+
+    def __init__(self, model: Model, target: str, open_file: OpenFile = File) -> None:
+        """Serve the rows of a checkpoint's own table, opened from `target`."""
+        self._model, self._open = model, open_file
+        self._located: Located[int] = Located(lambda: locator(model.origin.kind, target))
+
+    def __call__(self, index: int) -> Readable:
+        """Open the tensor of a row.
+
+        Raises:
+            ParamxError: It can't be read, or another file is there now.
+        """
+        name = self._model.names[index]
+        try:
+            place = self._located(index)
+        except IndexError:
+            raise ParamxError(name, OTHER_FILE, "open it again") from None
+        if self._model.shapes[index] != place.shape or self._model.dtypes[index] != place.dtype:
+            raise ParamxError(name, OTHER_FILE, "open it again")
+        return at_place(name, place, self._open)
+
+
+class ModuleValues:
+    """The values of a module's parameters, in the table's order."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        """Serve the parameters of a module; it is never changed."""
+        self._named = list(module.named_parameters())
+
+    def __call__(self, index: int) -> Readable:
+        """Open the tensor of a row.
+
+        Raises:
+            ParamxError: It has no values.
+        """
+        name, parameter = self._named[index]
+        return TorchTensor(name, parameter)
+
+
+class OverlaidValues:
+    """The values of a skeleton's parameters, which lie in the files that it was laid over."""
+
+    def __init__(self, model: Model, overlay: Overlay, read: Callable[[], Weights]) -> None:
+        """Serve the parameters of a model that was built over a checkpoint's headers.
+
+        Args:
+            model: The skeleton's table.
+            overlay: What each tensor of the checkpoint is in the model.
+            read: Reads the checkpoint's headers (again).
+        """
+        self._model, self._names = model, overlay.params
+        stacked = {part for stack in overlay.stacks for part in stack.parts}
+        self._homes = {home: name for name, home in overlay.homes.items() if name not in stacked}
+        self._located: Located[str] = Located(lambda: _by_name(read()))
+        self._missing = frozenset(overlay.missing)
+        self._stacks = {param: len(stack.parts) for stack in overlay.stacks for param in stack.params}
+
+    def __call__(self, index: int) -> Readable:
+        """Open the tensor of a row.
+
+        Raises:
+            ParamxError: No one tensor of the files holds it.
+        """
+        name, raw = self._model.names[index], self._names[index]
+        held = self._homes.get(raw)
+        if held is None:
+            if raw in self._missing:
+                raise ParamxError(name, "the file has no such tensor: from_pretrained fills it at random")
+            parts = self._stacks.get(raw)
+            made = f"made of {parts:,} tensors of the file" if parts else "not stored as one tensor of the file"
+            raise ParamxError(
+                name, f"its values are {made} as it is loaded", "open it with --load, or the file itself"
+            )
+        place = self._located(held)
+        found = at_place(name, place)
+        shape = self._model.shapes[index]
+        if shape is not None and shape != place.shape:
+            why = f"the file holds it as {shape_text(place.shape)}, the model as {shape_text(shape)}"
+            raise ParamxError(name, why, "open it with --load, or the file itself")
+        notes = [f"in the file as {held}"] if held != raw else []
+        if place.dtype != self._model.dtypes[index]:
+            notes.append(f"{place.dtype} in the file, {self._model.dtypes[index]} in the model")
+        return _InModel(found, self._model.requires_grad[index], ", ".join(notes))
+
+
+def _by_name(weights: Weights) -> Callable[[str], Place]:
+    """Return what tells the place of a checkpoint's tensor by its name."""
+    rows, place = weights.rows, weights.place
+
+    def located(name: str) -> Place:
+        if place is None or name not in rows:
+            raise ParamxError(visible(name), OTHER_FILE if place else "its bytes are out of reach", "open it again")
+        return place(rows[name])
+
+    return located
+
+
+class _InModel:
+    """A tensor of a file as the parameter that it is in the model."""
+
+    def __init__(self, tensor: Readable, requires_grad: bool | None, note: str) -> None:
+        facts = tensor.facts
+        both = ", ".join(filter(None, (facts.note, note)))
+        self.facts = Facts(facts.dtype, facts.shape, facts.device, requires_grad, True, both)
+        self.take, self.chunks = tensor.take, tensor.chunks
+
+
+def without_values(model: Model) -> Callable[[int], Readable]:
+    """Return what refuses every row, for tables that have nothing behind them."""
+
+    def refuse(index: int) -> Readable:
+        raise ParamxError(model.names[index], "no weights here: only names and shapes were opened", REMEDY)
+
+    return refuse

@@ -1,0 +1,67 @@
+"""Shrinks a matrix to the cells of a picture: of each block the root of the mean square, which no signs cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from math import prod
+from typing import Any
+
+from explorer.core.errors import ParamxError
+from explorer.core.windows import Range
+from explorer.sources.values import Readable
+from explorer.sources.values.measuring import CHUNK, as_floats
+
+MAX_CELLS = 1000
+"""Most cells in one direction."""
+
+
+def shade(
+    tensor: Readable, leading: Sequence[int], rows: int, columns: int
+) -> Generator[float, None, list[list[float | None]]]:
+    """Shrink a matrix; yields the share that is done.
+
+    Args:
+        tensor: The tensor; of a vector the picture is one row.
+        leading: Indices of the dimensions before the last two.
+        rows: Most rows of the picture.
+        columns: Most columns.
+
+    Returns:
+        For each block the root of the mean square of its finite elements, `None` where it holds NaN or an infinity.
+
+    Raises:
+        ParamxError: It can't be read, or has no such matrix.
+    """
+    import numpy as np
+
+    shape = tensor.facts.shape
+    if not shape or not prod(shape) or len(leading) != max(0, len(shape) - 2):
+        raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no such matrix")
+    if not all(0 <= index < size for index, size in zip(leading, shape, strict=False)):
+        raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no matrix at {list(leading)}")
+    height, width = (shape[-2] if len(shape) > 1 else 1), shape[-1]
+    rows, columns = min(rows, height, MAX_CELLS), min(columns, width, MAX_CELLS)
+    # Blocks differ by at most one row and one column in size.
+    starts = [at * width // columns for at in range(columns)]
+    sizes = np.diff([*starts, width])
+    pairs = 2 if tensor.facts.dtype == "float4_e2m1fn_x2" else 1
+    fixed: list[tuple[Range, ...]] = [((index, index + 1),) for index in leading]
+    picture: list[list[float | None]] = []
+    band = max(1, CHUNK // width)
+    for row in range(rows):
+        first, last = row * height // rows, (row + 1) * height // rows
+        sums, broken = np.zeros(columns), np.zeros(columns, bool)
+        for top in range(first, last, band):
+            window: list[tuple[Range, ...]] = [((top, min(top + band, last)),)] if len(shape) > 1 else []
+            values: Any = as_floats(tensor.facts.dtype, tensor.take((*fixed, *window, ((0, width),)))).reshape(
+                -1, width, pairs
+            )
+            finite = np.isfinite(values).all((0, 2))
+            squares = np.where(np.isfinite(values), values, 0.0) ** 2
+            sums += np.add.reduceat(squares.sum((0, 2)), starts)
+            broken |= ~np.logical_and.reduceat(finite, starts)
+            yield (row + (top - first) / (last - first)) / rows
+        means = np.sqrt(sums / (sizes * (last - first) * pairs))
+        cells = zip(means.tolist(), broken.tolist(), strict=True)
+        picture.append([None if odd else mean for mean, odd in cells])
+    return picture
