@@ -174,6 +174,11 @@ class Hands:
         """Let messages, workers and refreshes run out; a loading that waits for its cancel may go on."""
         await self.pilot.pause()
 
+    async def resize(self, width: int, height: int) -> None:
+        """Change the terminal's size."""
+        await self.pilot.resize_terminal(width, height)
+        await self.settle()
+
     async def until(self, what: Callable[[], bool]) -> None:
         """Wait for something that a thread does; the bound only ends a test that hangs."""
         for _ in range(600):
