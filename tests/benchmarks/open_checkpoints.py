@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,35 @@ def make_shards(folder: Path) -> Path:
     return index
 
 
+def make_torch(folder: Path) -> Path:
+    """Make a zip archive of 100,000 tensors of one element each; torch writes it, the reader does without."""
+    import torch
+
+    path = folder / "pytorch_model.bin"
+    torch.save({name: torch.zeros(1, 1) for name, _, _ in expert_names(64, 261)[:100_000]}, path)
+    return path
+
+
+def make_gguf(folder: Path) -> Path:
+    """Make a GGUF file of 100,000 tensors and a vocabulary of 250,000 words."""
+
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    path = folder / "model.gguf"
+    words = b"".join(text(f"word {index}") for index in range(250_000))
+    pair = text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 250_000) + words
+    rows = expert_names(64, 261)[:100_000]
+    infos = b"".join(
+        text(name) + struct.pack("<IQQIQ", 2, 256, 1, 12, 160 * index) for index, (name, _, _) in enumerate(rows)
+    )
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(rows), 1) + pair + infos
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(-(-len(head) // 32) * 32 + 160 * len(rows))
+    return path
+
+
 def headers(path: Path) -> list[bytes]:
     """Return the JSON texts that a target consists of, the index last."""
     files = sorted(path.parent.glob("model-*.safetensors")) if path.suffix == ".json" else [path]
@@ -90,6 +120,15 @@ def least(action: Callable[[], object]) -> float:
     return min(timings)
 
 
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in MiB; `getrusage` would count what its parent had."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 << 20 if sys.platform == "darwin" else 1024)
+
+
 def measure(path: Path) -> None:
     """Print the figures of one target; run in a process of its own, so that the memory is its own."""
     from explorer.core.loading import OpenSpec
@@ -97,11 +136,11 @@ def measure(path: Path) -> None:
     from explorer.sources import open_source
 
     spec = OpenSpec(str(path))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     model = open_source(spec, lambda _: None)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory()
     line = f"{path.name}: {len(model):,} tensors; opened in {least(lambda: open_source(spec, lambda _: None)):.3f} s"
-    print(f"{line}; memory {peak / 1024:.0f} MiB (before: {before / 1024:.0f})")
+    print(f"{line}; memory {peak} MiB (before: {before})")
     wire = least(lambda: decode(encode(model)))
     print(f"  to cross to the interface: {wire:.3f} s")
     if path.suffix in (".safetensors", ".json"):
@@ -116,7 +155,12 @@ def measure(path: Path) -> None:
         print(f"  {finding.severity} {finding.id} {finding.message}")
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {"one": make_one, "shards": make_shards}
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "one": make_one,
+    "shards": make_shards,
+    "torch": make_torch,
+    "gguf": make_gguf,
+}
 
 
 def main() -> None:

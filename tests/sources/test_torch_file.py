@@ -71,8 +71,8 @@ def named(model: Model) -> dict[str, Any]:
     return {name: param for param in model for name in (param.name, *param.aliases)}
 
 
-def assert_equal(model: Model, tensors: dict[str, torch.Tensor]) -> None:
-    """Hold a table to the tensors that torch loads."""
+def assert_equal(model: Model, tensors: dict[str, torch.Tensor], moved: bool = False) -> None:
+    """Hold a table to the tensors that torch loads; those `moved` were saved from another device."""
     rows = named(model)
     assert rows.keys() == tensors.keys()
     for name, tensor in tensors.items():
@@ -80,7 +80,7 @@ def assert_equal(model: Model, tensors: dict[str, torch.Tensor]) -> None:
         assert row.shape == tuple(tensor.shape), name
         assert row.dtype == str(tensor.dtype).removeprefix("torch."), name
         assert row.numel == tensor.numel(), name
-        assert row.device == str(tensor.device), name
+        assert moved or row.device == str(tensor.device), name
 
 
 # --- real files ---------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_real_files_of_packages_equal_what_torch_loads() -> None:
         for path in Path(spec.origin or "").parent.rglob("*.pth"):
             model = outcome(path)
             assert isinstance(model, Model)
-            assert_equal(model, torch.load(path, map_location="cpu", weights_only=True))
+            assert_equal(model, torch.load(path, map_location="cpu", weights_only=True), moved=True)
 
 
 def test_bytes_are_where_locate_says(tmp_path: Path, save: Callable[..., Path]) -> None:
@@ -433,9 +433,9 @@ STRANGE_PICKLES = {
     "tuple as a key": b"\x80\x02})" + b"\x85" * 200_000 + b"Vx\ns.",
     "doubling": b"\x80\x02]" + b"q\0h\0h\0\x86" * 200 + b".",
     "billion laughs": laughs(b"Vlol\n"),
-    "many marks": b"\x80\x02" + b"(" * 4_100_000,
-    "many lists": b"\x80\x02" + b"]" * 4_100_000,
-    "many memos": b"\x80\x04N" + b"\x94" * 6_100_000,
+    "many marks": b"\x80\x02" + b"(" * 2_100_000,
+    "many lists": b"\x80\x02" + b"]" * 2_100_000,
+    "many memos": b"\x80\x04N" + b"\x94" * 3_100_000,
     "dup": b"\x80\x02]" + b"2" * 1_000_000 + b".",
     "nested opaque": b"\x80\x02cx\ny\n" + b")R" * 50_000 + b".",
     "state without end": b"\x80\x02cx\ny\n)R" + b"q\0h\0b" * 10_000 + b".",
@@ -444,7 +444,8 @@ STRANGE_PICKLES = {
 
 @pytest.mark.parametrize("name", STRANGE_PICKLES)
 def test_a_strange_pickle_is_one_line_or_an_empty_table(tmp_path: Path, name: str) -> None:
-    for make in (zipped, legacy, lambda data: data):
+    # The large ones in one layout only: they take a second each.
+    for make in (zipped,) if name.startswith("many") else (zipped, legacy, lambda data: data):
         path = written(tmp_path / "x.pt", make(STRANGE_PICKLES[name]))
         result = outcome(path)
         assert isinstance(result, ParamxError) or len(result) == 0

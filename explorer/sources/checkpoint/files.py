@@ -23,10 +23,11 @@ LFS_POINTER = b"version https://git-lfs"
 LFS_LENGTH = 1024
 """Longest pointer in bytes, by the same text."""
 
-MAX_CONTAINERS = 4_000_000
-"""Most objects and lists in one JSON text: an empty list is 2 bytes of text and 56 of memory."""
+MAX_CONTAINERS = 3_100_000
+"""Most objects and lists in one JSON text, those of a million tensors: an empty list is 2 bytes of text and 56 of
+memory."""
 
-MAX_VALUES = 20_000_000
+MAX_VALUES = 8_000_000
 """Most values in one JSON text: a number is 2 bytes of text and up to 40 of memory."""
 
 TOLD_NAMES = 1000

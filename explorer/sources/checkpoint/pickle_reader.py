@@ -21,13 +21,14 @@ from explorer.sources.checkpoint.files import File, UnreadableError
 MAX_STEPS = 20_000_000
 """Most opcodes of one pickle; a checkpoint of 100,000 tensors takes 4 million."""
 
-MAX_CONTAINERS = 4_000_000
-"""Most lists, tuples, mappings and objects: up to 150 bytes of memory each."""
+MAX_CONTAINERS = 2_000_000
+"""Most lists, tuples and mappings, up to 120 bytes of memory each; an object counts as three. A checkpoint of 100,000
+tensors has a million."""
 
-MAX_MEMO = 6_000_000
+MAX_MEMO = 3_000_000
 """Most entries of the memo: up to 140 bytes of memory each."""
 
-MAX_VALUES = 256 << 20
+MAX_VALUES = 128 << 20
 """Most memory for numbers, texts and bytes, in bytes."""
 
 VALUE_BYTES = 32
@@ -232,8 +233,8 @@ class PickleReader:
     def _int(self, nbytes: int) -> int:
         return int.from_bytes(self._take(nbytes), "little")
 
-    def _count(self) -> None:
-        self._containers -= 1
+    def _count(self, containers: int = 1) -> None:
+        self._containers -= containers
         if self._containers < 0:
             raise UnreadableError("a pickle of more objects than any checkpoint's", "it may be made to do harm")
 
@@ -475,12 +476,12 @@ class PickleReader:
         self._extension(4)
 
     def _reduce(self) -> None:
-        self._count()
+        self._count(3)
         args = self._stack.pop()
         self._stack[-1] = self._rules.call(self._stack[-1], args)
 
     def _newobj(self) -> None:
-        self._count()
+        self._count(3)
         args = self._stack.pop()
         self._stack[-1] = self._rules.new(self._stack[-1], args)
 
@@ -489,13 +490,13 @@ class PickleReader:
         self._newobj()
 
     def _inst(self) -> None:
-        self._count()
+        self._count(3)
         module, name = self._line().decode("utf-8"), self._line().decode("utf-8")
         args = tuple(self._pop_mark())
         self._stack.append(self._rules.call(self._name(module, name), args))
 
     def _obj(self) -> None:
-        self._count()
+        self._count(3)
         cls, *args = self._pop_mark()
         self._stack.append(self._rules.call(cls, tuple(args)))
 

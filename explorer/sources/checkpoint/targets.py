@@ -72,8 +72,8 @@ def kind_of(target: str) -> str | None:
             return _kind_of_directory(path)
     except (OSError, ValueError):
         return by_name  # not there: the source says so, and the hub is not asked for `model.safetensors`
-    if path.name == DCP_METADATA:
-        return DCP
+    if path.name == DCP_METADATA or by_name == DCP:
+        return DCP  # what is in a `.distcp` is a zip archive for each piece: nothing without the metadata
     if not stat.S_ISREG(mode) or path.suffix.lower() == ".json":
         return by_name
     return kind_of_content(path) or by_name
