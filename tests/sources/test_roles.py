@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from explorer.core.card import active, shares
 from explorer.core.param import Model, Origin
 from explorer.core.roles import PARTS, Roles
 from explorer.core.wire import decode, encode
@@ -222,12 +223,53 @@ class TestEveryBuiltIn:
             if owner == "Embedding":
                 assert part in ("embeddings", "attention"), what
 
+    def test_shares_add_up(self, name: str) -> None:
+        model = model_of(name)
+        found = shares(model, Roles(model))
+        assert sum(share.parameters for share in found) == model.total
+        assert sum(share.hundredths for share in found) == 10_000
+
     def test_almost_every_element_is_explained(self, name: str) -> None:
         """By count of elements: what stays silent is small."""
         model = model_of(name)
         roles = Roles(model)
         silent = sum(model.numels[index] for index in range(len(model)) if roles[index] is None)
         assert silent <= 0.06 * model.total, silent / model.total
+
+
+# --- mixtures of experts ------------------------------------------------------------------------------------------
+
+PUBLISHED = {
+    # Mistral AI, "Mixtral of experts", 2023-12-11; "Cheaper, better, faster, stronger", 2024-04-17.
+    "mixtral-8x7b": ("active", 12.9),
+    "mixtral-8x22b": ("active", 39),
+    # DeepSeek-V3 technical report, arXiv 2412.19437.
+    "deepseek-v3": ("without_lookup", 37),
+    # OpenAI, gpt-oss model card, arXiv 2508.10925, table 1: the unembedding counts, the embedding does not.
+    "gpt-oss-20b": ("without_lookup", 3.61),
+    "gpt-oss-120b": ("without_lookup", 5.13),
+    # Qwen, model cards of Qwen1.5-MoE-A2.7B and Qwen3-235B-A22B.
+    "qwen1.5-moe-a2.7b": ("active", 2.7),
+    "qwen3-235b-a22b": ("active", 22),
+    # OLMoE, arXiv 2409.02060.
+    "olmoe-1b-7b": ("active", 1.3),
+}
+"""Which figure of ours each published one is, and how many thousand millions it says."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_active_parameters_are_the_published_figure(name: str) -> None:
+    which, published = PUBLISHED[name]
+    model = model_of(name)
+    found = active(model, Roles(model))
+    decimals = len(str(published).partition(".")[2])
+    assert found is not None
+    assert round(getattr(found, which) / 1e9, decimals) == published
+
+
+def test_a_dense_model_has_no_active_part() -> None:
+    model = model_of("llama-7b")
+    assert active(model, Roles(model)) is None
 
 
 # --- what proves nothing --------------------------------------------------------------------------------------------

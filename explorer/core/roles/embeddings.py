@@ -79,7 +79,7 @@ def _table(facts: Facts) -> Role | None:
             return None
         width = facts.size("embedding_size", "word_embed_proj_dim") or facts.width_of(features)
         text = f"token embedding: {plural(rows, 'token')} × {features:,}"
-        return Role(text, "embeddings", facts.formula(vocabulary, width))
+        return Role(text, "embeddings", facts.formula(vocabulary, width), lookup=True)
     if facts.attribute in POSITIONS:
         return _picture_positions(facts, rows) if "Vision" in facts.parent else _positions(facts, rows, features)
     if facts.attribute == "token_type_embeddings":

@@ -21,6 +21,11 @@ class Role:
     """The share of the model that it counts to."""
     formula: str | None = None
     """Its shape in the configuration's own names, `vocab_size × hidden_size`; `None` where they don't give it."""
+    routed: tuple[int, int] | None = None
+    """How many of how many experts each token is sent to, for a tensor of routed experts; `None` for all others, and
+    where the configuration does not tell."""
+    lookup: bool = False
+    """Whether it is a table of which each token only reads one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,9 @@ HEAD_DIMS = ("head_dim", "d_kv", "attention_head_size")
 
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 """How they call the number of routed experts."""
+
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "moe_k")
+"""How they call the number of experts that each token is sent to."""
 
 
 def size_in(config: Mapping[str, Any], *names: str) -> Size | None:
@@ -159,6 +167,12 @@ class Facts:
     def experts(self) -> Size | None:
         """The number of routed experts."""
         return self.size(*EXPERTS)
+
+    @property
+    def routed(self) -> tuple[int, int] | None:
+        """How many of how many experts each token is sent to."""
+        some, all_of_them = self.size(*EXPERTS_PER_TOKEN), self.experts
+        return None if some is None or all_of_them is None else (some.value, all_of_them.value)
 
     def width_of(self, value: int | None) -> Size | None:
         """Return the name of the width that has this value."""

@@ -95,7 +95,8 @@ def _layer(facts: Facts, kind: str, out: int, inputs: int | None) -> Role | None
         outer = 2 * outer
     hidden = named(inputs, inner) if kind == "down" else width
     formula = facts.linear_formula(outer, hidden)
-    return Role(prefix + text, "experts" if prefix else "MLP", formula)
+    routed = facts.routed if prefix.startswith("expert ") else None
+    return Role(prefix + text, "experts" if prefix else "MLP", formula, routed)
 
 
 def _place(facts: Facts) -> tuple[str, tuple[Size | None, ...]]:
@@ -160,7 +161,7 @@ def _fused_experts(facts: Facts) -> Role | None:
         # GPT-OSS holds inputs × outputs, the others outputs × inputs.
         formula = facts.formula(count, outer, hidden) or facts.formula(count, hidden, outer)
         text = f"{told}{name}, {hidden.value:,} → {half}"
-    return None if formula is None else Role(text, "experts", formula)
+    return None if formula is None else Role(text, "experts", formula, facts.routed)
 
 
 def _router(facts: Facts) -> Role | None:
