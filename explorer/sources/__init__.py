@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
+    from explorer.sources.values import OpenTensor
 
 Report = Callable[[str], None]
 """Takes the text of the stage that begins: `importing torch`."""
@@ -27,6 +28,8 @@ class Opened:
     """The table."""
     answers: Mapping[str, Answer] = field(default_factory=dict)
     """What answers each request, by the request's name; they may hold the built module, or a file's place."""
+    values: OpenTensor | None = None
+    """Opens the tensor of a row, for those in the same process; `None` where nothing has values."""
 
 
 OpenModel = Callable[["OpenSpec", Report], "Model | Opened"]
@@ -43,7 +46,7 @@ class Source:
     module: str
     """Module that has `open_model`, an `OpenModel`; imported only when this source is chosen."""
     matches: Callable[[OpenSpec], bool]
-    """Whether this source opens the target; cheap, at most a `stat`."""
+    """Whether this source opens the target; cheap: a `stat`, the names of a directory, 16 bytes of a file."""
 
 
 SOURCES: tuple[Source, ...] = (
@@ -87,7 +90,11 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
     source = next(source for source in SOURCES if source.matches(spec))
     open_model: OpenModel = import_module(source.module).open_model
     found = open_model(spec, report)
-    opened = found if isinstance(found, Opened) else Opened(found, _file_answers(spec, found))
+    opened = found if isinstance(found, Opened) else _with_file_values(spec, found)
+    if opened.values is not None:
+        from explorer.sources.values.difference import difference_answers
+
+        opened = replace(opened, answers={**opened.answers, **difference_answers(opened.values)})
     if spec.skeleton:
         from explorer.sources.beside import with_skeleton
 
@@ -95,16 +102,17 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
     return opened
 
 
-def _file_answers(spec: OpenSpec, model: Model) -> Mapping[str, Answer]:
-    """Return what answers about the values of a checkpoint's files."""
+def _with_file_values(spec: OpenSpec, model: Model) -> Opened:
+    """Add what answers about the values of a checkpoint's files."""
     from explorer.sources.checkpoint import LOCATORS
 
     if model.origin.kind not in LOCATORS:
-        return {}
+        return Opened(model)
     from explorer.sources.values.answers import value_answers
     from explorer.sources.values.providers import FileValues
 
-    return value_answers(FileValues(model, spec.target))
+    values = FileValues(model, spec.target)
+    return Opened(model, value_answers(values), values)
 
 
 def open_source(spec: OpenSpec, report: Report) -> Model:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from explorer.core.choice import Choice
-from explorer.core.text import short_bytes, short_count, visible
+from explorer.core.text import plural, short_bytes, short_count, visible
 from explorer.sources.hub_cache import SHORT_COMMIT, cached_models
 
 MAX_DEPTH = 2
@@ -36,7 +36,16 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "ve
 """Folders that hold many files and no models of the user's; hidden folders are skipped too."""
 
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
-"""How a shard's name ends: its index is listed instead."""
+"""How a shard's name ends: its index is listed instead, or the first part of a split `.gguf`, which has no index."""
+
+FIRST_PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
+"""How the name of the first part of a split `.gguf` ends; any part opens all."""
+
+DISTRIBUTED = ".metadata"
+"""The file of a torch distributed checkpoint that makes its folder one."""
+
+DISTRIBUTED_DATA = "__0_0.distcp"
+"""The first file of its data: other programs have a `.metadata` too."""
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Names under which transformers keeps weights beside a config."""
@@ -94,6 +103,13 @@ def _choice(start: Path, path: Path, status: os.stat_result) -> Choice | None:
             return Choice(target if weights == "no weights" else str(start), shown, "config", weights)
         folder = os.path.dirname(target)  # noqa: PTH120 - Path drops `./`
         return Choice(folder, visible(str(path.parent.relative_to(start))) + "/", "config", weights)
+    if name == DISTRIBUTED:
+        if not (path.parent / DISTRIBUTED_DATA).exists():
+            return None
+        folder = os.path.dirname(target)  # noqa: PTH120 - Path drops `./`
+        return Choice(folder, visible(str(path.parent.relative_to(start))) + "/", "checkpoint", "distributed")
+    if first := FIRST_PART.search(name):
+        return Choice(target, shown, "checkpoint", plural(int(first[1]), "part"))
     if not SHARD.search(name):
         detail = "shards" if name.endswith(".index.json") else short_bytes(status.st_size)
         return Choice(target, shown, "checkpoint", detail)
@@ -129,7 +145,7 @@ def _walk(start: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _is_wanted(name: str) -> bool:
-    return name == "config.json" or (name.endswith(CHECKPOINT_SUFFIXES) and name not in NOT_MODELS)
+    return name in ("config.json", DISTRIBUTED) or (name.endswith(CHECKPOINT_SUFFIXES) and name not in NOT_MODELS)
 
 
 def tells_model(config: Path) -> bool:

@@ -70,6 +70,40 @@ def test_shards_are_listed_by_their_index_only():
     assert [choice.target for choice in files()] == ["./m/model.safetensors.index.json"]
 
 
+def test_a_split_gguf_is_listed_by_its_first_part():
+    put("m/model-00001-of-00002.gguf")
+    put("m/model-00002-of-00002.gguf")
+    name = "m/model-00001-of-00002.gguf"
+    assert files() == [Choice(f"./{name}", name, "checkpoint", "2 parts")]
+
+
+def test_a_distributed_checkpoint_is_listed_as_its_folder():
+    put("run/step-1/.metadata")
+    put("run/step-1/__0_0.distcp")
+    put("other/.metadata")
+    assert files() == [Choice("./run/step-1", "run/step-1/", "checkpoint", "distributed")]
+
+
+def test_every_real_checkpoint_that_is_listed_opens():
+    import torch
+    from safetensors.torch import save_file
+    from torch.distributed import checkpoint
+
+    from explorer.core.loading import OpenSpec
+    from explorer.sources import open_source
+
+    for folder in ("st", "pt", "dcp"):
+        Path(folder).mkdir()
+    save_file({"a": torch.ones(2)}, "st/model.safetensors")
+    for name in ("m.bin", "m.pt", "m.pth", "m.ckpt"):
+        torch.save({"a": torch.ones(2)}, f"pt/{name}")
+    checkpoint.save({"a": torch.ones(2)}, checkpoint_id="dcp", no_dist=True)
+    found = files()
+    assert len(found) == 6
+    for choice in found:
+        assert list(open_source(OpenSpec(choice.target, offline=True), lambda _: None).names) == ["a"]
+
+
 def test_what_a_trainer_leaves_beside_the_weights_is_no_checkpoint():
     put("out/training_args.bin")
     put("out/optimizer.pt")

@@ -176,6 +176,7 @@ def test_odd_tensors_are_told(tmp_path: Path, save: Callable[..., Path]) -> None
         "channels": ((2, 3), "quint8"),
     }
     assert {"sparse-tensors", "quantized-tensors"} <= findings(model)
+    assert [param.notes for param in model] == ["sparse", "sparse", "quantized", "quantized"]
     assert "bad-tensor" not in findings(model)
 
 

@@ -58,4 +58,5 @@ def reordered(model: Model, order: list[int]) -> Model:
         modules=picked(model.modules, order),
         shards=picked(model.shards, order),
         aliases={new[old]: names for old, names in model.aliases.items()},
+        notes={new[old]: note for old, note in model.notes.items()},
     )

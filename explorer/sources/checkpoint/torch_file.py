@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 KIND = "torch"
 """This source's name in the SOURCES table."""
 
+KINDS = ("sparse", "quantized", "nested", "wrapper", "meta")
+"""Kinds of tensors that are told: their bytes are not their elements in one piece."""
+
 
 def open_model(spec: OpenSpec, report: Report) -> Model:
     """Open a file of `torch.save`, an index of such shards, or a directory of them.
@@ -190,8 +193,17 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
         shards=coded([visible(row.file) for row in rows]),
         aliases={index: tuple(map(visible, row.aliases)) for index, row in enumerate(rows) if row.aliases},
         findings=tuple(findings),
+        notes=_odd(rows),
     )
     return model, [(contents, row.found) for contents, row in zip(described, rows, strict=True)]
+
+
+def _odd(rows: list[_Row]) -> dict[int, str]:
+    """Return what is odd about single tensors, by row."""
+    words = (
+        ["buffer"] * row.found.buffer + [row.found.tensor.kind] * (row.found.tensor.kind in KINDS) for row in rows
+    )
+    return {index: ", ".join(parts) for index, parts in enumerate(words) if parts}
 
 
 def _shown_class(owner: ModuleClass | None) -> ModuleClass | None:
@@ -209,7 +221,7 @@ def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
     if buffers:
         message = f"{tensors(buffers)} of modules are buffers, not parameters"
         notes.append(Finding("buffers", "hint", message, told(buffers)))
-    for kind in ("sparse", "quantized", "nested", "wrapper", "meta"):
+    for kind in KINDS:
         odd = [row.found.name for row in rows if row.found.tensor.kind == kind]
         if odd:
             notes.append(Finding(f"{kind}-tensors", "hint", visible(f"{tensors(odd)} saved as {kind}")))
