@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 UNTOLD_BASES = frozenset({"Module", "object"})
 """Base classes that every module has, so that naming them says nothing."""
 
+ADAPTED = frozenset({"BaseTunerLayer", "AuxiliaryTrainingWrapper"})
+"""PEFT's classes of layers that hold an adapter beside the original."""
+
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Under which name a wrapper keeps its only child."""
 
@@ -161,9 +164,9 @@ def _sharing(shared: Sequence[tuple[int, int]], names: Sequence[str]) -> Iterabl
 
 
 def _adapters(raw: Sequence[str], owners: Mapping[str, torch.nn.Module]) -> Iterable[tuple[int, str]]:
-    """Say what PEFT added and what it wraps (PEFT 0.x, `tuners/tuners_utils.py`, `BaseTunerLayer`)."""
+    """Say what PEFT added and what it wraps (PEFT 0.21: `tuners/tuners_utils.py` and `utils/other.py`)."""
     tuned = {
-        path for path, module in owners.items() if any(k.__name__ == "BaseTunerLayer" for k in type(module).__mro__)
+        path for path, module in owners.items() if any(kind.__name__ in ADAPTED for kind in type(module).__mro__)
     }
     if not tuned:
         return
@@ -171,7 +174,7 @@ def _adapters(raw: Sequence[str], owners: Mapping[str, torch.nn.Module]) -> Iter
         parts = name.split(".")
         for at in range(len(parts) - 1, 0, -1):
             if ".".join(parts[:at]) in tuned:
-                if parts[at] == "base_layer":
+                if parts[at] in ("base_layer", "original_module"):
                     yield index, "PEFT: of the layer that an adapter wraps"
                 else:
                     adapter = f" of adapter {visible(parts[at + 1])}" if at + 1 < len(parts) else ""

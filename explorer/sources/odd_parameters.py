@@ -212,7 +212,7 @@ def four_bit(parameter: torch.Tensor) -> Facts | None:
         return None
     state = parameter.quant_state
     if state is None:
-        return replace(_plain(parameter), note="bitsandbytes 4-bit, not quantized yet: that is done on the GPU")
+        return replace(_plain(parameter), note="bitsandbytes 4-bit, not quantized yet: .to(device) does it")
     shape = tuple(map(int, state.shape))
     return Facts(
         shape,
@@ -229,7 +229,7 @@ def eight_bit(parameter: torch.Tensor) -> Facts | None:
     if not (hasattr(parameter, "CB") and hasattr(parameter, "SCB")):
         return None
     done = parameter.dtype.itemsize == 1
-    note = "scales apart" if done else "not quantized yet: that is done on the GPU"
+    note = "scales apart" if done else "not quantized yet: .to(device) does it"
     return replace(_plain(parameter), note=f"bitsandbytes 8-bit, {note}")
 
 
@@ -245,7 +245,7 @@ def subclass(parameter: torch.Tensor) -> Facts | None:
     nbytes = sum(part.numel() * part.dtype.itemsize for _, part in parts)
     note = visible(f"{type(parameter).__name__}, stored as {told}")
     if parameter.is_nested:
-        return _ragged(parameter, nbytes, note)
+        return _ragged(parameter, nbytes)
     return replace(_plain(parameter), nbytes=nbytes, note=note)
 
 
@@ -262,16 +262,15 @@ def nested(parameter: torch.Tensor) -> Facts | None:
     if not parameter.is_nested:
         return None
     values = parameter.values() if hasattr(parameter, "values") else parameter
-    return _ragged(parameter, values.numel() * parameter.dtype.itemsize, "")
+    return _ragged(parameter, values.numel() * parameter.dtype.itemsize)
 
 
-def _ragged(parameter: torch.Tensor, nbytes: int, note: str) -> Facts:
+def _ragged(parameter: torch.Tensor, nbytes: int) -> Facts:
     shapes = [tuple(part.shape) for part in parameter.unbind()]
     inside = f"nested: {plural(len(shapes), 'tensor')} of {', '.join(map(_dims, shapes[:FLAT_NAMED]))}"
     inside += ", …" if len(shapes) > FLAT_NAMED else ""
     numel = sum(map(math.prod, shapes))
-    text = f"{inside}; {note}" if note else inside
-    return Facts(None, numel, _dtype(parameter.dtype), nbytes, str(parameter.device), text)
+    return Facts(None, numel, _dtype(parameter.dtype), nbytes, str(parameter.device), inside)
 
 
 def sparse(parameter: torch.Tensor) -> Facts | None:

@@ -1,0 +1,454 @@
+"""Parameters of which torch says one thing and the truth is another; the real library where it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from explorer.core.totals import loop_check
+from explorer.core.wire import decode, encode
+from explorer.sources.live_module import live_origin, table_of, wrapped_names
+from explorer.sources.odd_parameters import VALUES_A_BYTE
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+ROOT = Path(__file__).parents[2]
+
+
+def table(module):
+    """The table, once across a pipe: notes must survive it."""
+    model = table_of(module, live_origin(module, "live"))
+    crossed = decode(encode(model))
+    assert list(crossed) == list(model)
+    assert model.counters.loop == sum(_said(parameter) for parameter in module.parameters())
+    return crossed
+
+
+def _said(parameter):
+    try:
+        return int(parameter.numel())
+    except Exception:
+        return 0
+
+
+def holding(**parameters):
+    """A module that has just these parameters, in this order."""
+    module = nn.Module()
+    for name, parameter in parameters.items():
+        module.register_parameter(name, parameter)
+    return module
+
+
+def plain(*shape, **options):
+    return nn.Parameter(torch.zeros(shape), **options)
+
+
+# --- torch's own
+
+
+def test_an_ordinary_parameter_has_no_note():
+    model = table(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)))
+    assert (dict(model.notes), model.findings) == ({}, ())
+    assert loop_check(model) == (True, "✔ equals the counting loop")
+
+
+def test_a_lazy_parameter_has_no_shape_and_no_elements_and_says_when_it_gets_them():
+    model = table(nn.Sequential(nn.LazyLinear(4)))
+    assert [(row.shape, row.numel, row.nbytes) for row in model] == [(None, 0, 0)] * 2
+    assert model[0].notes == "lazy: it gets its shape from the first input"
+
+
+def test_scalars_and_empty_parameters_are_as_torch_says():
+    model = table(holding(scalar=plain(), empty=plain(0, 3)))
+    assert [(row.shape, row.numel, row.notes) for row in model] == [((), 1, ""), ((0, 3), 0, "")]
+
+
+def bytes_of(*tensors):
+    return sum(tensor.numel() * tensor.dtype.itemsize for tensor in tensors)
+
+
+def test_a_sparse_parameter_has_its_dense_shape_and_the_bytes_that_it_holds():
+    eye = torch.eye(4)
+    model = table(
+        holding(
+            coo=nn.Parameter(eye.to_sparse()),
+            csr=nn.Parameter(eye.to_sparse_csr()),
+            csc=nn.Parameter(eye.to_sparse_csc()),
+            bsr=nn.Parameter(eye.to_sparse_bsr((2, 2))),
+        )
+    )
+    coo, csr, csc, bsr = eye.to_sparse(), eye.to_sparse_csr(), eye.to_sparse_csc(), eye.to_sparse_bsr((2, 2))
+    assert [(row.shape, row.numel) for row in model] == [((4, 4), 16)] * 4
+    assert list(model.nbytes) == [
+        bytes_of(coo._indices(), coo._values()),
+        bytes_of(csr.crow_indices(), csr.col_indices(), csr.values()),
+        bytes_of(csc.ccol_indices(), csc.row_indices(), csc.values()),
+        bytes_of(bsr.crow_indices(), bsr.col_indices(), bsr.values()),
+    ]
+    assert [row.notes.partition(":")[0] for row in model] == ["sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr"]
+    assert "4 values held" in model[0].notes and "8 values held" in model[3].notes
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+def test_a_nested_parameter_has_no_one_shape_and_counts_its_tensors(layout):
+    ragged = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)], layout=layout)
+    (row,) = table(holding(ragged=nn.Parameter(ragged)))
+    assert (row.shape, row.numel) == (None, 18)
+    assert row.nbytes >= 18 * 4
+    assert row.notes == "nested: 2 tensors of 2 × 3, 4 × 3"
+
+
+@pytest.mark.parametrize("name", VALUES_A_BYTE)
+def test_a_packed_dtype_counts_its_values_and_says_what_torch_says(name):
+    dtype = getattr(torch, name)
+    (row,) = table(holding(packed=nn.Parameter(torch.empty(4, 8, dtype=dtype), requires_grad=False)))
+    values = VALUES_A_BYTE[name]
+    assert (row.shape, row.numel) == ((4, 8 * values), 32 * values)
+    assert (row.dtype, row.nbytes) == (name, 32 * dtype.itemsize)
+    assert f"{values} values a byte; torch says 4 × 8 {name}" in row.notes
+
+
+def test_float8_is_one_byte_each():
+    (row,) = table(holding(w=nn.Parameter(torch.empty(4, 8, dtype=torch.float8_e4m3fn), requires_grad=False)))
+    assert (row.shape, row.nbytes, row.notes) == ((4, 8), 32, "")
+
+
+def test_more_than_two_to_the_31_elements_are_counted():
+    with torch.device("meta"):
+        module = nn.Linear(70_000, 70_000, bias=False)
+    (row,) = table(module)
+    assert (row.numel, row.nbytes) == (4_900_000_000, 19_600_000_000)
+
+
+class Refusing(torch.Tensor):
+    """A tensor that raises on whatever it is asked."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), options=None):
+        if cls.armed:
+            raise RuntimeError("no\nanswer")
+        return super().__torch_function__(function, types, arguments, options or {})
+
+    armed = False
+
+
+def test_a_parameter_that_raises_is_a_row_that_says_so(monkeypatch):
+    module = holding(good=plain(2), bad=nn.Parameter(torch.zeros(2).as_subclass(Refusing)))
+    monkeypatch.setattr(Refusing, "armed", True)
+    from explorer.sources.odd_parameters import facts_of
+
+    facts = facts_of(module.bad, {})
+    assert (facts.shape, facts.numel, facts.dtype, facts.nbytes) == (None, 0, None, -1)
+    assert facts.note == "it can't be read: RuntimeError: no\\nanswer"
+
+
+# --- memory in common
+
+
+def test_parameters_in_one_another_s_memory_are_each_counted_and_told():
+    buffer = torch.zeros(10)
+    module = holding(whole=nn.Parameter(buffer), part=nn.Parameter(buffer[2:4]), other=plain(10))
+    model = table(module)
+    assert model.total == 22 == sum(p.numel() for p in module.parameters())
+    assert [row.notes for row in model] == ["lies in the memory of part", "lies in the memory of whole", ""]
+    (finding,) = model.findings
+    assert (finding.id, finding.severity, finding.names) == ("shared-memory", "warning", ("whole", "part"))
+    assert not model.aliases, "they are other tensors, not other names of one"
+
+
+def test_a_view_in_another_shape_on_meta_is_told_too():
+    with torch.device("meta"):
+        base = torch.empty(4, 6)
+    model = table(holding(a=nn.Parameter(base), b=nn.Parameter(base.view(6, 4))))
+    assert [row.notes for row in model] == ["lies in the memory of b", "lies in the memory of a"]
+
+
+def test_pieces_of_one_buffer_that_do_not_touch_are_nothing_to_tell():
+    buffer = torch.zeros(10)
+    model = table(holding(a=nn.Parameter(buffer[:5]), b=nn.Parameter(buffer[5:])))
+    assert (dict(model.notes), model.findings) == ({}, ())
+
+
+def test_tied_is_one_row_with_other_names_and_no_note():
+    module = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})
+    module["b"].weight = module["a"].weight
+    model = table(module)
+    assert (len(model), dict(model.aliases), model.findings) == (1, {0: ("b.weight",)}, ())
+
+
+# --- wrappers
+
+
+def test_wrapped_names_are_shown_without_wrappers_and_kept_beside():
+    module = torch.compile(nn.Sequential(nn.Linear(2, 2)))
+    model = table(module)
+    assert list(model.names) == ["0.weight", "0.bias"]
+    assert wrapped_names(module) == {"0.weight": "_orig_mod.0.weight", "0.bias": "_orig_mod.0.bias"}
+    assert model.origin.description == "a module of this process, in OptimizedModule"
+    (finding,) = model.findings
+    assert (finding.id, finding.severity) == ("wrapped", "hint")
+    assert "_orig_mod." in finding.message
+
+
+def test_aliases_are_shown_without_wrappers_too():
+    inner = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})
+    inner["b"].weight = inner["a"].weight
+    assert dict(table(nn.DataParallel(inner)).aliases) == {0: ("b.weight",)}
+
+
+def test_a_part_that_is_compiled_is_shown_by_its_own_name():
+    module = nn.Sequential(nn.Linear(2, 2), torch.compile(nn.Linear(2, 2)))
+    assert list(table(module).names) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+DISTRIBUTED = """
+    import torch, torch.distributed as dist
+    from torch import nn
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+    # Real wrappers, as rank 1 of 2; the group answers at once and moves nothing.
+    dist.init_process_group("fake", rank=1, world_size=2, store=FakeStore())
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+    from explorer import Grouping, ParamxError, param_groups
+    from explorer.sources.live_module import live_origin, table_of
+
+    def net():
+        return nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.Linear(4, 3))
+
+    def table(module):
+        return table_of(module, live_origin(module, "live"))
+
+    mesh = init_device_mesh("cpu", (2,))
+    bare = table(net())
+    grouping = Grouping.classic(("ndim<2", "type:LayerNorm"))
+    split = [[id(p) for p in group["params"]] for group in param_groups(net(), grouping)]
+
+    def facts(model):
+        return [(row.name, row.shape, row.numel, row.nbytes) for row in model]
+"""
+
+
+def distributed(code):
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(DISTRIBUTED) + textwrap.dedent(code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def wrapped():
+    """What each real wrapper of torch.distributed makes of one module; lines by wrapper."""
+    if not torch.distributed.is_available():
+        pytest.skip("this torch has no distributed")
+    lines = distributed("""
+        def tell(label, module):
+            model = table(module)
+            same = facts(model) == facts(bare)
+            groups = [len(group["params"]) for group in param_groups(module, grouping)]
+            state = model.counters.state_dict_tensors
+            print(label, same, model.counters.loop, groups, state, model[0].notes, sep="|")
+
+        sharded = net()
+        for layer in sharded:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(sharded, mesh=mesh)
+        tell("fsdp2", sharded)
+        tell("fsdp1", FullyShardedDataParallel(net(), use_orig_params=True, device_id=torch.device("cpu")))
+        tell("ddp", DistributedDataParallel(net()))
+        flat = FullyShardedDataParallel(net(), use_orig_params=False, device_id=torch.device("cpu"))
+        (row,) = table(flat)
+        print("flat", row.name, row.shape, row.numel, table(flat).counters.loop, row.notes, sep="|")
+        try:
+            param_groups(flat, grouping)
+        except ParamxError as error:
+            print("refused", error, sep="|")
+    """)
+    return {line.partition("|")[0]: line.split("|")[1:] for line in lines if "|" in line}
+
+
+TOTAL = 6 * 4 + 4 + 4 + 4 + 4 * 3 + 3
+
+
+def test_fsdp2_shows_whole_shapes_and_says_what_this_rank_holds(wrapped):
+    same, loop, groups, state, note = wrapped["fsdp2"]
+    assert (same, int(loop), groups, state) == ("True", TOTAL, "[4, 2]", "6")
+    assert note == "DTensor, S(0) on a mesh of 2: this rank holds 2 × 6"
+
+
+def test_fsdp1_shows_whole_shapes_where_torch_says_pieces_and_groups_by_them(wrapped):
+    same, loop, groups, state, note = wrapped["fsdp1"]
+    assert (same, groups) == ("True", "[4, 2]")
+    assert int(loop) < TOTAL, "the loop counts what this rank holds"
+    assert state == "None", "a state dict would wait for the other ranks"
+    assert note.startswith("FSDP; torch says 0 float32 on this rank")
+
+
+def test_ddp_is_the_bare_model(wrapped):
+    same, loop, groups, _, note = wrapped["ddp"]
+    assert (same, int(loop), groups, note) == ("True", TOTAL, "[4, 2]", "")
+
+
+def test_an_fsdp_flat_parameter_says_what_is_in_it_and_is_not_split(wrapped):
+    name, shape, numel, loop, note = wrapped["flat"]
+    assert (name, shape, int(numel)) == ("_flat_param", f"({TOTAL},)", TOTAL)
+    assert int(loop) < TOTAL
+    assert note.startswith("FSDP: 6 parameters made one (0.weight, 0.bias, 1.weight, 1.bias and 2 more); torch says ")
+    assert "use_orig_params=True" in wrapped["refused"][0]
+
+
+# --- libraries that may be missing: then objects with the same attributes
+
+
+def test_deepspeed_zero3_by_its_attributes_shows_the_whole_shape():
+    # An object with DeepSpeed's attributes: the package compiles code of its own before it runs on a processor.
+    class Status(Enum):
+        NOT_AVAILABLE = 2
+
+    parameter = nn.Parameter(torch.zeros(0))
+    parameter.ds_shape, parameter.ds_numel = torch.Size([8, 4]), 32
+    parameter.ds_status, parameter.ds_tensor = Status.NOT_AVAILABLE, torch.zeros(16)
+    model = table(holding(w=parameter))
+    assert (model[0].shape, model[0].numel, model[0].nbytes) == ((8, 4), 32, 128)
+    assert model[0].notes == "DeepSpeed ZeRO-3, not available, 16 elements on this rank; torch says 0 float32"
+    ok, line = loop_check(model)
+    assert not ok
+    assert "the counting loop gives 0" in line and "32" in line, "both numbers are told"
+
+
+def test_bitsandbytes_4bit_by_its_attributes_shows_what_is_packed():
+    parameter = nn.Parameter(torch.zeros(16, 1, dtype=torch.uint8), requires_grad=False)
+    parameter.quant_state = SimpleNamespace(shape=torch.Size([8, 4]), quant_type="nf4", dtype=torch.bfloat16)
+    (row,) = table(holding(w=parameter))
+    assert (row.shape, row.numel, row.dtype, row.nbytes) == ((8, 4), 32, "nf4", 16)
+    assert row.notes == "bitsandbytes 4-bit, computed in bfloat16; torch says 16 × 1 uint8, packed"
+
+
+def test_bitsandbytes_of_the_real_package():
+    bnb = pytest.importorskip("bitsandbytes")
+    before = nn.Sequential(bnb.nn.Linear4bit(64, 32, quant_type="nf4", compute_dtype=torch.bfloat16))
+    assert "not quantized yet" in table(before)[0].notes
+    model = table(before.to("cpu"))
+    assert (model[0].shape, model[0].numel, model[0].dtype, model[0].nbytes) == ((32, 64), 2048, "nf4", 1024)
+    assert "torch says 1024 × 1 uint8, packed" in model[0].notes
+    eight = nn.Sequential(bnb.nn.Linear8bitLt(64, 32, has_fp16_weights=False)).to("cpu")
+    assert (table(eight)[0].shape, table(eight)[0].dtype) == ((32, 64), "int8")
+    assert "bitsandbytes 8-bit" in table(eight)[0].notes
+
+
+class TwoParts(torch.Tensor):
+    """As torchao's tensors: a float matrix outside, an int8 one and scales inside."""
+
+    @staticmethod
+    def __new__(cls, data, scale):
+        return torch.Tensor._make_wrapper_subclass(cls, data.shape, dtype=torch.bfloat16)
+
+    def __init__(self, data, scale):
+        self.data_part, self.scale_part = data, scale
+
+    def __tensor_flatten__(self):
+        return ["data_part", "scale_part"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, arguments=(), options=None):
+        if "detach" in str(function) or "alias" in str(function):
+            return cls(arguments[0].data_part, arguments[0].scale_part)
+        raise NotImplementedError(str(function))
+
+
+def test_a_tensor_made_of_tensors_has_the_bytes_of_its_parts():
+    made = TwoParts(torch.zeros(4, 8, dtype=torch.int8), torch.zeros(4))
+    (row,) = table(holding(w=nn.Parameter(made, requires_grad=False)))
+    assert (row.shape, row.numel, row.dtype, row.nbytes) == ((4, 8), 32, "bfloat16", 32 + 16)
+    assert row.notes == "TwoParts, stored as data_part 4 × 8 int8, scale_part 4 float32"
+
+
+def test_torchao_of_the_real_package():
+    pytest.importorskip("torchao")
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    module = nn.Sequential(nn.Linear(64, 32)).to(torch.bfloat16)
+    quantize_(module, Int8WeightOnlyConfig())
+    row = table(module)[0]
+    assert (row.shape, row.numel, row.dtype) == ((32, 64), 2048, "bfloat16")
+    assert 2048 < row.nbytes < 2 * 2048
+    assert "int8" in row.notes
+
+
+def offloading(**hook):
+    module = nn.Linear(2, 2, device="meta")
+    module._hf_hook = SimpleNamespace(**hook)
+    return table(module)[0].notes
+
+
+def test_offloaded_by_accelerate_is_told_by_its_hook():
+    kept = SimpleNamespace(dataset=SimpleNamespace(state_dict={}, save_folder=None, index={}))
+    assert offloading(offload=True, weights_map=kept, execution_device=0).endswith("to cpu, runs on 0")
+    on_disk = SimpleNamespace(dataset=SimpleNamespace(save_folder="/x", index={"weight": {}}))
+    note = offloading(offload=True, weights_map=on_disk, execution_device="cuda:1")
+    assert note == "offloaded by accelerate to disk, runs on cuda:1"
+    inner = SimpleNamespace(offload=True, weights_map=kept, execution_device="cpu")
+    assert offloading(hooks=[SimpleNamespace(), inner]).startswith("offloaded by accelerate to cpu")
+    assert offloading(offload=False) == ""
+
+
+def test_accelerate_of_the_real_package(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    accelerate.dispatch_model(module, {"0": "cpu", "1": "disk"}, main_device="cpu", offload_dir=str(tmp_path))
+    model = table(module)
+    assert [row.device for row in model] == ["cpu", "cpu", "meta", "meta"]
+    assert [row.notes for row in model][1:3] == ["", "offloaded by accelerate to disk, runs on cpu"]
+    assert model.total == 40
+
+
+class BaseTunerLayer:
+    """PEFT's base class, by its name."""
+
+
+class Adapted(nn.Module, BaseTunerLayer):
+    """As PEFT's lora.Linear."""
+
+    def __init__(self):
+        super().__init__()
+        self.base_layer = nn.Linear(4, 4)
+        self.lora_A = nn.ModuleDict({"default": nn.Linear(4, 2, bias=False)})
+
+
+def test_peft_by_its_attributes_tells_adapter_and_base():
+    model = table(nn.Sequential(nn.Linear(2, 2), Adapted()))
+    notes = {row.name: row.notes for row in model if row.notes}
+    assert notes == {
+        "1.base_layer.weight": "PEFT: of the layer that an adapter wraps",
+        "1.base_layer.bias": "PEFT: of the layer that an adapter wraps",
+        "1.lora_A.default.weight": "PEFT: lora_A of adapter default",
+    }
+
+
+def test_peft_of_the_real_package():
+    peft = pytest.importorskip("peft")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    base = LlamaForCausalLM(LlamaConfig(vocab_size=50, num_key_value_heads=1, **sizes))
+    wanted = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    model = table(peft.get_peft_model(base, wanted))
+    rows = {row.name.rpartition("model.")[2]: row for row in model}
+    lora = rows["layers.0.self_attn.q_proj.lora_A.default.weight"]
+    assert (lora.requires_grad, lora.notes) == (True, "PEFT: lora_A of adapter default")
+    kept = rows["layers.0.self_attn.q_proj.base_layer.weight"]
+    assert (kept.requires_grad, kept.notes) == (False, "PEFT: of the layer that an adapter wraps")
+    assert rows["lm_head.modules_to_save.default.weight"].notes == "PEFT: modules_to_save of adapter default"
+    assert model.counters.trainable == 16 + 16 + 400
