@@ -26,7 +26,7 @@ class OpenSpec:
     arguments: tuple[tuple[str, str], ...] = ()
     """Keywords of a factory as they were typed, name and text (`--arg NAME=VALUE`)."""
     skeleton: bool = False
-    """Whether the skeleton of the `config.json` beside a checkpoint file is laid over it; needs torch, and seconds."""
+    """Whether the skeleton of the `config.json` beside a checkpoint file is laid over it; needs torch and seconds."""
     weights: bool = False
     """Whether the headers of a hub repository's weights are read too (`--weights`); never the weights."""
 

@@ -20,8 +20,9 @@ from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
 from explorer.sources.overlay import Overlay
 from explorer.sources.overlay_told import findings as overlay_findings
+from explorer.sources.values import OpenTensor
 from explorer.sources.values.answers import value_answers
-from explorer.sources.values.providers import OverlaidValues
+from explorer.sources.values.providers import ModuleValues, OverlaidValues
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -87,11 +88,11 @@ def build(
         },
     )
     table = table_of(model, origin, findings)
-    answers = answers_of(model)
+    values: OpenTensor = ModuleValues(model)
     if overlay is not None:
         beside = weights_beside(found.directory) if found.directory is not None else None
-        answers |= value_answers(OverlaidValues(table, overlay, lambda: weights or read_weights(beside or "")))
-    return Opened(table, answers), overlay
+        values = OverlaidValues(table, overlay, lambda: weights or read_weights(beside or ""))
+    return Opened(table, {**answers_of(model), **value_answers(values)}, values), overlay
 
 
 def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -35,6 +35,10 @@ class Readable(Protocol):
     """One tensor whose values can be read."""
 
     @property
+    def in_order(self) -> bool:
+        """Whether `chunks` gives the elements in row-major order."""
+
+    @property
     def facts(self) -> Facts:
         """What it is."""
 
@@ -51,3 +55,7 @@ class Readable(Protocol):
         Raises:
             ParamxError: They can't be read (any more).
         """
+
+
+OpenTensor = Callable[[int], Readable]
+"""Opens the tensor of a row of the table; raises `ParamxError` where it has no values."""

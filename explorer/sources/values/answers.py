@@ -11,11 +11,8 @@ from explorer.core.errors import ParamxError
 from explorer.core.statistics import TensorStats
 from explorer.core.windows import check
 from explorer.sources import Answer
-from explorer.sources.values import Readable
+from explorer.sources.values import OpenTensor
 from explorer.sources.values.measuring import measure
-
-OpenTensor = Callable[[int], Readable]
-"""Opens the tensor of a row of the table; raises `ParamxError` where it has no values."""
 
 SLICE = 0.15
 """Seconds that one answer works on what takes long: who asks tells the share that is done, and asks again or not."""

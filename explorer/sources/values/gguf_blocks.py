@@ -23,6 +23,8 @@ BLOCKS: dict[str, tuple[int, BlockType]] = {kind.name: (number, kind) for number
 class BlockTensor:
     """One tensor of blocks in a file (an `explorer.sources.values.Readable`)."""
 
+    in_order = True
+
     def __init__(self, name: str, place: Place, open_file: OpenFile = File) -> None:
         """Read from a place; the package is imported here, and only for this.
 

@@ -59,6 +59,7 @@ class FileTensor:
                 name, f"the file gives it {place.nbytes:,} bytes, its shape takes {numel * self._size:,}"
             )
         self.facts = Facts(dtype, place.shape)
+        self.in_order = place.stride is None or not _is_dense(place.shape, place.stride) or _rows_first(place)
 
     @contextmanager
     def _file(self) -> Iterator[File]:
@@ -154,6 +155,14 @@ def _joined(rows: Iterator[Run]) -> Iterator[Run]:
         held = run
     if held is not None:
         yield held
+
+
+def _rows_first(place: Place) -> bool:
+    """Whether a tensor without gaps lies in row-major order."""
+    return place.stride is not None and all(
+        size == 1 or step == plain
+        for size, step, plain in zip(place.shape, place.stride, contiguous(place.shape), strict=True)
+    )
 
 
 def _is_dense(shape: tuple[int, ...], stride: tuple[int, ...]) -> bool:

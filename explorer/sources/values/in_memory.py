@@ -41,6 +41,7 @@ class TorchTensor:
             what = f"its layout is {plain.layout}" if plain.layout != torch.strided else f"its dtype is {dtype}"
             raise ParamxError(name, f"its values can't be shown: {what}")
         self._bits = _as_whole_numbers(plain)
+        self.in_order = self._bits.is_contiguous()
         self.facts = Facts(
             dtype,
             tuple(tensor.shape),

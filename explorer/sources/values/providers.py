@@ -190,7 +190,7 @@ class _InModel:
         facts = tensor.facts
         both = ", ".join(filter(None, (facts.note, note)))
         self.facts = Facts(facts.dtype, facts.shape, facts.device, requires_grad, True, both)
-        self.take, self.chunks = tensor.take, tensor.chunks
+        self.take, self.chunks, self.in_order = tensor.take, tensor.chunks, tensor.in_order
 
 
 def without_values(model: Model) -> Callable[[int], Readable]:

@@ -1,0 +1,164 @@
+"""Compares the values of two tensors, chunk by chunk: how many elements differ, and by how much at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from math import isfinite, prod
+from typing import TYPE_CHECKING, Any
+
+from explorer.core.compare_values import REQUEST
+from explorer.core.elements import ELEMENTS
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.sources import Answer, open_served
+from explorer.sources.values import OpenTensor, Readable
+from explorer.sources.values.answers import SLICE
+from explorer.sources.values.measuring import as_floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[Any]
+
+CHUNK = 1 << 20
+"""Elements that are compared at a time."""
+
+COMPLEX = {"complex32": "<f2", "complex64": "<f4", "complex128": "<f8"}
+"""How the two parts of a complex element are stored."""
+
+
+def difference_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
+    """Return what compares the values of an open model with those of another target, opened here when first asked.
+
+    Args:
+        open_tensor: Opens the tensors of the model that is open.
+    """
+    others: dict[str, OpenTensor | None] = {}
+    work: dict[str, Generator[float, None, dict[str, Any]]] = {}
+
+    def begin(arguments: Mapping[str, Any]) -> Generator[float, None, dict[str, Any]]:
+        key = repr(arguments["other"])
+        if key not in others:
+            others.clear()
+            others[key] = open_served(OpenSpec(**arguments["other"]), lambda text: None).values
+        other = others[key]
+        if other is None:
+            raise ParamxError(arguments["other"]["target"], "this kind of target has no values here")
+        return differ(open_tensor(arguments["index"]), other(arguments["other_index"]))
+
+    def answer(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on for a moment with what was begun: who asks no more has stopped it."""
+        key = repr(sorted(arguments.items()))
+        going = work.pop(key, None)
+        if going is None:
+            work.clear()
+            going = begin(arguments)
+        until = time.monotonic() + SLICE
+        try:
+            while True:
+                done = next(going)
+                if time.monotonic() > until:
+                    work[key] = going
+                    return {"done": done, "result": None}
+        except StopIteration as end:
+            return {"done": 1.0, "result": end.value}
+
+    return {REQUEST: answer}
+
+
+def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
+    """Compare two tensors element by element; both are read once, in the same order.
+
+    Args:
+        a: One tensor.
+        b: Another of the same shape; its dtype may be another.
+
+    Yields:
+        The share that is done, after each chunk.
+
+    Returns:
+        `differing`, the number of elements that are not the same number (two NaN are), and `largest`, the largest
+        absolute difference of two finite numbers, `None` where an infinity or NaN stands against something else.
+
+    Raises:
+        ParamxError: The shapes differ, or the values can't be read.
+    """
+    if a.facts.shape != b.facts.shape:
+        raise ParamxError("values", "the two are stored in other shapes")
+    numel = prod(a.facts.shape)
+    sizes = ELEMENTS[a.facts.dtype].nbytes, ELEMENTS[b.facts.dtype].nbytes
+    streams = _Stream(a), _Stream(b)
+    differing, largest = 0, 0.0
+    for start in range(0, numel, CHUNK):
+        wanted = min(CHUNK, numel - start)
+        one, other = (stream.take(wanted * size) for stream, size in zip(streams, sizes, strict=True))
+        if a.facts.dtype != b.facts.dtype or one != other:
+            number, most = _of_chunk(a.facts.dtype, one, b.facts.dtype, other)
+            differing += number
+            largest = max(largest, most)
+        yield (start + wanted) / numel
+    return {"differing": differing, "largest": largest if isfinite(largest) else None}
+
+
+class _Stream:
+    """A tensor's elements in row-major order, as many bytes at a time as are asked for."""
+
+    def __init__(self, tensor: Readable) -> None:
+        self._parts = _in_order(tensor)
+        self._held = bytearray()
+
+    def take(self, nbytes: int) -> bytes:
+        while len(self._held) < nbytes:
+            part = next(self._parts, b"")
+            if not part:
+                raise ParamxError("values", "fewer than the shape takes")
+            self._held += part
+        taken = bytes(self._held[:nbytes])
+        del self._held[:nbytes]
+        return taken
+
+
+def _in_order(tensor: Readable) -> Iterator[bytes]:
+    """Yield all elements in row-major order; `chunks` may give them in the order in which they are stored."""
+    if tensor.in_order:
+        yield from tensor.chunks(CHUNK)
+        return
+    shape = tensor.facts.shape
+    rest = tuple(((0, size),) for size in shape[1:])
+    step = max(1, CHUNK // max(prod(shape[1:]), 1))
+    for start in range(0, shape[0], step):
+        yield tensor.take((((start, min(start + step, shape[0])),), *rest))
+
+
+def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, float]:
+    """Return how many elements of a chunk differ, and the largest difference; infinite where none can be said."""
+    import numpy as np
+
+    one, other = _numbers(dtype_a, a), _numbers(dtype_b, b)
+    if one.shape != other.shape:
+        raise ParamxError("values", f"{dtype_a} and {dtype_b} can't be compared")
+    if dtype_a == dtype_b and ELEMENTS[dtype_a].kind == "int" and ELEMENTS[dtype_a].nbytes == 8:
+        # Beyond 2^53 two whole numbers may be one float.
+        code = "<u8" if dtype_a.startswith("u") else "<i8"
+        unlike = np.frombuffer(a, code) != np.frombuffer(b, code)
+    else:
+        unlike = (one != other) & ~(np.isnan(one) & np.isnan(other))
+    number = int(np.count_nonzero(unlike))
+    if not number:
+        return 0, 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = np.abs(one[unlike] - other[unlike])
+    most = float(distance.max())
+    return number, most if isfinite(most) else float("inf")
+
+
+def _numbers(dtype: str, data: bytes) -> Numbers:
+    """Return elements as float64 or complex128."""
+    import numpy as np
+
+    if dtype in COMPLEX:
+        parts = np.frombuffer(data, COMPLEX[dtype]).astype(np.float64)
+        found: Numbers = parts[::2] + 1j * parts[1::2]
+        return found
+    return as_floats(dtype, data)
