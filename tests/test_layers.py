@@ -82,8 +82,11 @@ def test_the_command_answers_without_loading_what_it_does_not_need(arguments: li
     assert "explorer.__main__" in found
 
 
-def test_the_package_itself_loads_nothing_heavy() -> None:
-    assert imported(["explorer"]) & (HEAVY | INTERFACE) == set()
+@pytest.mark.parametrize("name", ["explorer", "explorer.api", "explorer.notebook"])
+def test_the_public_api_loads_nothing_heavy_until_it_is_used(name: str) -> None:
+    found = imported([name])
+    assert found & (HEAVY | INTERFACE) == set()
+    assert not {each for each in found if each.startswith(("explorer.sources", "explorer.ui"))}
 
 
 def test_the_import_contracts_hold() -> None:
