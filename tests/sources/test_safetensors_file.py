@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from checkpoint_files import entry, findings, opened, outcome, printable, safetensors_bytes, written
+from checkpoint_files import Gguf, entry, findings, opened, outcome, printable, safetensors_bytes, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -290,6 +292,30 @@ def test_several_checkpoints_in_one_directory_have_to_be_named(tmp_path: Path) -
         opened(tmp_path)
     written(tmp_path / "model.safetensors", safetensors_bytes({"m": A}, bytes(4)))
     assert list(opened(tmp_path).names) == ["m"]
+
+
+def test_no_kind_of_checkpoint_needs_torch_or_numpy_to_open(tmp_path: Path) -> None:
+    import torch
+    from torch.distributed import checkpoint
+
+    save(tmp_path / "x.safetensors", {"a": torch.ones(1)})
+    torch.save({"a": torch.ones(1)}, tmp_path / "x.pt")
+    written(tmp_path / "x.gguf", Gguf().tensor("a", (1,), 0, 0).done(bytes(4)))
+    checkpoint.save({"a": torch.ones(1)}, checkpoint_id=tmp_path / "dcp", no_dist=True)
+    code = """
+import sys
+from explorer.core.loading import OpenSpec
+from explorer.sources import open_source
+for target in sys.argv[1:]:
+    assert list(open_source(OpenSpec(target), lambda _: None).names) == ["a"]
+heavy = {"torch", "transformers", "numpy", "safetensors", "gguf", "pickle", "mmap", "ctypes"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    targets = [str(tmp_path / name) for name in ("x.safetensors", "x.pt", "x.gguf", "dcp")]
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, *targets]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 # --- one strange file ---------------------------------------------------------------------------------------------

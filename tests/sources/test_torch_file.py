@@ -586,6 +586,26 @@ def test_zip64_archives_are_read(tmp_path: Path) -> None:
     assert model.findings == ()
 
 
+def test_zip64_entries_are_read(tmp_path: Path) -> None:
+    """An entry past 4 GiB has its sizes and offset in an extra field; here all three, though they are small."""
+    data = zipped(state_dict(b"N"), **{"data/0": bytes(16)})
+    end = data.rfind(b"PK\5\6")
+    (offset,) = struct.unpack_from("<L", data, end + 16)
+    records = b""
+    for record in data[offset:end].split(b"PK\1\2")[1:]:
+        compressed, size = struct.unpack_from("<LL", record, 16)
+        (header,) = struct.unpack_from("<L", record, 38)
+        extra = struct.pack("<HHQQQ", 1, 24, size, compressed, header)
+        full = b"\xff" * 4
+        fixed = record[:16] + full + full + record[24:26] + struct.pack("<H", len(extra)) + record[28:38] + full
+        records += b"PK\1\2" + fixed + record[42:] + extra
+    tail = struct.pack("<4H2LH", 0, 0, 2, 2, len(records), offset, 0)
+    path = written(tmp_path / "x.pt", data[:offset] + records + b"PK\5\6" + tail)
+    assert list(opened(path).names) == ["weight"]
+    assert locate(str(path), 0).nbytes == 16
+    assert opened(path).findings == ()
+
+
 def test_names_of_controls_and_of_any_length_are_shown(tmp_path: Path) -> None:
     deep: dict[str, Any] = {"leaf": torch.ones(1)}
     for _ in range(900):

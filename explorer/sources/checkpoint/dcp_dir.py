@@ -29,10 +29,10 @@ from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.text import plural, visible
 from explorer.sources.checkpoint.dtypes import dtype_bytes
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, tensors, told, warn
+from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
 from explorer.sources.checkpoint.place import Place
-from explorer.sources.checkpoint.safetensors_header import MAX_DIMENSIONS, MAX_ELEMENTS
 from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory, path_of
 from explorer.sources.checkpoint.torch_rules import TorchRules
 

@@ -20,9 +20,9 @@ from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, warn
 from explorer.sources.checkpoint.gguf_header import Header, Info, read_header
+from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
-from explorer.sources.checkpoint.safetensors_header import MAX_ELEMENTS
 from explorer.sources.checkpoint.targets import GGUF, SHARD, is_directory, names_of, only_set, path_of
 
 if TYPE_CHECKING:

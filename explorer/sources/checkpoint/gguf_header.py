@@ -29,7 +29,7 @@ from explorer.core.param import Finding
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.files import File, UnreadableError, tensors, warn
 from explorer.sources.checkpoint.ggml_types import TYPES
-from explorer.sources.checkpoint.safetensors_header import MAX_ELEMENTS
+from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 
 MAX_TENSORS = 1_000_000
 """Most tensors of a file."""

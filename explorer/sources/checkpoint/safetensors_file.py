@@ -21,10 +21,10 @@ from explorer.core.param import Column, Finding, Model, Origin
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import joined, picked
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, warn
+from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.safetensors_header import (
-    MAX_ELEMENTS,
     METADATA_KEYS,
     METADATA_TEXT,
     Header,

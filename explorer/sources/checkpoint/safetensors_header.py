@@ -25,6 +25,7 @@ from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, parse_json, tensors, warn
+from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
 
 MAX_HEADER = 100_000_000
 """Longest header in bytes; the library's own limit."""
@@ -34,12 +35,6 @@ LENGTH_BYTES = 8
 
 METADATA = "__metadata__"
 """The one key of the header that is no tensor."""
-
-MAX_DIMENSIONS = 64
-"""Most dimensions of a shape: numpy's limit (numpy 2, `NPY_MAXDIMS`); weights have at most 6."""
-
-MAX_ELEMENTS = 1 << 56
-"""Most elements of one tensor, and of a whole model: sums and byte counts then fit in 64 bits."""
 
 METADATA_TEXT, METADATA_KEYS = 65_536, 10_000
 """Longest value of the metadata that is kept, in characters, and most keys; trainers put whole data sets there."""

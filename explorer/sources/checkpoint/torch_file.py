@@ -19,9 +19,9 @@ from explorer.core.param import Column, Finding, Model, ModuleClass, Origin
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import UnreadableError, collector_paused, tensors, told, warn
+from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
-from explorer.sources.checkpoint.safetensors_header import MAX_ELEMENTS
 from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of
 from explorer.sources.checkpoint.torch_contents import Contents, read_file
 from explorer.sources.checkpoint.torch_walk import Found

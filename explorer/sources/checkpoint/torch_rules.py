@@ -13,8 +13,8 @@ from math import prod
 from typing import Any
 
 from explorer.sources.checkpoint.dtypes import BITS, dtype_bytes
+from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
-from explorer.sources.checkpoint.safetensors_header import MAX_DIMENSIONS, MAX_ELEMENTS
 
 MAX_NAMED = 100
 """Most names of globals that are kept to be told."""

@@ -1,0 +1,9 @@
+"""Bounds that no checkpoint passes, whatever its format."""
+
+from __future__ import annotations
+
+MAX_DIMENSIONS = 64
+"""Most dimensions of a shape: numpy's limit (numpy 2, `NPY_MAXDIMS`); weights have at most 6."""
+
+MAX_ELEMENTS = 1 << 56
+"""Most elements of one tensor, and of a whole model: sums and byte counts then fit in 64 bits."""
