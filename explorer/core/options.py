@@ -41,6 +41,8 @@ def parse_options(text: str) -> dict[str, Any]:
         match = _KEY.match(text, at)
         if match is None:
             raise OptionError("options are written weight_decay=0.1", at)
+        if match[1] in options:
+            raise OptionError(f"{match[1]} is given twice", match.start(1))
         begin, stop = match.end(), _value_end(text, match.end())
         options[match[1]] = _value(match[1], text[begin:stop].strip().rstrip(",").strip(), begin)
         at = stop

@@ -108,3 +108,9 @@ def test_a_deeply_nested_value_is_refused_and_not_followed(text: str) -> None:
 def test_a_value_is_never_evaluated() -> None:
     assert error("a=print(1)").column == 2
     assert error("a=2**9**9").column == 2
+
+
+def test_an_option_given_twice_is_told_at_its_second_place() -> None:
+    with pytest.raises(OptionError) as caught:
+        parse_options("lr=1.0 weight_decay=0.1 lr=2.0")
+    assert caught.value.column == len("lr=1.0 weight_decay=0.1 ")
