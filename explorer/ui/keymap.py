@@ -58,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds"),
     Command("sort", ("s",), "s", "sort", "Largest first, or back to the model's order", rank=8),
     Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=11),
+    Command("card", ("i",), "i", "about", "The model: architecture, parameters by role, its config", rank=12),
     Command(
         "presets", ("p",), "p", "presets", "Known recipes side by side on this model, with their sources", rank=5
     ),

@@ -13,6 +13,7 @@ from fakes import FakeOpener, Hands, make_app, running
 from explorer.core.groups import Grouping
 from explorer.core.param import Model
 from explorer.ui import keymap
+from explorer.ui.screens.card import CardScreen
 from explorer.ui.screens.counters import CountersScreen
 from explorer.ui.screens.export import ExportScreen
 from explorer.ui.screens.findings import FindingsScreen, MovesScreen
@@ -274,6 +275,15 @@ async def _(ui: Hands, key: str) -> None:
     assert "largest first" in ui.text
     await ui.press(key)
     assert paths(ui) == order
+
+
+@does("card")
+async def _(ui: Hands, key: str) -> None:
+    await ui.press(key)
+    assert isinstance(ui.app.screen, CardScreen)
+    assert "Parameters by role" in ui.text
+    await ui.press("escape")
+    assert ui.app.screen is ui.model_screen
 
 
 @does("counters")

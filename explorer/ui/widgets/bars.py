@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from explorer.core.roles import Roles
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count
 from explorer.ui import keymap
 from explorer.ui.widgets.groups_panel import Field
@@ -18,15 +19,13 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from explorer.core.param import Column, Model
+    from explorer.core.roles import Role
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
 
 
 GROUPS_TOLD = 4
 """Groups of a module's parameters that are named; the rest is counted."""
-
-KEPT_FACTS = 2
-"""Facts about a parameter that are never left out: its group and why, its tied names."""
 
 
 class TitleBar(Steady):
@@ -77,7 +76,12 @@ class OriginBar(Steady):
 
 
 class DetailBar(Steady):
-    """The row under the cursor: its whole name, the counting loop's line, and the facts."""
+    """The row under the cursor: its whole name and role, the counting loop's line, and the facts."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        """Start empty."""
+        super().__init__(id=id)
+        self._roles: tuple[Model, Roles] | None = None
 
     def clear(self) -> None:
         """Say that there is nothing under the cursor."""
@@ -95,20 +99,40 @@ class DetailBar(Steady):
         else:
             self.update(self._module(view, row, bench))
 
+    def _role(self, model: Model, index: int) -> Role | None:
+        """Return what a parameter is for; the roles of a model are kept, for each kind is thought about once."""
+        if self._roles is None or self._roles[0] is not model:
+            self._roles = (model, Roles(model))
+        return self._roles[1][index]
+
     def _parameter(self, view: TreeView, index: int, bench: Workbench) -> Text:
         model = view.tree.model
         param = model[index]
+        role = self._role(model, index)
+        purpose, formula = (role.text, role.formula or "") if role is not None else ("", "")
+        room = self.size.width - 2
         text = Text(overflow="fold")
-        text.append(f"{param.name}\n", "bold")
-        text.append(f"#{index:,} of {len(model):,}  ")
+        text.append(param.name, "bold")
+        if purpose and text.cell_len + 2 + cell_len(purpose) <= room:
+            text.append(f"  {purpose}")
+            purpose = ""
+        before = f"\n#{index:,} of {len(model):,}  "
+        after = f"  np = {view.running_at(index):,} of {model.total:,}\n"
         dims = " × ".join(map(str, param.shape)) if param.shape else ""
-        text.append(f"{dims} = {param.numel:,}" if dims else f"{shape_text(param.shape)}, {param.numel:,}")
-        running = view.running_at(index)
-        text.append(f"  np = {running:,} of {model.total:,}\n")
+        counted = f"{dims} = {param.numel:,}" if dims else f"{shape_text(param.shape)}, {param.numel:,}"
+        named = f"{dims} = {formula} = {param.numel:,}"
+        if dims and formula and cell_len(before.strip() + "  " + named + after.rstrip()) <= room:
+            counted, formula = named, ""
+        text.append(before + counted + after)
+        reason = bench.assignment.reasons(index).text
+        tied = f"tied to {', '.join(param.aliases)}" if param.aliases else ""
+        if purpose and cell_len(" · ".join(filter(None, (purpose, reason, tied)))) > room:
+            reason = ""  # the column shows the group, and nothing else what the tensor is for
+        kept = list(filter(None, (purpose, reason, tied)))
         facts = [
-            bench.assignment.reasons(index).text,
-            f"tied to {', '.join(param.aliases)}" if param.aliases else "",
+            *kept,
             param.notes,
+            formula,
             f"in {param.module_class.name}" if param.module_class else "",
             param.dtype or "",
             short_bytes(param.nbytes) if param.nbytes is not None else "",
@@ -116,13 +140,13 @@ class DetailBar(Steady):
             {True: "grad", False: "frozen", None: ""}[param.requires_grad],
             param.shard or "",
         ]
-        text.append(" · ".join(self._fitting(list(filter(None, facts)))), "dim")
+        text.append(" · ".join(self._fitting(list(filter(None, facts)), len(kept))), "dim")
         return text
 
-    def _fitting(self, facts: list[str]) -> list[str]:
-        """Leave out from the end what does not fit into the line; the columns show most of it too."""
+    def _fitting(self, facts: list[str], kept: int) -> list[str]:
+        """Leave out from the end what does not fit into the line, but for the first ones; the columns show most."""
         width = self.size.width - 2
-        while len(facts) > KEPT_FACTS and cell_len(" · ".join(facts)) > width:
+        while len(facts) > kept and cell_len(" · ".join(facts)) > width:
             facts.pop()
         return facts
 

@@ -1,0 +1,134 @@
+"""The model's card and the roles in the detail: what stands there, at which sizes, and what typing finds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from fakes import make_app, model_of, running
+
+from explorer.core.param import Model
+from explorer.ui.screens.card import CardScreen, bar
+
+
+async def opened(ui) -> None:
+    await ui.press("i")
+    assert isinstance(ui.app.screen, CardScreen)
+    await ui.until(lambda: ui.app.screen._sums is not None)
+
+
+async def through(ui) -> str:
+    """All that the card says, from its first line to its last."""
+    seen = [ui.text]
+    for _ in range(60):
+        await ui.press("pagedown")
+        if ui.text == seen[-1]:
+            return "\n".join(seen)
+        seen.append(ui.text)
+    raise AssertionError("the card never ends")
+
+
+async def test_the_card_tells_the_architecture_in_the_configurations_own_names(roberta: Model) -> None:
+    async with running(make_app(roberta), size=(120, 40)) as ui:
+        await opened(ui)
+        for words in (
+            ("d_k = d_model / heads", "64", "hidden_size / num_attention_heads"),
+            ("layers", "12", "num_hidden_layers"),
+            ("vocabulary", "50,265", "vocab_size"),
+            ("context", "514", "max_position_embeddings"),
+        ):
+            assert any(all(word in line for word in words) for line in ui.lines), words
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (160, 45)])
+async def test_the_percentages_on_the_card_add_up(roberta: Model, size: tuple[int, int]) -> None:
+    async with running(make_app(roberta), size=size) as ui:
+        await opened(ui)
+        text = await through(ui)
+        found = re.findall(r"(embeddings|attention|MLP|norms|heads) +[█▏▎▍▌▋▊▉]+ +([\d.]+) %", text)
+        shares = {part: float(percent) for part, percent in found}
+        assert len(shares) == 5
+        assert round(sum(shares.values()), 2) == 100
+
+
+async def test_the_card_says_why_counters_differ(roberta: Model) -> None:
+    async with running(make_app(roberta), size=(120, 40)) as ui:
+        await opened(ui)
+        text = await through(ui)
+        assert "163,351,218" in text
+        assert "+38,653,785 for 2 tied names" in text
+
+
+async def test_what_is_typed_searches_keys_and_values(roberta: Model) -> None:
+    async with running(make_app(roberta), size=(80, 24)) as ui:
+        await opened(ui)
+        await ui.type("HEADS")
+        assert "num_attention_heads" in ui.text
+        assert "Architecture" not in ui.text
+        await ui.write("gelu")
+        assert "hidden_act" in ui.text
+        await ui.write("no such thing")
+        assert "Nothing in the configuration contains this" in ui.text
+
+
+async def test_esc_clears_the_search_and_then_closes(roberta: Model) -> None:
+    async with running(make_app(roberta)) as ui:
+        await opened(ui)
+        await ui.type("q")  # a letter as any other here
+        await ui.press("escape")
+        assert isinstance(ui.app.screen, CardScreen)
+        assert "Architecture" in ui.text
+        await ui.press("escape")
+        assert ui.app.screen is ui.model_screen
+
+
+async def test_a_file_of_tensors_has_a_card_that_claims_nothing() -> None:
+    async with running(make_app(model_of("encoder.layer.0.query.weight"))) as ui:
+        await opened(ui)
+        assert "names alone do not prove a role" in ui.text
+        assert "There is no configuration here." in ui.text
+        assert "%" not in "".join(line for line in ui.lines if line.startswith("│"))
+
+
+async def test_a_strangers_configuration_is_never_markup(roberta: Model) -> None:
+    config = {"[red]key[/red]": "[/nope]", "hidden_size": 8, "[@click=app.quit]": ["[bold]"]}
+    async with running(make_app(replace(roberta, origin=replace(roberta.origin, config=config)))) as ui:
+        await opened(ui)
+        for text in ("[red]key[/red]", "[/nope]", "[@click=app.quit]"):
+            assert text in ui.text
+
+
+def test_a_bar_is_as_long_as_its_share_and_never_gone() -> None:
+    assert bar(10_000, 10) == "█" * 10
+    assert bar(5_000, 10) == "█" * 5 + " " * 5
+    assert bar(1, 10).strip() == "▏"
+    assert bar(0, 10).strip() == ""
+    assert [len(bar(share, 8)) for share in range(0, 10_001, 7)] == [8] * 1429
+
+
+async def test_the_detail_tells_role_and_formula_where_there_is_room(roberta: Model) -> None:
+    async with running(make_app(roberta), size=(160, 45)) as ui:
+        await ui.go("roberta.embeddings.word_embeddings.weight")
+        name = next(line for line in ui.lines if line.startswith(" roberta.embeddings.word_embeddings.weight"))
+        assert name.rstrip().endswith("  token embedding: 50,265 tokens × 768")
+        assert "50265 × 768 = vocab_size × hidden_size = 38,603,520  np = 38,603,520" in ui.text
+
+
+async def test_a_parameters_detail_keeps_to_three_lines_at_eighty_columns(roberta: Model) -> None:
+    async with running(make_app(roberta), size=(80, 24)) as ui:
+        await ui.press("asterisk")
+        view = ui.tree.view
+        leaves = [row for row in range(len(view.rows)) if view.tree.params[view.rows.nodes[row]] >= 0]
+        for row in leaves[:24] + leaves[-5:]:
+            ui.tree._move(row)
+            await ui.settle()
+            assert ui.model_screen.query_one("#detail").size.height == 3, ui.path
+        await ui.go("roberta.embeddings.word_embeddings.weight")
+        assert "token embedding: 50,265 tokens × 768 · tied to lm_head.decoder.weight" in ui.text
+
+
+async def test_the_detail_says_nothing_of_a_parameter_whose_role_is_not_proven(model: Model) -> None:
+    async with running(make_app(model), size=(160, 45)) as ui:
+        await ui.go("roberta.embeddings.word_embeddings.weight")
+        assert "token embedding" not in ui.text
