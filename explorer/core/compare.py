@@ -223,8 +223,9 @@ def _prefixes(names: Sequence[str]) -> list[str]:
         prefix = f"{head}."
         if count < PREFIX_SHARE * len(names) or not prefix.startswith(found[-1]):
             break
-        if len(set(_stripped(names, prefix))) == len(set(names)):
-            found.append(prefix)
+        if len(set(_stripped(names, prefix))) < len(set(names)):
+            break
+        found.append(prefix)
     return found
 
 

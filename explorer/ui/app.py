@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
+    from explorer.ui.screens.compare import CompareScreen
     from explorer.ui.services import Services
 
 DARK = Theme(
@@ -59,12 +60,13 @@ class ParamxApp(CellDiffApp[str]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True)]
 
-    def __init__(self, spec: OpenSpec, services: Services) -> None:
-        """Open `spec`; with an empty target, offer what can be opened."""
+    def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
+        """Open `spec`; with an empty target, offer what can be opened; with another, compare the two."""
         # Said here and not by the theme alone: under NO_COLOR Textual picks its filter before it knows the theme, and
         # the wrong one turns the terminal's own colours into black on black.
         super().__init__(ansi_color=_few_colours() or None)
         self._spec = spec
+        self._other = other
         self._services = services
         self._grouping = services.grouping
         # Motion costs bytes over SSH and tells nothing here.
@@ -78,7 +80,11 @@ class ParamxApp(CellDiffApp[str]):
 
     def on_mount(self) -> None:
         """Show the first screen."""
-        if self._spec.target:
+        if self._other is not None:
+            from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
+
+            self.push_screen(CompareScreen((self._spec, self._other), self._services))
+        elif self._spec.target:
             self.push_screen(ModelScreen(self._spec, self._services))
         else:
             self.push_screen(StartScreen(self._services))
@@ -93,6 +99,10 @@ class ParamxApp(CellDiffApp[str]):
             self.exit(message.line, return_code=1)
         else:
             self._offer(message.line)
+
+    def on_compare_screen_could_not_open(self, message: CompareScreen.CouldNotOpen) -> None:
+        """Leave with the error: the command line named both."""
+        self.exit(message.line, return_code=1)
 
     @property
     def grouping(self) -> Grouping:
@@ -173,16 +183,17 @@ class Outcome:
     """The groups as they were when the user left."""
 
 
-def run(spec: OpenSpec, services: Services) -> Outcome:
+def run(spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> Outcome:
     """Run the interface until the user leaves.
 
     Args:
         spec: What to open; an empty target shows the start screen.
         services: What the interface is given of the outside world.
+        other: What to compare it with, if anything.
 
     Returns:
         The reason when the target could not be opened, and the groups as last typed.
     """
-    app = ParamxApp(spec, services)
+    app = ParamxApp(spec, services, other)
     error = app.run()
     return Outcome(error, app.grouping)

@@ -1,0 +1,459 @@
+"""Two targets side by side: their differences by kind, each with both of its sides."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from explorer.core.compare import KINDS, Comparison, Pair, compare, folded
+from explorer.core.compare_text import aligned, difference_text, sides
+from explorer.core.compare_values import Progress, compare_values
+from explorer.core.errors import ParamxError
+from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.text import plural, shape_text, short_bytes
+from explorer.ui.paint import cut_middle, fit
+from explorer.ui.screens.dialog import Dialog
+from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.line_list import LineList
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.widget import Widget
+
+    from explorer.core.loading import Loading
+    from explorer.core.param import Model
+    from explorer.ui.services import Services
+
+LETTERS = ("A", "B")
+"""What the two sides are called."""
+
+TICK = 0.5
+"""Seconds between two looks at the clock while the two open."""
+
+KEYS = (("↑↓", "move"), ("Enter", "open"), ("/", "filter"), ("v", "values"), ("q", "quit"))
+"""What the keys bar says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the list."""
+
+    kind: str
+    """The way to differ that it stands under."""
+    label: str
+    """The name, or the kind's own."""
+    positions: tuple[int, ...]
+    """The pairs that it stands for."""
+    depth: int
+    """0 is a kind, 1 a difference or several alike, 2 one of these."""
+
+
+class CompareScreen(Screen[None]):
+    """Two models: opening them at the same time, and walking through what differs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", show=False),
+        Binding("v", "values", show=False),
+        Binding("escape", "back", show=False),
+        Binding("q,ctrl+q,ctrl+c", "app.quit", show=False),
+    ]
+
+    @dataclass
+    class Happened(Message):
+        """An opening, in its thread, reports an event."""
+
+        side: int
+        """0 is A, 1 is B."""
+        event: Event
+        """What happened."""
+
+    @dataclass
+    class Went(Message):
+        """The comparison of values, in its thread, is further."""
+
+        progress: Progress
+        """How far."""
+
+    @dataclass
+    class Compared(Message):
+        """A comparison is made, or made more of."""
+
+        comparison: Comparison
+        """The comparison."""
+
+    @dataclass
+    class CouldNotOpen(Message):
+        """A target can't be opened."""
+
+        line: str
+        """Why, in one line."""
+
+    def __init__(self, specs: tuple[OpenSpec, OpenSpec], services: Services) -> None:
+        """Compare two targets; they are opened when the screen is mounted."""
+        super().__init__()
+        self.specs = specs
+        self.services = services
+        self.comparison: Comparison | None = None
+        self._loadings: list[Loading] = []
+        self._models: list[Model | None] = [None, None]
+        self._stages = ["starting", "starting"]
+        self._began = time.monotonic()
+        self._open: set[tuple[str, str]] = {(kind, KINDS[kind]) for kind in KINDS}
+        self._entries: list[Entry] = []
+        self._stop = threading.Event()
+        self._running = False
+
+    def compose(self) -> ComposeResult:
+        """A title, the two sides, what was done to match them, the list, the cursor's line, the keys."""
+        yield Static(Text(" paramx  compare", "bold"), id="title")
+        yield Static(id="compare-sides")
+        yield Static(id="compare-told")
+        yield Field("", placeholder="text in a name")
+        yield LineList(id="compare-list")
+        yield Static(id="detail")
+        keys = Text()
+        for key, label in KEYS:
+            keys.append(f"  {key}", "bold")
+            keys.append(f" {label}")
+        yield Static(keys, id="keys")
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Open both at the same time, each in a worker of its own."""
+        self.query_one(Field).display = False
+        self.query_one(LineList).focus()
+        self._loadings = [self.services.opener(spec) for spec in self.specs]
+        for side in (0, 1):
+            self.run_worker(partial(self._listen, side), thread=True, exit_on_error=True)
+        self.set_interval(TICK, self._tell_sides)
+        self._tell_sides()
+
+    def _listen(self, side: int) -> None:
+        """Pass on what an opening says; in a thread."""
+        for event in self._loadings[side].events():
+            self.post_message(self.Happened(side, event))
+
+    def on_unmount(self) -> None:
+        """Stop both, and what is compared."""
+        self._stop.set()
+        for loading in self._loadings:
+            loading.cancel()
+
+    def on_compare_screen_happened(self, message: Happened) -> None:
+        """Show a stage; with the second model compare the two."""
+        match message.event:
+            case Stage(text):
+                self._stages[message.side] = text
+            case Loaded(model):
+                self._models[message.side] = model
+                self._stages[message.side] = ""
+                a, b = self._models
+                if a is not None and b is not None:
+                    self.run_worker(partial(self._compare, a, b), thread=True, exit_on_error=True)
+            case Failed(line):
+                self.post_message(self.CouldNotOpen(line))
+        self._tell_sides()
+
+    def _compare(self, a: Model, b: Model) -> None:
+        """Compare the two; in a thread, for 100,000 names take half a second."""
+        self.post_message(self.Compared(compare(a, b, self.services.grouping)))
+
+    def on_compare_screen_compared(self, message: Compared) -> None:
+        """Show the differences."""
+        first = self.comparison is None
+        self.comparison = message.comparison
+        if first and self.services.filter:
+            self.action_filter()
+            self.query_one(Field).value = self.services.filter
+        self._running = False
+        self._tell_sides()
+        self._tell_values()
+        self._fill()
+
+    # -- what is told -----------------------------------------------------------------------------------------
+
+    def _tell_sides(self) -> None:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        seconds = int(time.monotonic() - self._began)
+        for side, letter in enumerate(LETTERS):
+            model = self._models[side]
+            text.append(f" {letter}  ", "bold")
+            if model is None:
+                text.append(f"{self.specs[side].target}  ", "bold")
+                text.append(f"{self._stages[side]}… {seconds} s", "dim")
+            else:
+                origin = model.origin
+                counts = f"{plural(len(model), 'tensor')} · {plural(model.total, 'parameter')}"
+                room = self.size.width - len(counts) - 8
+                text.append(cut_middle(origin.target, max(12, room)), "bold")
+                text.append(f"  {counts}")
+                text.append(f" · {' · '.join(filter(None, (origin.class_name, origin.description)))}", "dim")
+            text.append("\n" if side == 0 else "")
+        self.query_one("#compare-sides", Static).update(text)
+
+    def _tell_values(self, progress: Progress | None = None) -> None:
+        comparison = self.comparison
+        if comparison is None:
+            return
+        text = Text(" ", no_wrap=True, overflow="ellipsis")
+        same = sum(not pair.kinds for pair in comparison.pairs)
+        told = "and in values" if comparison.compared else "values not compared: v"
+        if progress is not None:
+            told = f"values: {progress.text}; Esc stops"
+        parts = [f"{plural(same, 'tensor')} alike, {told}"]
+        if comparison.uncompared:
+            name, why = next(iter(comparison.uncompared.items()))
+            parts.append(f"{plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}")
+        if names := aligned(comparison):
+            parts.append(names)
+        text.append(" · ".join(parts))
+        self.query_one("#compare-told", Static).update(text)
+
+    def on_resize(self) -> None:
+        """Say what fits now."""
+        self.call_after_refresh(self._tell_sides)
+        self.call_after_refresh(self._tell_values)
+
+    # -- the list ---------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        comparison = self.comparison
+        if comparison is None:
+            return
+        needle = self.query_one(Field).value if self.query_one(Field).display else ""
+        entries = []
+        for kind, title in KINDS.items():
+            runs = folded(comparison, kind, needle)
+            if not runs:
+                continue
+            entries.append(Entry(kind, title, tuple(position for _, run in runs for position in run), 0))
+            if (kind, title) in self._open:
+                for label, run in runs:
+                    entries.append(Entry(kind, label, tuple(run), 1))
+                    if len(run) > 1 and (kind, label) in self._open:
+                        entries += [Entry(kind, comparison.pairs[position].name, (position,), 2) for position in run]
+        self._entries = entries
+        listing = self.query_one(LineList)
+        listing.show(len(entries), self._draw)
+        if not entries:
+            self._tell_empty(needle)
+
+    def _tell_empty(self, needle: str) -> None:
+        assert self.comparison is not None, "there is something to list"
+        if needle:
+            told = "No difference has a name with the filter's text. Esc clears it."
+        elif self.comparison.compared:
+            told = "Nothing differs: names, shapes, dtypes, groups and values are the same."
+        else:
+            told = "Nothing differs in names, shapes, dtypes and groups. v compares the values."
+        self.query_one("#detail", Static).update(Text(told, "bold"))
+
+    def _draw(self, line: int, width: int) -> Text:
+        """Draw a line of the list."""
+        comparison, entry = self.comparison, self._entries[line]
+        assert comparison is not None, "lines are those of a comparison"
+        count = len(entry.positions)
+        folds = entry.depth == 0 or count > 1
+        glyph = ("▾ " if (entry.kind, entry.label) in self._open else "▸ ") if folds else "  "
+        lead = f" {'  ' * entry.depth}{glyph}"
+        text = Text(lead, "dim", no_wrap=True)
+        if entry.depth == 0:
+            numel = sum(comparison.numel(comparison.pairs[position]) for position in entry.positions)
+            text.append(entry.label, "bold")
+            text.append(f"  {plural(count, 'tensor')} · {plural(numel, 'parameter')}")
+            return text
+        pair = comparison.pairs[entry.positions[0]]
+        told = self._told(comparison, pair, entry.kind)
+        times = f" ×{count}" if count > 1 else ""
+        room = max(12, width - len(lead) - len(times) - len(told) - 2)
+        text.append(fit(cut_middle(entry.label, room) + times, room + len(times)), "")
+        text.append(f"  {told}", "dim")
+        return text
+
+    def _told(self, comparison: Comparison, pair: Pair, kind: str) -> str:
+        """Say what differs in one line: one side's facts, or both with an arrow."""
+        if kind == "values" and pair.values is not None:
+            return difference_text(pair.values)
+        a, b = sides(comparison, Pair(pair.name, pair.a, pair.b, (kind,)))
+        if kind in ("only_a", "only_b"):
+            return a if kind == "only_a" else b
+        return f"{a} → {b}" if kind != "tied" else (f"in A {a}" if a != "–" else f"in B {b}")
+
+    def on_line_list_moved(self, message: LineList.Moved) -> None:
+        """Say both sides of what the cursor is on."""
+        comparison = self.comparison
+        if comparison is None or not self._entries:
+            return
+        entry = self._entries[message.line]
+        text = Text(overflow="fold")
+        if entry.depth == 0:
+            text.append(f"{entry.label}\n", "bold")
+            text.append(f"{plural(len(entry.positions), 'tensor')}; Enter folds or unfolds", "dim")
+        else:
+            pair = comparison.pairs[entry.positions[0]]
+            text.append(f"{entry.label}\n", "bold")
+            for letter, model, row, groups in (
+                ("A", comparison.a, pair.a, comparison.groups_a),
+                ("B", comparison.b, pair.b, comparison.groups_b),
+            ):
+                text.append(f"{letter}  ", "bold")
+                text.append(f"{_line(model, row, groups[row]) if row is not None else '–'}\n")
+        text.rstrip()
+        self.query_one("#detail", Static).update(text)
+
+    def on_line_list_chosen(self, message: LineList.Chosen) -> None:
+        """Fold or unfold; show both sides of one tensor."""
+        comparison, entry = self.comparison, self._entries[message.line]
+        if comparison is None:
+            return
+        if entry.depth == 0 or len(entry.positions) > 1:
+            self._open ^= {(entry.kind, entry.label)}
+            self._fill()
+        else:
+            self.app.push_screen(BothScreen(comparison, comparison.pairs[entry.positions[0]]))
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        """Narrow the list to names that contain a text."""
+        if self.comparison is not None:
+            field = self.query_one(Field)
+            field.display = True
+            field.focus()
+            self._fill()
+
+    def on_input_changed(self) -> None:
+        """Filter with each keystroke."""
+        self._fill()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep the filter and go to the list."""
+        if event.value:
+            self.query_one(LineList).focus()
+        else:
+            self._clear()
+
+    def action_back(self) -> None:
+        """Stop the comparison of values; else clear the filter."""
+        if self._running:
+            self._stop.set()
+        else:
+            self._clear()
+
+    def _clear(self) -> None:
+        field = self.query_one(Field)
+        field.display = False
+        with self.prevent(Input.Changed):
+            field.value = ""
+        self.query_one(LineList).focus()
+        self._fill()
+
+    def action_values(self) -> None:
+        """Compare the values of what has the same name and shape, in a thread."""
+        comparison = self.comparison
+        if comparison is None or self._running:
+            return
+        if not comparison.comparable:
+            self.notify("No tensor has the same name and shape on both sides.", timeout=3)
+            return
+        self._running = True
+        self._stop.clear()
+        self.run_worker(partial(self._values, comparison), thread=True, exit_on_error=True)
+
+    def _values(self, comparison: Comparison) -> None:
+        last = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal last
+            if time.monotonic() - last > TICK / 2:
+                last = time.monotonic()
+                self.post_message(self.Went(progress))
+
+        done = compare_values(comparison, self.specs[1], self._ask, tell, self._stop.is_set)
+        self.post_message(self.Compared(done))
+
+    def _ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        if self._stop.is_set():
+            raise ParamxError("values", "stopped")
+        return self._loadings[0].ask(request, arguments)
+
+    def on_compare_screen_went(self, message: Went) -> None:
+        """Show the progress."""
+        if self._running:
+            self._tell_values(message.progress)
+
+
+def _line(model: Model, row: int, group: str) -> str:
+    """Say the facts of a parameter in one line."""
+    param = model[row]
+    nbytes = "" if param.nbytes is None else short_bytes(param.nbytes)
+    facts = (
+        f"{shape_text(param.shape)} = {param.numel:,}",
+        param.dtype,
+        nbytes,
+        group,
+        param.module_class.name if param.module_class else None,
+        param.shard,
+        param.name,
+    )
+    return " · ".join(filter(None, facts))
+
+
+class BothScreen(Dialog[None]):
+    """Both sides of one tensor, fact by fact."""
+
+    HEADING = "Both sides"
+
+    def __init__(self, comparison: Comparison, pair: Pair) -> None:
+        """Show one pair of `comparison`."""
+        super().__init__()
+        self._comparison, self._pair = comparison, pair
+
+    def content(self) -> list[Widget]:
+        """Return a table of facts with a column a side; what differs is marked."""
+        comparison, pair = self._comparison, self._pair
+        facts_a = _facts(comparison.a, pair.a, comparison.groups_a)
+        facts_b = _facts(comparison.b, pair.b, comparison.groups_b)
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row(Text(), Text(), Text("A", "bold"), Text("B", "bold"))
+        for name, a in facts_a.items():
+            b = facts_b[name]
+            grid.add_row(Text("≠" if a != b else " ", "bold"), Text(name, "dim"), Text(a), Text(b))
+        parts = [Static(Text(f"{pair.name}\n", "bold")), Static(grid)]
+        if pair.values is not None:
+            parts.append(Static(Text(f"\nvalues: {difference_text(pair.values)}")))
+        elif (why := comparison.uncompared.get(pair.name)) is not None:
+            parts.append(Static(Text(f"\nvalues not compared: {why}")))
+        return list(parts)
+
+
+def _facts(model: Model, row: int | None, groups: Any) -> dict[str, str]:
+    if row is None:
+        names = ("name", "index", "shape", "elements", "dtype", "bytes", "group", "class", "grad", "tied", "shard")
+        return dict.fromkeys(names, "–")
+    param = model[row]
+    return {
+        "name": param.name,
+        "index": f"{param.index:,} of {len(model):,}",
+        "shape": shape_text(param.shape),
+        "elements": f"{param.numel:,}",
+        "dtype": param.dtype or "–",
+        "bytes": "–" if param.nbytes is None else f"{param.nbytes:,}",
+        "group": groups[row],
+        "class": param.module_class.name if param.module_class else "–",
+        "grad": {True: "yes", False: "no", None: "–"}[param.requires_grad],
+        "tied": ", ".join(param.aliases) or "–",
+        "shard": param.shard or "–",
+    }

@@ -1,0 +1,298 @@
+"""Two tables side by side: what is told to differ, how names find each other, and what scripts get."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.core.compare import KINDS, Values, align, compare, folded, spanned
+from explorer.core.compare_text import FORMATS
+from explorer.core.compare_values import GIVE_UP, compare_values
+from explorer.core.errors import ParamxError
+from explorer.core.groups import Grouping
+from explorer.core.loading import OpenSpec
+from explorer.core.param import Column
+
+CLASSIC = Grouping.classic()
+
+
+@pytest.fixture
+def pair(table):
+    """A small model, and another that differs from it in every way that needs no values."""
+    a = table([("a.weight", (4, 4), None), ("b.weight", (4,), None), ("c.weight", (4, 4), None), ("d", (1,), None)])
+    b = table(
+        [
+            ("a.weight", (4, 4), None),
+            ("b.weight", (5,), None),
+            ("c.weight", (4, 4), None),
+            ("e.bias", (3,), None),
+            ("f", (2,), None),
+        ],
+    )
+    return a, replace(b, dtypes=Column.of(["float32", "float32", "float16", "float32", "float32"]))
+
+
+def told(comparison):
+    return {pair.name: pair.kinds for pair in comparison.differences}
+
+
+# --- differences ----------------------------------------------------------------------------------------------------
+
+
+def test_each_way_to_differ_is_told(pair):
+    comparison = compare(*pair, CLASSIC)
+    assert told(comparison) == {
+        "b.weight": ("shape",),
+        "c.weight": ("dtype",),
+        "d": ("only_a",),
+        "e.bias": ("only_b",),
+        "f": ("only_b",),
+    }
+    assert comparison.counts == {
+        "only_a": 1,
+        "only_b": 2,
+        "tied": 0,
+        "shape": 1,
+        "dtype": 1,
+        "group": 0,
+        "values": 0,
+    }
+    assert not comparison.equal
+
+
+def test_a_model_equals_itself(tiny):
+    comparison = compare(tiny, tiny, CLASSIC)
+    assert comparison.equal
+    assert list(comparison.differences) == []
+    assert len(comparison.pairs) == len(tiny)
+
+
+def test_exchanging_the_sides_exchanges_what_only_one_has(pair):
+    a, b = pair
+    there, back = compare(a, b, CLASSIC), compare(b, a, CLASSIC)
+    swapped = {"only_a": "only_b", "only_b": "only_a"}
+    assert told(back) == {
+        name: tuple(swapped.get(kind, kind) for kind in kinds) for name, kinds in told(there).items()
+    }
+
+
+def test_both_sides_are_grouped_by_the_same_rules(table):
+    grouping = Grouping.classic(["ndim<2"])
+    a, b = table([("x", (4,), None)]), table([("x", (4, 1), None)])
+    assert told(compare(a, b, grouping)) == {"x": ("shape", "group")}
+    assert told(compare(a, b, CLASSIC)) == {"x": ("shape",)}
+
+
+def test_a_name_that_is_another_name_of_a_tied_tensor_is_no_missing_one(table):
+    tied = table([("wte", (4, 4), None)], aliases={"wte": ("head",)})
+    apart = table([("wte", (4, 4), None), ("head", (4, 4), None)])
+    for comparison in (compare(tied, apart, CLASSIC), compare(apart, tied, CLASSIC)):
+        assert told(comparison) == {"head": ("tied",)}
+        (found,) = comparison.differences
+        assert comparison.a.names[found.a] == ("wte" if comparison.a is tied else "head")
+
+
+def test_every_name_is_in_one_pair(pair):
+    comparison = compare(*pair, CLASSIC)
+    assert sorted(p.a for p in comparison.pairs if p.a is not None) == list(range(len(pair[0])))
+    assert sorted(p.b for p in comparison.pairs if p.b is not None) == list(range(len(pair[1])))
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+BODY = ["embed.weight", "layer.0.weight", "layer.1.weight"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "prefixes"),
+    [
+        (BODY, BODY, ("", "")),
+        ([f"model.{name}" for name in BODY], BODY, ("model.", "")),
+        (BODY, [f"module.{name}" for name in BODY], ("", "module.")),
+        ([*(f"bert.{name}" for name in BODY), "head.bias"], BODY, ("bert.", "")),
+        ([f"base_model.model.model.{name}" for name in BODY], [f"model.{name}" for name in BODY],
+         ("base_model.model.", "")),
+        ([f"gpt.{name}" for name in BODY], [f"llm.{name}" for name in BODY], ("gpt.", "llm.")),
+        ([f"model.{name}" for name in BODY], [f"model.{name}" for name in BODY], ("", "")),
+        ([*(f"model.{name}" for name in BODY), "embed.weight"], BODY, ("", "")),
+        ([], BODY, ("", "")),
+        (["x"], ["y"], ("", "")),
+    ],
+)  # fmt: skip
+def test_a_prefix_that_one_side_lacks_is_left_out_where_more_names_match_so(a, b, prefixes):
+    assert align(a, b) == prefixes
+
+
+@given(
+    st.lists(st.text("ab.1", min_size=1, max_size=6), unique=True), st.lists(st.text("ab.1", max_size=6), unique=True)
+)
+def test_leaving_prefixes_out_never_loses_a_match_or_makes_names_equal(a, b):
+    prefix_a, prefix_b = align(a, b)
+    stripped_a = [name.removeprefix(prefix_a) for name in a]
+    stripped_b = [name.removeprefix(prefix_b) for name in b]
+    assert len(set(stripped_a)) == len(a)
+    assert len(set(stripped_b)) == len(b)
+    assert len(set(stripped_a) & set(stripped_b)) >= len(set(a) & set(b))
+
+
+def test_matched_names_are_told_without_the_prefix_and_the_listing_says_so(table):
+    a = table([(f"model.{name}", (2, 2), None) for name in BODY])
+    b = table([(name, (2, 2), None) for name in BODY[:2]])
+    comparison = compare(a, b, CLASSIC)
+    assert told(comparison) == {"layer.1.weight": ("only_a",)}
+    assert "names are matched A's without model." in "".join(FORMATS["table"](comparison))
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def test_differences_that_are_alike_but_for_numbers_stand_together(table):
+    rows = [(f"h.{at}.{part}.weight", (4, 4), None) for at in range(12) for part in ("q", "k")]
+    comparison = compare(table([("x", (1,), None)]), table([("x", (1,), None), *rows]), CLASSIC)
+    runs = folded(comparison, "only_b")
+    assert [(label, len(run)) for label, run in runs] == [("h.0…11.q.weight", 12), ("h.0…11.k.weight", 12)]
+    assert folded(comparison, "only_b", "h.3.") == [("h.3.q.weight", [7]), ("h.3.k.weight", [8])]
+    assert folded(comparison, "only_a") == []
+
+
+def test_differences_of_other_facts_do_not_stand_together(table):
+    rows = [("h.0.w", (4, 4), None), ("h.1.w", (4, 4), None), ("h.2.w", (5, 4), None)]
+    comparison = compare(table([("x", (1,), None)]), table([("x", (1,), None), *rows]), CLASSIC)
+    assert [label for label, _ in folded(comparison, "only_b")] == ["h.0…1.w", "h.2.w"]
+
+
+def test_a_span_is_by_value_and_only_where_numbers_vary():
+    assert spanned(["a.2.b.1.c", "a.10.b.1.c", "a.9.b.1.c"]) == "a.2…10.b.1.c"
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def answers(differing):
+    """Answer with what differs, in two steps."""
+    asked = []
+
+    def ask(request, arguments):
+        assert request == "difference"
+        asked.append(arguments)
+        if len([one for one in asked if one == arguments]) == 1:
+            return {"done": 0.5, "result": None}
+        count = differing.get(arguments["index"], 0)
+        return {"done": 1.0, "result": {"differing": count, "largest": 0.5 if count else 0.0}}
+
+    return ask, asked
+
+
+def test_values_are_asked_for_where_shapes_are_the_same_and_differences_told(pair):
+    ask, asked = answers({2: 7})
+    seen = []
+    comparison = compare_values(compare(*pair, CLASSIC), OpenSpec("b"), ask, seen.append)
+    assert [(arguments["index"], arguments["other_index"]) for arguments in asked[::2]] == [(0, 0), (2, 2)]
+    assert asked[0]["other"]["target"] == "b"
+    assert told(comparison)["c.weight"] == ("dtype", "values")
+    assert comparison.compared
+    assert [progress.tensors for progress in seen] == [0, 0, 1, 1]
+    assert seen[0].text == "0 of 2 tensors compared, 25 %"
+    assert seen[-1].elements == seen[-1].of_elements == 32
+
+
+def test_equal_means_that_values_that_were_asked_for_could_all_be_compared(tiny):
+    same = compare(tiny, tiny, CLASSIC)
+    ask, _ = answers({})
+    assert compare_values(same, OpenSpec("b"), ask).equal
+
+    def refuse(request, arguments):
+        raise ParamxError("values", "no weights here")
+
+    refused = compare_values(same, OpenSpec("b"), refuse)
+    assert not refused.equal
+    assert set(refused.uncompared) == set(tiny.names)
+    assert "no weights here" in "".join(FORMATS["table"](refused))
+
+
+def test_what_has_no_values_at_all_is_not_asked_for_each(table):
+    many = table([(f"x{at}", (1,), None) for at in range(100)])
+    asked = []
+
+    def refuse(request, arguments):
+        asked.append(arguments)
+        raise ParamxError("values", "no weights here")
+
+    comparison = compare_values(compare(many, many, CLASSIC), OpenSpec("b"), refuse)
+    assert len(asked) == GIVE_UP
+    assert len(comparison.uncompared) == 100
+
+
+def test_stopping_keeps_what_is_known(tiny):
+    ask, asked = answers({0: 1})
+    comparison = compare_values(compare(tiny, tiny, CLASSIC), OpenSpec("b"), ask, stopped=lambda: len(asked) >= 3)
+    assert not comparison.compared
+    assert told(comparison) == {"embed.weight": ("values",)}
+    assert comparison.uncompared == {}
+
+
+# --- what scripts get -----------------------------------------------------------------------------------------------
+
+
+def test_the_json_tells_both_sides_and_the_sums(pair):
+    comparison = compare(*pair, CLASSIC).with_values({0: Values(3, None), 2: Values(1, 0.5)}, {}, True)
+    data = json.loads("".join(FORMATS["json"](comparison)))
+    assert data["format"] == 1
+    found = data["compare"]
+    assert (found["equal"], found["values_compared"], found["same"]) == (False, True, 0)
+    assert found["a"] == {
+        "target": "made",
+        "kind": "test",
+        "class": None,
+        "origin": "test",
+        "tensors": 4,
+        "parameters": 37,
+        "prefix": "",
+    }
+    assert found["counts"] == {kind: found["counts"][kind] for kind in KINDS}
+    rows = {row["name"]: row for row in found["differences"]}
+    assert list(rows) == ["a.weight", "b.weight", "c.weight", "d", "e.bias", "f"]
+    assert rows["a.weight"]["values"] == {"differing": 3, "largest": None}
+    assert rows["d"]["b"] is None
+    assert rows["c.weight"]["b"] == {
+        "index": 2,
+        "name": "c.weight",
+        "shape": [4, 4],
+        "numel": 16,
+        "dtype": "float16",
+        "group": "decay",
+        "shard": None,
+    }
+
+
+def test_the_csv_has_a_row_a_difference(pair):
+    comparison = compare(*pair, CLASSIC).with_values({2: Values(1, 0.5)}, {}, True)
+    rows = list(csv.DictReader(io.StringIO("".join(FORMATS["csv"](comparison)))))
+    assert [row["name"] for row in rows] == ["b.weight", "c.weight", "d", "e.bias", "f"]
+    assert (rows[0]["shape_a"], rows[0]["shape_b"]) == ("4", "5")
+    assert (rows[1]["kinds"], rows[1]["differing"], rows[1]["largest"]) == ("dtype values", "1", "0.5")
+    assert rows[2]["shape_b"] == ""
+
+
+def test_the_table_says_what_differs_and_the_sums(pair):
+    comparison = compare(*pair, CLASSIC).with_values({0: Values(3, 1e-7)}, {}, True)
+    lines = "".join(FORMATS["table"](comparison)).splitlines()
+    assert [" ".join(line.split()) for line in lines[:7]] == [
+        "difference name A B",
+        "other values a.weight – 3 elements differ, by at most 1e-07",
+        "another shape b.weight 4 5",
+        "another dtype c.weight float32 float16",
+        "only in A d 1 float32 –",
+        "only in B e.bias – 3 float32",
+        "only in B f – 2 float32",
+    ]
+    assert lines[-1] == (
+        "0 tensors alike (values compared) · 1 only in A · 2 only in B · 1 another shape · 1 another dtype · "
+        "1 other values"
+    )

@@ -1,0 +1,240 @@
+"""The screen of two models side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fakes import FakeLoading, FakeOpener, Hands, model_of, param
+from rich.cells import cell_len
+
+from explorer.core.errors import ParamxError
+from explorer.core.groups import Grouping
+from explorer.core.loading import Event, Loaded, OpenSpec, Stage
+from explorer.core.param import Model
+from explorer.ui.app import ParamxApp
+from explorer.ui.screens.compare import BothScreen, CompareScreen
+from explorer.ui.services import Services
+from explorer.ui.widgets.line_list import LineList
+
+
+def left() -> Model:
+    rows = [param(f"layer.{at}.weight", (4, 4)) for at in range(3)]
+    return model_of(*rows, param("norm.weight", (4,)), param("head.weight", (2, 4)), target="left")
+
+
+def right() -> Model:
+    rows = [param(f"layer.{at}.weight", (4, 4)) for at in range(6)]
+    norm = param("norm.weight", (4,), dtype="bfloat16", nbytes=8)
+    return model_of(*rows, norm, param("head.weight", (5, 4)), target="right")
+
+
+class ValueLoading(FakeLoading):
+    """Knows how values differ: those of `layer.1` do, the others not; one waits until it is let go."""
+
+    def __init__(self, events: list[Event]) -> None:
+        super().__init__(events)
+        self.asked: list[Mapping[str, Any]] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        assert request == "difference"
+        self.asked.append(arguments)
+        if not self.go.is_set():
+            self.go.wait(0.01)
+            return {"done": 0.5, "result": None}
+        if arguments["index"] == 3:
+            raise ParamxError("norm.weight", "no weights here")
+        other = arguments["index"] == 1
+        return {"done": 1.0, "result": {"differing": 2 if other else 0, "largest": 0.25 if other else 0.0}}
+
+
+class TwoOpener(FakeOpener):
+    """Opens two models with values."""
+
+    def __call__(self, spec: OpenSpec) -> FakeLoading:
+        if spec.target not in self.models:
+            return super().__call__(spec)
+        self.specs.append(spec)
+        self.loadings.append(ValueLoading([Stage("reading"), Loaded(self.models[spec.target])]))
+        return self.loadings[-1]
+
+
+def make(opener: FakeOpener | None = None, b: str = "right", **services: Any) -> ParamxApp:
+    opener = opener or TwoOpener(left=left(), right=right())
+    filled = Services(opener, lambda: (), Grouping.classic(), **services)
+    return ParamxApp(OpenSpec("left"), filled, OpenSpec(b))
+
+
+class Eyes(Hands):
+    """Reads the screen."""
+
+    @property
+    def shown(self) -> CompareScreen:
+        return next(screen for screen in self.app.screen_stack if isinstance(screen, CompareScreen))
+
+    @property
+    def list(self) -> list[str]:
+        """The lines of the list."""
+        count = len(self.shown._entries)
+        return [" ".join(self.shown._draw(line, 200).plain.split()) for line in range(count)]
+
+    async def on(self, text: str) -> None:
+        """Put the cursor on the first line that contains a text."""
+        at = next(line for line, shown in enumerate(self.list) if text in shown)
+        self.shown.query_one(LineList).go(at)
+        await self.settle()
+
+
+@asynccontextmanager
+async def running(app: ParamxApp, size: tuple[int, int] = (80, 24), wait: bool = True) -> AsyncIterator[Eyes]:
+    """Run an app; with `wait`, from when its comparison is on the screen."""
+    async with app.run_test(size=size, notifications=True) as pilot:
+        eyes = Eyes(app, pilot)
+        if wait:
+            await eyes.until(lambda: len(app.screen_stack) > 1 and eyes.shown.comparison is not None)
+        await eyes.settle()
+        yield eyes
+
+
+LIST = [
+    "▾ only in B 3 tensors · 48 parameters",
+    "▸ layer.3…5.weight ×3 4x4 float32",
+    "▾ another shape 1 tensor · 8 parameters",
+    "head.weight 2x4 → 5x4",
+    "▾ another dtype 1 tensor · 4 parameters",
+    "norm.weight float32 → bfloat16",
+]
+
+
+async def test_differences_stand_under_their_kind_with_counts_and_both_sides() -> None:
+    async with running(make()) as ui:
+        assert ui.list == LIST
+        assert "A  left  5 tensors · 60 parameters" in ui.lines[1]
+        assert "B  right  8 tensors · 120 parameters" in ui.lines[2]
+        assert "3 tensors alike, values not compared: v" in ui.lines[3]
+
+
+async def test_alike_differences_unfold_and_kinds_fold() -> None:
+    async with running(make()) as ui:
+        await ui.press("down", "enter")
+        assert ui.list[1:5] == [
+            "▾ layer.3…5.weight ×3 4x4 float32",
+            "layer.3.weight 4x4 float32",
+            "layer.4.weight 4x4 float32",
+            "layer.5.weight 4x4 float32",
+        ]
+        await ui.press("enter")
+        assert ui.list == LIST
+        await ui.press("home", "enter")
+        assert ui.list == ["▸ only in B 3 tensors · 48 parameters", *LIST[2:]]
+
+
+async def test_the_line_under_the_list_and_the_dialog_show_both_sides() -> None:
+    async with running(make(), size=(100, 30)) as ui:
+        await ui.on("head.weight")
+        assert "A  2 × 4 = 8 · float32 · 32 B · decay" in ui.text
+        assert "B  5 × 4 = 20 · float32 · 80 B · decay" in ui.text
+        await ui.press("enter")
+        assert isinstance(ui.app.screen, BothScreen)
+        rows = [" ".join(line.strip(" │").split()) for line in ui.lines]
+        assert "≠ shape 2 × 4 5 × 4" in rows
+        assert "dtype float32 float32" in rows
+        await ui.press("escape")
+        assert isinstance(ui.app.screen, CompareScreen)
+
+
+async def test_the_filter_narrows_and_escape_clears_it() -> None:
+    async with running(make()) as ui:
+        await ui.press("slash")
+        await ui.type("norm")
+        assert ui.list == LIST[4:]
+        await ui.press("enter", "escape")
+        assert ui.list == LIST
+
+
+async def test_the_command_lines_filter_is_on_at_the_start() -> None:
+    async with running(make(filter="head")) as ui:
+        assert ui.list == LIST[2:4]
+
+
+async def test_values_are_compared_when_asked_and_what_can_not_be_is_told() -> None:
+    app = make()
+    async with running(app) as ui:
+        await ui.press("v")
+        await ui.until(lambda: bool(ui.shown.comparison.compared))
+        assert "▾ other values 1 tensor · 16 parameters" in ui.list
+        assert "layer.1.weight 2 elements differ, by at most 0.25" in ui.list
+        assert "1 tensor not compared: norm.weight" in ui.lines[3]
+        asked = app._services.opener.loadings[0].asked
+        assert [arguments["index"] for arguments in asked] == [0, 1, 2, 3], "head has another shape"
+        assert {arguments["other"]["target"] for arguments in asked} == {"right"}
+
+
+async def test_escape_stops_the_comparison_of_values() -> None:
+    app = make()
+    async with running(app) as ui:
+        app._services.opener.loadings[0].go.clear()
+        await ui.press("v")
+        await ui.until(lambda: "0 of 4 tensors compared" in ui.text)
+        assert "Esc stops" in ui.text
+        await ui.press("escape")
+        await ui.until(lambda: "values not compared: v" in ui.lines[3])
+        assert not ui.shown.comparison.compared
+        app._services.opener.loadings[0].go.set()
+        await ui.press("v")
+        await ui.until(lambda: bool(ui.shown.comparison.compared))
+
+
+async def test_equal_models_say_so() -> None:
+    opener = TwoOpener(left=left(), right=left())
+    async with running(make(opener)) as ui:
+        assert ui.list == []
+        assert "Nothing differs in names, shapes, dtypes and groups. v compares the values." in ui.text
+
+
+class SlowOpener(FakeOpener):
+    """Opens A at once and B never."""
+
+
+async def test_both_open_at_the_same_time_and_are_ended_when_one_leaves() -> None:
+    opener = SlowOpener(left=left())
+    async with running(make(opener, b="slow"), wait=False) as ui:
+        await ui.until(lambda: "importing torch…" in ui.text)
+        assert len(opener.loadings) == 2
+        assert "A  left  5 tensors" in ui.text
+        await ui.press("q")
+    assert [loading.cancelled.is_set() for loading in opener.loadings] == [True, True]
+
+
+async def test_a_target_that_can_not_be_opened_ends_the_app_with_the_line() -> None:
+    app = make(b="nonsense")
+    async with running(app, wait=False) as ui:
+        await ui.until(lambda: app.return_code is not None)
+    assert app.return_value == "nonsense: no such model; try roberta-base"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (160, 45)])
+async def test_no_line_is_wider_than_the_screen_and_the_keys_are_in_reach(size: tuple[int, int]) -> None:
+    names = [param(f"very.long.module.name.that.goes.on.{'x' * 90}.layer.{at}.weight") for at in range(2)]
+    opener = TwoOpener(left=model_of(*names[:1], target="a" * 200), right=model_of(*names, target="right"))
+    async with running(make(opener), size=size) as ui:
+        assert len(ui.lines) == size[1]
+        assert all(cell_len(line.rstrip()) <= size[0] for line in ui.lines)
+        assert "q quit" in ui.lines[-1]
+        assert "only in B" in ui.text
+
+
+async def test_a_long_list_scrolls() -> None:
+    names = [f"{chr(97 + at % 26)}{'y' * (at // 26)}.weight" for at in range(500)]
+    opener = TwoOpener(left=model_of("one"), right=model_of("one", *names))
+    async with running(make(opener)) as ui:
+        await ui.press("end")
+        assert any(names[-1][:10] in line for line in ui.lines[4:19])
+        assert not any(names[0] in line for line in ui.lines)
+        await ui.press("pageup", "home")
+        assert "only in B  500 tensors" in ui.text
