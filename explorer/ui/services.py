@@ -32,6 +32,8 @@ class Services:
     """The filter to start with (`--filter`)."""
     gpu: int | None = None
     """Bytes of one GPU as the user gave them (`--gpu-memory`); `None` has the box asked."""
+    shown: Callable[[], None] = lambda: None
+    """Told when a model is on the screen, and everything that lives as long as it is made."""
     leaving: Callable[[str | None], None] = lambda error: None
     """Told when the program is about to leave, and why (`None` if the user wants to): the last moment at which
     something can be done about a thread that hangs."""

@@ -60,6 +60,15 @@ class ModelScreen(GroupCommands):
         """What happened."""
 
     @dataclass
+    class Opened(Message):
+        """The opening is done."""
+
+        view: TreeView
+        """The model's tree, grouped."""
+        bench: Workbench
+        """The groups to start with, tried on it."""
+
+    @dataclass
     class Learned(Message):
         """More is known of the open model: the same parameters, with their classes."""
 
@@ -123,9 +132,15 @@ class ModelScreen(GroupCommands):
         """Pass on what the opening says; runs in a thread and touches no widget."""
         assert self._loading is not None, "the opening is started before its thread"
         for event in self._loading.events():
-            self.post_message(self.Happened(event))
             if isinstance(event, Loaded):
+                # Here, not where keys are answered: 150,000 names take half a second.
+                view = TreeView(Tree.build(event.model))
+                bench = Workbench(event.model, self.services.grouping)
+                view.set_groups(bench.assignment.codes)
+                self.post_message(self.Opened(view, bench))
                 self._learn(event.model)
+            else:
+                self.post_message(self.Happened(event))
 
     def _learn(self, model: Model) -> None:
         """Open the model once more where that tells more of it; in the thread, while the model is on the screen."""
@@ -166,17 +181,19 @@ class ModelScreen(GroupCommands):
                 loading.cancel()
 
     def on_model_screen_happened(self, message: Happened) -> None:
-        """Show a stage, the model, or the reason why there is none."""
+        """Show a stage, or the reason why there is no model."""
         match message.event:
             case Stage(text):
                 self._stage = text
                 self._tell_waiting()
-            case Loaded(model):
-                self._stop_clock()
-                self.run_worker(self._show(model), exclusive=True)
             case Failed(line):
                 self._stop_clock()
                 self.post_message(self.CouldNotOpen(line))
+
+    def on_model_screen_opened(self, message: Opened) -> None:
+        """Show the model."""
+        self._stop_clock()
+        self.run_worker(self._show(message.view, message.bench), exclusive=True)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:
@@ -193,18 +210,16 @@ class ModelScreen(GroupCommands):
         text.append("? help   q quit", "dim")
         self.query_one("#waiting", Static).update(text)
 
-    async def _show(self, model: Model) -> None:
-        tree = TreeView(Tree.build(model))
-        self.bench = Workbench(model, self.services.grouping)
-        tree.set_groups(self.bench.assignment.codes)
+    async def _show(self, view: TreeView, bench: Workbench) -> None:
+        self.bench = bench
         self.query_one("#waiting").display = False
         panel = self.query_one(GroupsPanel)
         panel.display = True
-        await panel.show(self.bench)
+        await panel.show(bench)
         table = self.query_one(TreeTable)
         table.display = True
-        self._tell_top(model, tree)
-        self.call_after_refresh(self._show_tree, tree)
+        self._tell_top(bench.model, view)
+        self.call_after_refresh(self._show_tree, view)
 
     def _show_tree(self, view: TreeView) -> None:
         self.query_one(TreeTable).show(view, self.marks(view))
@@ -213,6 +228,7 @@ class ModelScreen(GroupCommands):
             bar = self.query_one(FilterBar)
             bar.display = True
             bar.field.value = self.services.filter
+        self.call_after_refresh(self.services.shown)
 
     def on_model_screen_learned(self, message: Learned) -> None:
         """Show what more is known; the cursor, the folds, the filter and the groups stay."""
@@ -371,13 +387,6 @@ class ModelScreen(GroupCommands):
         """Show the other ways to count."""
         if self.bench is not None:
             self.app.push_screen(CountersScreen(self.bench.model))
-
-    def action_card(self) -> None:
-        """Show what is known of the model as a whole."""
-        from explorer.ui.screens.card import CardScreen  # noqa: PLC0415 - seldom asked for: not read at the start
-
-        if self.bench is not None:
-            self.app.push_screen(CardScreen(self.bench.model))
 
     def action_open(self) -> None:
         """Choose another model."""

@@ -22,6 +22,7 @@ class Steady(Static):
             return
         before = self._room() if layout and self.styles.auto_dimensions else None
         super().update(content, layout=False)
+        self.clear_cached_dimensions()
         if before is not None and (0 in before or before != self._room()):
             self.refresh(layout=True)
 

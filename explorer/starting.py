@@ -1,0 +1,76 @@
+"""What is done while the interface is still being imported: a line on the terminal, and the worker is on its way.
+
+Textual takes 0.2 s to import. A person sees the line after 20 ms, and the worker uses the time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False
+"""As `typing` has it, whose import takes longer than all that is here."""
+
+if TYPE_CHECKING:
+    from explorer.core.loading import Loading, OpenSpec
+
+ERASE_LINE = "\r\x1b[K"
+"""The cursor to the first column, and nothing right of it."""
+
+
+class Greeting:
+    """One line that stands on the terminal until the interface, or an error, takes its place."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Show a line; it must be visible text."""
+        with suppress(OSError, ValueError):
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0 where nobody has set it
+            # The cursor goes back to the first column: a terminal that is taken away now leaves no prompt behind it.
+            self._write(f" paramx  {text}"[: columns - 1] + "\r")
+            self._shown = True
+
+    def wipe(self) -> None:
+        """Take the line away, if one stands there."""
+        if self._shown:
+            self._shown = False
+            with suppress(OSError, ValueError):
+                self._write(ERASE_LINE)
+
+    def _write(self, text: str) -> None:
+        assert sys.stderr is not None, "the interface has a terminal"
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class Started:
+    """Opens targets in workers, the first of them before anybody asks."""
+
+    def __init__(self, spec: OpenSpec) -> None:
+        """Start to open `spec`; an empty target is left to be chosen."""
+        self._spec = spec
+        self._loading = self._open(spec) if spec.target else None
+
+    def __call__(self, spec: OpenSpec) -> Loading:
+        """Return the opening that is under way if it is of `spec`, otherwise start one."""
+        loading, self._loading = self._loading, None
+        if loading is not None and spec == self._spec:
+            return loading
+        if loading is not None:
+            loading.cancel()
+        return self._open(spec)
+
+    def cancel(self) -> None:
+        """Stop the opening that nobody asked for after all."""
+        if self._loading is not None:
+            self._loading.cancel()
+
+    def _open(self, spec: OpenSpec) -> Loading:
+        # The worker's module reaches half the standard library: the line is shown before.
+        from explorer.sources.worker import open_in_worker  # noqa: PLC0415 - see above
+
+        return open_in_worker(spec)
