@@ -388,6 +388,13 @@ class ModelScreen(GroupCommands):
         if self.bench is not None:
             self.app.push_screen(CountersScreen(self.bench.model))
 
+    def action_card(self) -> None:
+        """Show what is known of the model as a whole."""
+        from explorer.ui.screens.card import CardScreen  # noqa: PLC0415 - seldom asked for: not read at the start
+
+        if self.bench is not None:
+            self.app.push_screen(CardScreen(self.bench.model))
+
     def action_open(self) -> None:
         """Choose another model."""
         self.post_message(self.OpenAnother())
