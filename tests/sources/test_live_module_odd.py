@@ -95,6 +95,15 @@ def test_a_sparse_parameter_has_its_dense_shape_and_the_bytes_that_it_holds():
     assert "4 values held" in model[0].notes and "8 values held" in model[3].notes
 
 
+def test_an_attribute_that_a_library_left_hides_nothing():
+    parameter = nn.Parameter(torch.eye(4).to_sparse())
+    parameter.sequence_parallel = True  # as Megatron marks them
+    assert table(holding(w=parameter))[0].notes.startswith("sparse_coo: 4 values held")
+    marked = plain(2)
+    marked.sequence_parallel = True
+    assert table(holding(w=marked))[0].notes == ""
+
+
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
 def test_a_nested_parameter_has_no_one_shape_and_counts_its_tensors(layout):
     ragged = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)], layout=layout)
