@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +77,14 @@ def looks_like_path(target: str) -> bool:
     )
 
 
+BUILT_ONE_BY_ONE = {
+    re.compile(r"(layers?|blocks|depths?|experts|stages)$"): 100_000,
+    re.compile(r"labels$"): 1_000_000,
+}
+"""Ends of a config's keys whose number is a number of things that are built one by one, as `num_hidden_layers` and
+`depths`, and the most of them that a config may ask for: models have hundreds."""
+
+
 def read_config(path: Path, what: str) -> dict[str, Any]:
     """Read a `config.json`.
 
@@ -93,7 +103,8 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
                 raise ParamxError(what, "not a regular file", "give a config.json or a directory that has one")
             if status.st_size > MAX_CONFIG:
                 raise ParamxError(what, f"{status.st_size:,} bytes are too many for a config.json")
-            data = file.read(MAX_CONFIG)
+            # Without data a descriptor that does not block gives None: files of /proc say they are regular.
+            data = file.read(MAX_CONFIG) or b""
     except OSError as error:
         raise ParamxError(
             what, (error.strerror or str(error)).lower(), "check the path and its permissions"
@@ -107,7 +118,29 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
         raise ParamxError(
             what, f"the config is a JSON {_json_kind(config)}, not an object", "give a model's config.json"
         )
+    _refuse_endless(config, what)
     return config
+
+
+def _refuse_endless(config: dict[str, Any], what: str) -> None:
+    """Refuse a config whose building would not end: libraries loop over the number of layers, at 1 ms a turn.
+
+    Raises:
+        ParamxError: It asks for more than `BUILT_ONE_BY_ONE` allows.
+    """
+    left: list[Any] = [config]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+            for key, numbers in value.items():
+                most = next((most for end, most in BUILT_ONE_BY_ONE.items() if end.search(key)), math.inf)
+                for number in numbers if isinstance(numbers, list) else [numbers]:
+                    if type(number) in (int, float) and number > most:
+                        count = f"{number:,}" if number < 1 << 63 else "2⁶³ or more"
+                        raise ParamxError(what, f"{key} is {count}: no model has so many", "correct the config")
+        elif isinstance(value, list):
+            left += value
 
 
 def nearest(word: str, names: Sequence[str]) -> str:

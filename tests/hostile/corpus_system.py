@@ -1,0 +1,352 @@
+"""The corpus's configs, file-system objects, hub ids and patterns."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cases import ERROR, NAMES, OK, SURVIVES, Case, Make
+from checkpoint_files import entry, safetensors_bytes, written
+
+GOOD = safetensors_bytes({"w": entry(0, 4)}, bytes(4))
+
+SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "vocab_size": 8}
+"""Sizes of a model that is built at once."""
+
+
+def config(content: object, name: str = "config.json", **files: str) -> Make:
+    """Write a directory with a config and other files; a content of bytes is the very text."""
+
+    def make(folder: Path) -> Path:
+        text = content if isinstance(content, bytes) else json.dumps(content).encode()
+        written(folder / name, text)
+        for other, code in files.items():
+            written(folder / f"{other}.py", code.replace("RAN", repr(str(folder / "ran"))).encode())
+        return folder
+
+    return make
+
+
+def configs() -> Iterator[Case]:
+    """Yield configs that lie, run code, or ask for a billion layers."""
+
+    def case(name: str, expected: str, make: Make, told: str = "", **limits: Any) -> Case:
+        return Case("config", name, expected, make, told, **limits)
+
+    bert: dict[str, Any] = {"model_type": "bert", "architectures": ["BertModel"], **SMALL}
+    code = "open(RAN, 'w')\nclass C: pass\nclass M: pass\n"
+    yield case("good", OK, config(bert))
+    yield case("auto_map", SURVIVES, config({"auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}}, evil=code))
+    yield case(
+        "auto_map of a known type",
+        SURVIVES,
+        config(bert | {"auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}}, evil=code),
+    )
+    yield case(
+        "auto_map of an unknown type",
+        ERROR,
+        config({"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}, evil=code),
+    )
+    yield case(
+        "auto_map of another repository", SURVIVES, config(bert | {"auto_map": {"AutoModel": "someone/else--evil.M"}})
+    )
+    yield case("auto_map of a list", SURVIVES, config(bert | {"auto_map": ["evil.M"]}, evil=code))
+    for kind in (
+        "../../evil",
+        "/etc/passwd",
+        "evil",
+        "os",
+        "\x1b[2J",
+        "bert\0",
+        "",
+        "a" * 100_000,
+        "__init__",
+        "bert.modeling_bert",
+    ):
+        yield case(f"model_type {kind[:20]!a}", ERROR, config({"model_type": kind, **SMALL}, evil=code))
+    for odd in (None, 5, ["bert"], {"a": 1}, True):
+        yield case(f"model_type of {odd!r}", ERROR, config({"model_type": odd, **SMALL}))
+    for architecture in (
+        "os.system",
+        "PreTrainedModel",
+        "AutoModel",
+        "BertConfig",
+        "logging",
+        "__builtins__",
+        "../evil",
+        "\x1b[31m",
+        "Trainer",
+        "pipeline",
+        "",
+    ):
+        yield case(f"architecture {architecture!a}", SURVIVES, config(bert | {"architectures": [architecture]}))
+    for odd in (5, "BertModel", [5], [None], {"a": 1}, [["BertModel"]], ["BertModel"] * 100_000):
+        yield case(f"architectures of {str(odd)[:20]}", SURVIVES, config(bert | {"architectures": odd}))
+    for key in SMALL:
+        for value in (-1, 0, 1.5, float("nan"), float("inf"), "8", None, [8], 1 << 40, 1 << 70, True):
+            # Some are legal: transformers has layers of no size. It has to end, in one line or a table.
+            yield case(f"{key} of {value!r}", SURVIVES, config(bert | {key: value}))
+    yield case("a billion layers", ERROR, config(bert | {"num_hidden_layers": 1_000_000_000}))
+    yield case(
+        "a billion layers of another name",
+        ERROR,
+        config({"model_type": "gpt2", "n_layer": 1_000_000_000, "n_embd": 8, "n_head": 1}),
+    )
+    yield case(
+        "a billion labels",
+        SURVIVES,
+        config(bert | {"architectures": ["BertForSequenceClassification"], "num_labels": 1_000_000_000}),
+    )
+    yield case("torch_dtype of os.system", SURVIVES, config(bert | {"torch_dtype": "os.system"}))
+    yield case("dtype of controls", SURVIVES, config(bert | {"dtype": "\x1b[2J"}))
+    yield case("an activation of os.system", SURVIVES, config(bert | {"hidden_act": "os.system"}))
+    yield case(
+        "quantization of nothing known",
+        SURVIVES,
+        config(bert | {"quantization_config": {"quant_method": "../evil", "load_in_4bit": True}}),
+    )
+    yield case("a name_or_path outside", SURVIVES, config(bert | {"_name_or_path": "/etc/passwd"}))
+    yield case("an attention of the hub", SURVIVES, config(bert | {"_attn_implementation": "someone/kernel"}))
+    yield case("10,000 keys", SURVIVES, config(bert | {f"key {i}": i for i in range(10_000)}))
+    for name, text in NAMES.items():
+        if name not in ("10,000 characters", "1,000 levels", "huge number"):
+            yield case(f"a key and a value of {name}", SURVIVES, config(bert | {f"x{text}": text}))
+    for name, text in {
+        "nothing": b"",
+        "no JSON": b"{nonsense",
+        "a list": b"[1]",
+        "text": b'"bert"',
+        "null": b"null",
+        "invalid UTF-8": b'{"model_type":"\xff"}',
+        "UTF-16": '{"model_type":"bert"}'.encode("utf-16"),
+        "deep": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        "a long integer": b'{"a":' + b"9" * 1_000_000 + b"}",
+        "an empty object": b"{}",
+    }.items():
+        yield case(f"a config of {name}", ERROR, config(text))
+
+
+def objects() -> Iterator[Case]:
+    """Yield what is no regular file, or is one in the wrong place."""
+
+    def case(name: str, expected: str, make: Make, told: str = "") -> Case:
+        return Case("object", name, expected, make, told)
+
+    def fifo(name: str) -> Make:
+        def make(folder: Path) -> Path:
+            os.mkfifo(folder / name)
+            return folder / name
+
+        return make
+
+    def link(name: str, to: str) -> Make:
+        def make(folder: Path) -> Path:
+            (folder / name).symlink_to(to)
+            return folder / name
+
+        return make
+
+    def listening(name: str) -> Make:
+        def make(folder: Path) -> Path:
+            there = Path.cwd()
+            os.chdir(folder)  # the path of a socket has at most 107 bytes
+            try:
+                with socket.socket(socket.AF_UNIX) as unix:
+                    unix.bind(name)
+            finally:
+                os.chdir(there)
+            return folder / name
+
+        return make
+
+    def locked(name: str) -> Make:
+        def make(folder: Path) -> Path:
+            path = written(folder / name, GOOD)
+            path.chmod(0)
+            return path
+
+        return make
+
+    def folder_called(name: str) -> Make:
+        def make(folder: Path) -> Path:
+            (folder / name).mkdir()
+            return folder / name
+
+        return make
+
+    def loop(folder: Path) -> Path:
+        (folder / "a").mkdir()
+        (folder / "a" / "b").symlink_to("..")
+        return folder
+
+    def crowded(folder: Path) -> Path:
+        for i in range(3000):
+            (folder / f"{i}.txt").touch()
+        return folder
+
+    for suffix in ("safetensors", "pt", "gguf", "json", "index.json", "distcp"):
+        name = f"model.{suffix}" if suffix != "json" else "config.json"
+        yield case(f"a pipe {name}", ERROR, fifo(name))
+        yield case(f"a socket {name}", ERROR, listening(name))
+        yield case(f"a link {name} to itself", ERROR, link(name, name))
+        yield case(f"a link {name} to nothing", ERROR, link(name, "nothing"))
+        yield case(f"a link {name} to a device", ERROR, link(name, "/dev/zero"))
+        yield case(f"a directory {name}", ERROR, folder_called(name))
+        # Root may read it all the same.
+        yield case(f"{name} that may not be read", SURVIVES, locked(name))
+    for device in (
+        "/dev/zero",
+        "/dev/null",
+        "/dev/random",
+        "/dev/stdin",
+        "/dev/tty",
+        "/proc/self/mem",
+        "/proc/kmsg",
+        "/sys",
+        "/",
+        "/proc/self/fd",
+    ):
+        yield case(device, ERROR, lambda folder, device=device: device)  # type: ignore[misc]
+    yield case("an empty directory", ERROR, lambda folder: folder)
+    yield case("a directory loop", ERROR, loop)
+    yield case("a crowded directory", ERROR, crowded)
+    yield case("a path of 5,000 characters", ERROR, lambda folder: folder / ("x" * 5000))
+    yield case("a path of 300 folders", ERROR, lambda folder: folder.joinpath(*["x"] * 300, "model.safetensors"))
+    yield case("a path with a nul", ERROR, lambda folder: f"{folder}/a\0.safetensors")
+    yield case("a path of controls", ERROR, lambda folder: f"{folder}/\x1b[2J.safetensors")
+    yield case("a surrogate in a path", ERROR, lambda folder: f"{folder}/\udcff.safetensors")
+    yield case("a file of controls", OK, lambda folder: written(folder / "\x1b[2J\n.safetensors", GOOD))
+    yield case("a file of markup", OK, lambda folder: written(folder / "[bold].safetensors", GOOD))
+    yield case("a file that starts with a dash", OK, lambda folder: written(folder / "--help.safetensors", GOOD))
+    yield case(
+        "a file of bytes that are no text", SURVIVES, lambda folder: written(folder / "\udcff.safetensors", GOOD)
+    )
+
+
+def ids() -> Iterator[Case]:
+    """Yield hub ids that are none."""
+    odd = (
+        "",
+        " ",
+        ".",
+        "..",
+        "/",
+        "//",
+        "~",
+        "-",
+        "--",
+        "-rf",
+        "a/b/c",
+        "a/b/c/d",
+        "/a/b",
+        "a/",
+        "../a",
+        "a/../b",
+        "a/..",
+        "a\\b",
+        "a b",
+        "a\nb",
+        "a\x1b[2J",
+        "a\0b",
+        "a:b",
+        "a@b",
+        "a#b",
+        "a?b=c",
+        "a%2e%2e/b",
+        "https://huggingface.co/gpt2",
+        "file:///etc/passwd",
+        "s3://bucket/x",
+        "ssh://host/x",
+        "$(touch ran)",
+        "`id`",
+        ";ls",
+        "|cat",
+        "a&b",
+        "a*b",
+        "[x]",
+        "\ud800",
+        "\udcff",
+        "\u202ea",
+        "a\u200bb",
+        "层/模型",
+        "a" * 97,
+        "a/" + "b" * 200,
+        "x" * 100_000,
+        "con",
+        "nul.json",
+        "model.safetensors.exe",
+        "..json",
+        "a--b",
+        "a..b",
+        ".git",
+        "a.git",
+        "None",
+        "0",
+        "1e9",
+        "os:system",
+        "os.path:join",
+        "evil:run",
+        ":",
+        "a:",
+        ":b",
+        "__main__:main",
+    )
+    for text in odd:
+        yield Case("id", ascii(text)[:60], ERROR, lambda folder, text=text: text)  # type: ignore[misc]
+
+
+def patterns() -> Iterator[tuple[str, bool | None]]:
+    """Yield terms, and whether each is one that can be used; `None` where the time that it takes decides."""
+    yield from (
+        ("bias", True),
+        ("", False),
+        (" ", False),
+        ("!", False),
+        ("!!bias", False),
+        ("re:", False),
+        ("glob:", False),
+        ("type:", False),
+        ("re:(", False),
+        ("re:[", False),
+        ("re:*", False),
+        ("re:(?P<a>", False),
+        ("re:\\", False),
+        ("re:(?<=a*)b", False),
+        ("re:a{99999999999999999999}", False),
+        ("re:(?:a{65535}){65535}", None),
+        ("re:" + "(" * 5000 + ")" * 5000, False),
+        ("re:" + "a?" * 900 + "a" * 900, False),
+        ("re:" + "x" * 100_000, False),
+        ("re:(\\w+\\.?)+z$", False),
+        ("re:(a|aa)+$", None),
+        ("re:(.*)*(.*)*(.*)*z$", False),
+        ("re:(?i)[\\u0000-\\uffff]", True),
+        ("re:\\N{BOGUS}", False),
+        ("re:(?P<x>.)(?P=x)", True),
+        ("re:(.)\\1", True),
+        ("re:\\99", False),
+        ("glob:" + "*" * 500 + "z", True),
+        ("glob:[", True),
+        ("glob:[!]", True),
+        ("ndim<", False),
+        ("ndim<-1", False),
+        ("ndim<999999999999999999999", False),
+        ("ndim<2.5", False),
+        ("ndim=2", False),
+        ("ndim<٣", False),
+        ("\x1b[31m", True),
+        ("\u202e", True),
+        ("a\0b", True),
+        ("[/foo]", True),
+        ("n" * 1999, True),
+        ("type:" + "*" * 200, True),
+        ("type:[", True),
+        ("!re:.*", True),
+        ("!ndim<2", True),
+        ("re:.", True),
+        ("%s{0}", True),
+    )
