@@ -164,13 +164,14 @@ class Share:
 def shares(model: Model, roles: Roles) -> tuple[Share, ...]:
     """Return the parameters by role, in the order of `PARTS`; nothing where no classes are known.
 
-    A share that is not zero never reads as 0.00 %.
+    Where only some are, as in a file that holds more than its model, the rest counts as other. A share that is not
+    zero never reads as 0.00 %.
     """
+    if model.places is None:
+        return ()
     tensors, sizes = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
     for index, numel in enumerate(model.numels):
-        part = roles.part(index)
-        if part is None:
-            return ()
+        part = roles.part(index) or "other"
         tensors[part] += 1
         sizes[part] += numel
     there = [part for part in PARTS if tensors[part]]

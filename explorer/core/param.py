@@ -34,6 +34,9 @@ class Place:
     config: tuple[str, ...] | None = None
     """The keys under which the configuration that its module was built from stands in the model's: `()` is the whole,
     `("text_config",)` a part; `None` where it can't be told."""
+    named: bool = True
+    """Whether the parameter's name is its path in the model; a file may have another name for it, which then tells no
+    attribute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def _unpack(typecode: str, blob: memoryview, rows: int) -> array[int]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Place):
-        return [list(value.around), None if value.config is None else list(value.config)]
+        return [list(value.around), None if value.config is None else list(value.config), value.named]
     return [value.name, list(value.bases)] if isinstance(value, ModuleClass) else value
 
 
@@ -143,4 +143,7 @@ def _module_class(value: Any) -> Any:
 
 
 def _place(value: Any) -> Any:
-    return None if value is None else Place(tuple(value[0]), None if value[1] is None else tuple(value[1]))
+    if value is None:
+        return None
+    around, config, named = value
+    return Place(tuple(around), None if config is None else tuple(config), bool(named))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from explorer.core.param import Column, Finding, Model
+from explorer.core.param import Column, Finding, Model, Place
 from explorer.core.text import plural, visible
 from explorer.sources.overlay import EXPERT, Overlay, Stack
 
@@ -158,6 +158,8 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         if further := tuple(other for other in others if other not in there):
             aliases[row] = (*aliases.get(row, ()), *further)
     origin = built.origin
+    homes = [index.get(visible(overlay.homes.get(name, ""))) for name in names]
+    places = Column.of(_place(built, home, name) for home, name in zip(homes, table.names, strict=True))
     return replace(
         table,
         origin=replace(
@@ -165,6 +167,8 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
             description=f"{table.origin.description}, with the classes of config.json",
             class_name=origin.class_name,
             model_type=origin.model_type,
+            # The file's own metadata stays under its key.
+            config={**(origin.config or {}), **(table.origin.config or {})} or None,
             versions=origin.versions,
         ),
         requires_grad=Column.of(
@@ -173,4 +177,17 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         modules=Column.of(overlay.owners.get(name) or table.modules[row] for row, name in enumerate(names)),
         aliases=aliases,
         findings=(*table.findings, *findings(overlay, of_file=True, whole=whole)),
+        places=places,
     )
+
+
+def _place(built: Model, row: int | None, name: str) -> Place | None:
+    """Return where a tensor of a file stands in the model, by the model's parameter that it is."""
+    place = built.places[row] if built.places is not None and row is not None else None
+    if place is None or row is None or built.names[row] == name:
+        return place
+    home = built.names[row]
+    if home.endswith(f".{name}"):  # the weights of a base model, in a model with a head
+        outer = home.count(".") - name.count(".")
+        return replace(place, around=place.around[outer:])
+    return replace(place, named=False)

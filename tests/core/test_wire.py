@@ -37,7 +37,12 @@ PARAMS = st.builds(
     shard=MAYBE_TEXT,
     notes=NAMES,
     place=st.none()
-    | st.builds(Place, st.lists(NAMES, max_size=2).map(tuple), st.none() | st.lists(NAMES, max_size=2).map(tuple)),
+    | st.builds(
+        Place,
+        st.lists(NAMES, max_size=2).map(tuple),
+        st.none() | st.lists(NAMES, max_size=2).map(tuple),
+        st.booleans(),
+    ),
 )
 MODELS = st.builds(
     Model.from_params,

@@ -348,3 +348,50 @@ def test_an_expert_of_its_own_is_numbered() -> None:
         "expert 17 of 64: MLP up, 8 → 4",
         "moe_intermediate_size × hidden_size",
     )
+
+
+# --- files with a config beside them --------------------------------------------------------------------------------
+
+
+def test_a_file_beside_a_config_has_the_roles_of_its_model() -> None:
+    from minilm import directory
+
+    from explorer.core.loading import OpenSpec
+    from explorer.sources import open_source
+
+    def told(model: Model) -> dict[str, tuple[str | None, str | None]]:
+        roles = Roles(model)
+        return {model.names[index]: (roles.line(index), roles.formula(index)) for index in range(len(model))}
+
+    file = open_source(OpenSpec(str(directory() / "model.safetensors"), skeleton=True), lambda text: None)
+    model = open_source(OpenSpec(str(directory())), lambda text: None)
+    of_file, of_model = told(file), told(model)
+    assert of_file.pop("embeddings.position_ids") == (None, None)
+    assert of_file == of_model
+    assert "query projection, 12 heads × 32" in {line for line, _ in of_file.values()}
+
+
+def test_a_file_of_the_base_model_has_the_roles_and_a_renamed_tensor_has_none() -> None:
+    from explorer.core.param import Column, ModuleClass, Place
+    from explorer.sources.overlay_told import _place
+
+    built = model_of("bert-base-uncased")
+    row = list(built.names).index("bert.encoder.layer.0.attention.self.query.weight")
+    whole = built.places[row]
+    assert _place(built, row, built.names[row]) == whole
+    assert _place(built, row, "encoder.layer.0.attention.self.query.weight") == replace(
+        whole, around=whole.around[1:]
+    )
+    renamed = _place(built, row, "bert.encoder.layer.0.attention.self.key.weight")
+    assert renamed == Place(whole.around, whole.config, named=False)
+    assert _place(built, None, "elsewhere") is None
+    table = replace(
+        built,
+        names=["bert.encoder.layer.0.attention.self.key.weight"],
+        shapes=Column.constant((768, 768), 1),
+        modules=Column.constant(ModuleClass("Linear"), 1),
+        places=Column.constant(renamed, 1),
+        aliases={},
+    )
+    assert Roles(table)[0] is None
+    assert Roles(table).part(0) == "attention"

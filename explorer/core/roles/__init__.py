@@ -52,7 +52,7 @@ class Roles:
         return self._both(index)[0]
 
     def part(self, index: int) -> Part | None:
-        """Return the share of the model that a parameter counts to; `None` where no class is known."""
+        """Return the share of the model that a parameter counts to; `None` where its class is not known."""
         return self._both(index)[1]
 
     def line(self, index: int) -> str | None:
@@ -87,11 +87,12 @@ class Roles:
         model = self._model
         place = model.places[index] if model.places is not None else None
         owner, shape = model.modules[index], model.shapes[index]
-        # A name that does not have one segment for each module was changed on the way: it shows no attributes.
-        if place is None or owner is None or shape is None or len(place.around) != len(path) - 1:
+        if place is None or owner is None:
             return None, None
-        facts = Facts(owner, path[-1], tuple(path[:-1]), place.around, shape, self._config(place.config))
-        role = role_of(facts)
+        facts = Facts(owner, path[-1], tuple(path[:-1]), place.around, shape or (), self._config(place.config))
+        # A name that is not the path of modules shows no attributes, and a lazy parameter has no shape yet.
+        told = place.named and shape is not None and len(place.around) == len(path) - 1
+        role = role_of(facts) if told else None
         return role, role.part if role is not None else plain.part_of(facts)
 
     def _config(self, keys: tuple[str, ...] | None) -> Mapping[str, Any]:

@@ -59,4 +59,5 @@ def reordered(model: Model, order: list[int]) -> Model:
         shards=picked(model.shards, order),
         aliases={new[old]: names for old, names in model.aliases.items()},
         notes={new[old]: note for old, note in model.notes.items()},
+        places=None if model.places is None else picked(model.places, order),
     )
