@@ -42,6 +42,8 @@ class Tree:
     """Last node of the chain of only children that starts at each node: `word_embeddings` → its `weight`."""
     model_ordered: bool
     """Whether the leaves stand in the order of `named_parameters()`, as they do unless modules interleave."""
+    renumbered: bool
+    """Whether siblings `0 1 10 11 2`, as files list them, were put in the order of their numbers."""
     repeats: dict[int, tuple[tuple[int, ...], ...]]
     """By parent, the runs of two or more consecutively numbered children of the same structure."""
 
@@ -104,6 +106,7 @@ class _Draft:
         self.parents = array("i", [-1])
         self.params = array("i", [-1])
         self.children: dict[int, list[int]] = {0: []}
+        self.renumbered = False
         # The root is None and not "": a name such as `.weight` has a module of that empty name.
         self.modules: dict[str | None, int] = {None: 0}
         for index, name in enumerate(names):
@@ -137,6 +140,7 @@ class _Draft:
 
     def finish(self, model: Model) -> Tree:
         """Lay the nodes out in pre-order and find what repeats."""
+        self._sort_numbers()
         order = self._pre_order()
         rank = array("i", bytes(4 * len(order)))
         for new, old in enumerate(order):
@@ -159,9 +163,22 @@ class _Draft:
             leaf_ends=leaf_ends,
             leaf_order=leaf_order,
             tails=tails,
+            renumbered=self.renumbered,
             model_ordered=all(map(int.__eq__, leaf_order, range(len(leaf_order)))),
             repeats=_repeats(model, labels, params, parents, ends),
         )
+
+    def _sort_numbers(self) -> None:
+        """Put siblings that are all numbers in the order of the numbers: only then do layers share a row."""
+        labels = self.labels
+        numbered = {self.parents[node] for node, label in enumerate(labels) if _is_number(label)}
+        for parent in numbered:
+            siblings = self.children[parent]
+            if all(_is_number(labels[node]) for node in siblings):
+                ordered = sorted(siblings, key=lambda node: int(labels[node]))
+                if ordered != siblings:
+                    self.children[parent] = ordered
+                    self.renumbered = True
 
     def _pre_order(self) -> Sequence[int]:
         children = self.children
@@ -246,10 +263,9 @@ def _runs(parent: int, labels: Sequence[str], ends: array[int], kind: Sequence[i
 
 def _follows(label: str, following: str) -> bool:
     """Whether the labels are numbers, one after the other: only then is `0…11` the truth about twelve rows."""
-    return (
-        len(label) < 10
-        and len(following) < 10
-        and label.isdecimal()
-        and following.isdecimal()
-        and int(label) + 1 == int(following)
-    )
+    return _is_number(label) and _is_number(following) and int(label) + 1 == int(following)
+
+
+def _is_number(label: str) -> bool:
+    """Whether a label is a layer's number; a longer one is some name's, and slow to read as a number."""
+    return len(label) < 10 and label.isdecimal()

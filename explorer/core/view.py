@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.core.summaries import Summaries
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from explorer.core.param import Column, Model
     from explorer.core.tree import Tree
+
+
+Order = Literal["tree", "size", "model"]
+"""How siblings stand: as in the tree, largest first, or as the model lists its parameters (a file may list
+`layers.10` before `layers.2`, where the tree does not)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +62,7 @@ class TreeView:
         self._mask: bytes | None = None
         self._filter_open = bytearray()
         self._codes = bytes(len(model))
-        self._by_size = False
+        self._order: Order = "tree"
         self._training: array[int] | None = None
         self._rows: Rows | None = None
         self._split: dict[int, list[tuple[int, ...]]] = {}
@@ -79,7 +84,7 @@ class TreeView:
         """The visible rows, made anew after a change."""
         if self._rows is None:
             self._split = {}
-            self._rows = self._by_size_rows() if self._by_size else self._ordered_rows()
+            self._rows = self._ordered_rows() if self._order == "tree" else self._sorted_rows()
         return self._rows
 
     def label(self, row: int) -> str:
@@ -181,7 +186,17 @@ class TreeView:
     @property
     def by_size(self) -> bool:
         """Whether siblings stand largest first instead of in the model's order."""
-        return self._by_size
+        return self._order == "size"
+
+    @property
+    def order(self) -> Order:
+        """How siblings stand."""
+        return self._order
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """The orders that differ for this tree; the model's own is one more where the tree put numbers in order."""
+        return ("tree", "size", "model") if self.tree.renumbered else ("tree", "size")
 
     # -- changing it ------------------------------------------------------------------------------------------
 
@@ -213,9 +228,9 @@ class TreeView:
         self._training = column
         self._training_sums = None if column is None else self._prefix_sums(column)
 
-    def set_by_size(self, by_size: bool) -> None:
-        """Put the largest siblings first, or go back to the model's order."""
-        self._by_size = by_size
+    def set_order(self, order: Order) -> None:
+        """Put siblings in another order; what a row is and what it sums to stays."""
+        self._order = order
         self._rows = None
 
     def set_open(self, row: int, is_open: bool) -> None:
@@ -295,11 +310,11 @@ class TreeView:
             pass
         ends = self.tree.ends
         # In the tree's order a row stands for what follows it, except that below a run stands its first member alone.
-        row = len(rows) - 1 if self._by_size else bisect_right(rows.tops, node) - 1
-        found = 0 if self._by_size else max(0, row)
+        row = len(rows) - 1 if self._order != "tree" else bisect_right(rows.tops, node) - 1
+        found = 0 if self._order != "tree" else max(0, row)
         while row >= 0:
             if rows.tops[row] <= node < ends[rows.lasts[row]]:
-                if not self._by_size:
+                if self._order == "tree":
                     return row
                 if not found or rows.depths[row] > rows.depths[found]:  # 0 is nothing yet, or what it falls back to
                     found = row
@@ -411,10 +426,10 @@ class TreeView:
                 top = ends[run[-1] if run else node]
         return rows
 
-    def _by_size_rows(self) -> Rows:
+    def _sorted_rows(self) -> Rows:
         tree, openness = self.tree, self._openness
         rows = Rows()
-        stack = [iter(self._units_by_size(0))]
+        stack = [iter(self._sorted_units(0))]
         while stack:
             unit = next(stack[-1], None)
             if unit is None:
@@ -423,11 +438,11 @@ class TreeView:
             node, last, count, top = unit
             rows._add(node, last, count, top, len(stack) - 1)
             if tree.params[node] < 0 and openness[node]:
-                stack.append(iter(self._units_by_size(node)))
+                stack.append(iter(self._sorted_units(node)))
         return rows
 
-    def _units_by_size(self, parent: int) -> list[tuple[int, int, int, int]]:
-        """Return the rows below `parent` as (node, last, count, top), those with most elements first."""
+    def _sorted_units(self, parent: int) -> list[tuple[int, int, int, int]]:
+        """Return the rows below `parent` as (node, last, count, top): most elements first, or as the model lists."""
         tree, sums = self.tree, self._shown_sums
         hidden = None if self._mask is None else self._mask_sums
         starts, stops = tree.leaf_starts, tree.leaf_ends
@@ -444,5 +459,8 @@ class TreeView:
             if hidden is None or hidden[starts[top]] != hidden[stops[last]]:
                 units.append((node, last, len(run) if run else 1, top))
             top = tree.ends[last]
-        units.sort(key=lambda unit: sums[starts[unit[0]]] - sums[stops[unit[1]]])
+        if self._order == "size":
+            units.sort(key=lambda unit: sums[starts[unit[0]]] - sums[stops[unit[1]]])
+        else:
+            units.sort(key=lambda unit: min(tree.leaf_order[starts[unit[0]] : stops[unit[1]]]))
         return units

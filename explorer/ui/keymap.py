@@ -56,8 +56,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("filter", ("slash",), "/", "filter", "Keep the names that contain a text; Esc clears", rank=2),
     Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds"),
     Command("previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds"),
-    Command("sort", ("s",), "s", "sort", "Largest first, or back to the model's order", rank=8),
+    Command("sort", ("s",), "s", "sort", "Largest first, the file's own order where it is another, and back", rank=8),
     Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=11),
+    Command("values", ("v",), "v", "values", "The tensor's values, statistics and a heat map", rank=4),
     Command("card", ("i",), "i", "about", "The model: architecture, parameters by role, its config", rank=12),
     Command(
         "presets", ("p",), "p", "presets", "Known recipes side by side on this model, with their sources", rank=5
@@ -70,6 +71,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("export", ("e",), "e", "export", "These parameter groups as Python, JSON or TOML", rank=4),
     Command("open", ("o",), "o", "open", "Open another model"),
+    Command("reload", ("r",), "r", "reload", "Open the model again: its file changed, or its worker is gone"),
+    Command("recover", ("R",), "R", "recover", "Take the groups of a session that ended badly"),
     Command("commit", ("enter",), "Enter", "keep", "Keep the groups as typed", where="groups", rank=1),
     Command("restore", ("escape",), "Esc", "restore", "Back to the groups last kept, then to the tree", "groups", 2),
     Command("rule_up", ("up",), "↑", "field above", "The field above", where="groups"),

@@ -103,6 +103,8 @@ class Plain:
     def _count(self, node: Node) -> None:
         node.number = len(self.nodes)
         self.nodes.append(node)
+        if all(child.label.isdecimal() for child in node.children):
+            node.children.sort(key=lambda child: int(child.label))
         for child in node.children:
             self._count(child)
 
@@ -351,7 +353,7 @@ def test_the_rows_are_those_of_a_plain_reading_after_any_operations(
             view.set_filter(None)
             plain.set_filter(None)
         elif name == "sort":
-            view.set_by_size(not plain.by_size)
+            view.set_order("tree" if plain.by_size else "size")
             plain.by_size = not plain.by_size
         elif name == "groups":
             view.set_groups(codes := bits(seed, len(model), 3))
@@ -383,7 +385,7 @@ def test_row_of_is_the_deepest_row_that_stands_for_a_node(
         elif name == "run" and len(view.rows):
             view.toggle_run(row)
         elif name == "sort":
-            view.set_by_size(not view.by_size)
+            view.set_order("tree" if view.by_size else "size")
         elif name == "filter":
             view.set_filter(mask_of(seed, model))
     rows = view.rows
@@ -473,7 +475,7 @@ def test_running_is_the_cumulative_sum_in_the_models_order_whatever_the_sort_and
     model: Model, by_size: bool, seed: int
 ) -> None:
     view = TreeView(Tree.build(model))
-    view.set_by_size(by_size)
+    view.set_order("size" if by_size else "tree")
     if seed % 2:
         view.set_filter(mask_of(seed // 2, model))
     for _ in range(len(view.tree)):
@@ -520,7 +522,7 @@ def test_bytes_are_unknown_where_one_shown_parameters_are() -> None:
 @given(models(), st.booleans(), st.data())
 def test_reveal_shows_the_parameters_own_row(model: Model, by_size: bool, data: st.DataObject) -> None:
     view = TreeView(Tree.build(model))
-    view.set_by_size(by_size)
+    view.set_order("size" if by_size else "tree")
     view.set_groups(bits(data.draw(st.integers(0, 2**32 - 1)), len(model), 2))
     index = data.draw(st.integers(0, len(model) - 1))
     row = view.reveal(index)
@@ -548,3 +550,21 @@ def test_what_is_opened_at_first_fits(model: Model, height: int) -> None:
     view.open_to_fit(height)
     assert len(view.rows) <= max(height, folded)
     assert sum(view.numel(row) for row in range(len(view.rows)) if view.rows.depths[row] == 0) == model.total
+
+
+def test_numbered_siblings_stand_in_the_order_of_their_numbers_and_share_a_row() -> None:
+    names = [f"h.{n}.w" for n in sorted(range(12), key=str)]
+    view = view_of(*(param(name, 1) for name in names))
+    assert [view.label(row) for row in range(len(view.rows))] == ["h 0…11"]
+    assert view.orders == ("tree", "size", "model")
+
+
+def test_the_files_own_order_is_one_key_away() -> None:
+    names = [f"h.{n}.w" for n in (0, 10, 2)]
+    view = view_of(*(param(name, 1) for name in names))
+    view.open_below(0)
+    view.set_order("model")
+    assert [view.label(row) for row in range(len(view.rows))] == ["h", "0.w", "10.w", "2.w"]
+    view.set_order("tree")
+    assert [view.label(row) for row in range(len(view.rows))] == ["h", "0.w", "2.w", "10.w"]
+    assert [view.running(row) for row in range(1, 4)] == [1, 3, 2], "Running stays the file's own"

@@ -70,8 +70,8 @@ class OriginBar(Steady):
             if known:
                 parts.append("+".join(known[:3]) + ("+…" if len(known) > 3 else ""))
         parts += [f"{name} {version}" for name, version in model.origin.versions.items() if name != "python"]
-        if view.by_size:
-            parts.insert(0, "largest first")
+        if view.order != "tree":
+            parts.insert(0, "largest first" if view.by_size else "in the file's order")
         self.update(Text(" " + " · ".join(parts), no_wrap=True, overflow="ellipsis"))
 
 

@@ -380,11 +380,11 @@ class TreeTable(ScrollView, can_focus=True):
             self.app.bell()
 
     def action_sort(self) -> None:
-        """Put the largest siblings first, or go back to the model's order."""
+        """Take the next order: largest first, the file's own where it is another, and back."""
         view = self.view
         if view is not None:
             node = self.cursor_node
-            view.set_by_size(not view.by_size)
+            view.set_order(view.orders[(view.orders.index(view.order) + 1) % len(view.orders)])
             self._rows_changed(node)
             self._moved()
 
