@@ -12,11 +12,8 @@ from explorer.core.errors import ParamxError
 from explorer.core.groups import Rule
 from explorer.core.memory import OPTIMIZER_STATES, memory_column, training_memory
 from explorer.core.optimizers import OPTIMIZERS
-from explorer.ui.screens.export import ExportScreen
-from explorer.ui.screens.findings import FindingsScreen, MovesScreen
 from explorer.ui.screens.lists import ShowTensors, UseGroups
 from explorer.ui.screens.memory import MemoryScreen, MemorySettings
-from explorer.ui.screens.presets import PresetsScreen
 from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
 from explorer.ui.widgets.tree_table import Marks, TreeTable
 
@@ -189,21 +186,29 @@ class GroupCommands(Screen[None]):
 
     def action_export(self) -> None:
         """Show the code for the groups."""
+        from explorer.ui.screens.export import ExportScreen  # noqa: PLC0415 - not read at the start
+
         if self.bench is not None:
             self.app.push_screen(ExportScreen(self.bench))
 
     def action_findings(self) -> None:
         """List what is wrong with the groups."""
+        from explorer.ui.screens.findings import FindingsScreen  # noqa: PLC0415 - not read at the start
+
         if self.bench is not None:
             self.app.push_screen(FindingsScreen(self.bench), self._after_list)
 
     def action_moves(self) -> None:
         """List what changed group."""
+        from explorer.ui.screens.findings import MovesScreen  # noqa: PLC0415 - not read at the start
+
         if self.bench is not None:
             self.app.push_screen(MovesScreen(self.bench), self._after_list)
 
     def action_presets(self) -> None:
         """Show known recipes side by side."""
+        from explorer.ui.screens.presets import PresetsScreen  # noqa: PLC0415 - not read at the start
+
         if self.bench is not None:
             self.app.push_screen(PresetsScreen(self.bench, self._decay_names), self._after_list)
 

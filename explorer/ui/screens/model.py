@@ -18,7 +18,6 @@ from explorer.core.tree import Tree
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
-from explorer.ui.screens.counters import CountersScreen
 from explorer.ui.screens.group_commands import GroupCommands
 from explorer.ui.screens.memory import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
@@ -385,6 +384,8 @@ class ModelScreen(GroupCommands):
 
     def action_counters(self) -> None:
         """Show the other ways to count."""
+        from explorer.ui.screens.counters import CountersScreen  # noqa: PLC0415 - not read at the start
+
         if self.bench is not None:
             self.app.push_screen(CountersScreen(self.bench.model))
 
