@@ -91,9 +91,9 @@ The interface adds them some seconds later; --print, but for loop, waits.
 wrong with the groups on this model, as text or with --print json, and fails on
 an error; warnings and hints are printed and pass.
 
-With OTHER, both are opened and compared: names, shapes, dtypes, groups and, with
---values, what the tensors hold. A prefix that only one side has (as model.) is
-left out, and that is said. Options hold for both sides.
+With OTHER, both are opened and compared: names, shapes, dtypes, groups and, if
+--values is given, what the tensors hold. A prefix that only one side has (as
+model.) is left out, and that is said. Options hold for both sides.
 
 exit status: 0 done, 1 failed (one line says why; --check: an error is found),
 2 wrong usage. Of two targets, as of diff: 0 the same, 1 they differ, 2 trouble

@@ -206,7 +206,7 @@ def test_the_interface_needs_all_three_streams_on_a_terminal_that_can_draw(elsew
     [
         (["--print", "json"], "TARGET is missing"),
         (["x", "--print", "xml"], "xml"),
-        (["x", "y"], "unrecognized arguments: y"),
+        (["x", "y", "z"], "unrecognized arguments: z"),
         (["--no-such-option"], "--no-such-option"),
         (["x", "--rev", "main"], "--rev"),
         (["x", "--weight-decay", "nan"], "nan"),
