@@ -33,3 +33,7 @@ class ParamxError(Exception):
     def __reduce__(self) -> tuple[type[ParamxError], tuple[str, str, str]]:
         """Pickle by parts, so that a subclass crosses a process boundary whole."""
         return type(self), (self.what, self.why, self.remedy)
+
+
+class LostError(ParamxError):
+    """What served the open model is gone: it has to be opened again."""

@@ -34,7 +34,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from explorer.core.errors import ParamxError
+from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.text import visible
 from explorer.core.wire import decode, encode
@@ -187,7 +187,7 @@ class WorkerLoading:
             except (OSError, ValueError):  # the worker died, or `cancel` closed the pipes meanwhile
                 answer = None
             if answer is None:
-                raise ParamxError("", self._how_it_died()) if not self._cancelled else ParamxError(target, "closed")
+                raise LostError("", self._how_it_died()) if not self._cancelled else ParamxError(target, "closed")
             return self._content(*answer)
 
     def _content(self, kind: bytes, payload: bytes) -> Any:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
     from explorer.ui.screens.compare import CompareScreen
+    from explorer.ui.screens.recovery import Recovery
     from explorer.ui.services import Services
 
 DARK = Theme(
@@ -112,6 +113,16 @@ class ParamxApp(CellDiffApp[str]):
     def on_group_commands_groups_changed(self, message: ModelScreen.GroupsChanged) -> None:
         """Remember the groups: who called the interface may want them."""
         self._grouping = message.grouping
+        shown = next((screen for screen in self.screen_stack if isinstance(screen, ModelScreen)), None)
+        if self._services.drafts is not None and shown is not None:
+            changed = None if message.grouping == self._services.grouping else message.grouping
+            self._services.drafts.keep(shown.spec.target, changed)
+
+    def on_recovery_open_again(self, message: Recovery.OpenAgain) -> None:
+        """Open the model again, with the groups as typed."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(ModelScreen(message.spec, replace(self._services, grouping=self._grouping, filter="")))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave; who started the interface is told first."""

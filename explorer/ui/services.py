@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from explorer.core.choice import Choice
+    from explorer.core.drafts import Drafts
     from explorer.core.groups import Grouping
     from explorer.core.loading import Opener, OpenSpec
     from explorer.core.param import Model
@@ -34,6 +35,8 @@ class Services:
     """Bytes of one GPU as the user gave them (`--gpu-memory`); `None` has the box asked."""
     shown: Callable[[], None] = lambda: None
     """Told when a model is on the screen, and everything that lives as long as it is made."""
+    drafts: Drafts | None = None
+    """Keeps the groups as typed on the disk; `None` where who called the interface gets them back."""
     leaving: Callable[[str | None], None] = lambda error: None
     """Told when the program is about to leave, and why (`None` if the user wants to): the last moment at which
     something can be done about a thread that hangs."""

@@ -18,8 +18,8 @@ from explorer.core.tree import Tree
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
-from explorer.ui.screens.group_commands import GroupCommands
 from explorer.ui.screens.memory import MemorySettings
+from explorer.ui.screens.recovery import Recovery
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
@@ -46,7 +46,7 @@ TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
 
-class ModelScreen(GroupCommands):
+class ModelScreen(Recovery):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
@@ -137,6 +137,7 @@ class ModelScreen(GroupCommands):
                 bench = Workbench(event.model, self.services.grouping)
                 view.set_groups(bench.assignment.codes)
                 self.post_message(self.Opened(view, bench))
+                self.look_for_a_draft()
                 self._learn(event.model)
             else:
                 self.post_message(self.Happened(event))

@@ -1,0 +1,156 @@
+"""Keeps the groups that are being typed on the disk, so that a crash, a kill or a lost connection does not take them.
+
+One small TOML file a session and target, in `$XDG_STATE_HOME/paramx/drafts` (`~/.local/state/…`), replaced as a
+whole; the format is that of `--groups`. A session that ends well removes its own. One that is found later is offered,
+never applied by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+from explorer.core import grouping_file
+from explorer.core.errors import ParamxError
+from explorer.core.rules import Grouping
+from explorer.core.text import visible
+
+MOST = 32
+"""Most files that are kept; the oldest go first."""
+
+PAUSE = 0.2
+"""Seconds between two writes: a disk on the network must not slow typing."""
+
+
+def drafts_folder() -> Path:
+    """Return where drafts are kept, by the XDG Base Directory Specification."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # The specification has relative paths ignored.
+    return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "paramx" / "drafts"
+
+
+class Drafts:
+    """The drafts of one session: its own, and those that others left behind. A failing disk is no error here."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Keep drafts in `folder`; nothing is written or read yet."""
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._wanted: dict[str, str | None] = {}
+        self._due = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._own: set[Path] = set()
+        self._left: set[Path] = set()
+        self._over = False
+
+    def keep(self, target: str, grouping: Grouping | None) -> None:
+        """Have the groups written soon, in a thread.
+
+        Args:
+            target: What they are tried on, as the user named it.
+            grouping: The groups; `None` if they are as at the start, and nothing has to be kept.
+        """
+        try:
+            text = None
+            if grouping is not None:
+                text = f"# paramx: groups of {visible(target)}\n{grouping_file.dumps(grouping)}"
+        except ParamxError:  # an option that TOML does not have
+            return
+        if text is not None and len(text.encode()) > grouping_file.MAX_BYTES:
+            return
+        with self._due:
+            self._wanted[target] = text
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_on, daemon=True)
+                self._thread.start()
+            self._due.notify()
+
+    def left(self, target: str) -> Grouping | None:
+        """Return the groups that a session left behind on a target as it ended badly, the latest; or `None`."""
+        with contextlib.suppress(OSError, RuntimeError):
+            mark, here = _mark(target), _mark(os.uname().nodename)
+            found: list[tuple[float, Path]] = []
+            for path in self._path().glob(f"{mark}-{here}-*.toml"):
+                pid = path.stem.rpartition("-")[2]
+                if pid.isdecimal() and not _alive(int(pid)):
+                    found.append((path.stat().st_mtime, path))
+            for _, path in sorted(found, reverse=True):
+                self._left.add(path)
+                with contextlib.suppress(ParamxError):
+                    return grouping_file.load(path)
+        return None
+
+    def clear(self) -> None:
+        """Remove this session's drafts, and those that were offered: it ended well."""
+        with self._lock:
+            self._over = True
+            for path in (*self._own, *self._left):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _path(self) -> Path:
+        return self._folder or drafts_folder()
+
+    def _write_on(self) -> None:
+        """Write what is wanted, the latest of each target, for as long as the process lives."""
+        while True:
+            with self._due:
+                while not self._wanted:
+                    self._due.wait()
+                wanted, self._wanted = self._wanted, {}
+            for target, text in wanted.items():
+                with contextlib.suppress(OSError, RuntimeError):  # full, read-only, no home: typing goes on
+                    self._write(target, text)
+            threading.Event().wait(PAUSE)
+
+    def _write(self, target: str, text: str | None) -> None:
+        folder = self._path()
+        path = folder / f"{_mark(target)}-{_mark(os.uname().nodename)}-{os.getpid()}.toml"
+        if text is None:
+            path.unlink(missing_ok=True)
+            return
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path not in self._own:
+            _prune(folder)
+        handle, scratch = tempfile.mkstemp(prefix=".draft", dir=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+            with self._lock:
+                if self._over:
+                    raise OSError("the session is over")
+                # Not flushed to the disk: it is to outlive this program, not the machine.
+                Path(scratch).replace(path)
+                self._own.add(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(scratch).unlink()
+            raise
+
+
+def _mark(text: str) -> str:
+    """Return a short name for a target, a path the same wherever it is named from, or for a machine."""
+    if os.path.lexists(text):
+        text = str(Path(text).resolve())
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _prune(folder: Path) -> None:
+    """Remove the oldest files, so that no more than `MOST` are left with the next."""
+    files = sorted(((path.stat().st_mtime, path) for path in folder.iterdir() if path.is_file()), reverse=True)
+    for _, path in files[MOST - 1 :]:
+        path.unlink(missing_ok=True)

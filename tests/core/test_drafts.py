@@ -1,0 +1,143 @@
+"""Drafts come back after a session that ended badly, and only then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from explorer.core import drafts, grouping_file
+from explorer.core.drafts import Drafts, drafts_folder
+from explorer.core.rules import Grouping
+
+TYPED = Grouping.classic(["bias", "re:norm\\.\\d+", "ünïcode"])
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait for a thread, as long as a hung one would be waited for."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Callable[[str, Grouping], Path]:
+    """Write a draft as a process that is no more."""
+
+    def write(target: str, grouping: Grouping) -> Path:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        mine = Drafts(tmp_path)
+        mine.keep(target, grouping)
+        until(lambda: list(tmp_path.glob(f"*-{os.getpid()}.toml")))
+        (path,) = tmp_path.glob(f"*-{os.getpid()}.toml")
+        return path.rename(path.with_name(path.name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")))
+
+    return write
+
+
+def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[str, Grouping], Path]) -> None:
+    path = dead("gpt2", TYPED)
+    assert Drafts(tmp_path).left("gpt2") == TYPED
+    assert Drafts(tmp_path).left("gpt") is None
+    assert path.exists(), "it is offered until a session ends well"
+    assert path.stat().st_mode & 0o077 == 0, "what is typed is its owner's"
+
+
+def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
+    mine = Drafts(tmp_path)
+    mine.keep("gpt2", TYPED)
+    until(lambda: list(tmp_path.glob("*.toml")))
+    assert Drafts(tmp_path).left("gpt2") is None
+    Drafts(tmp_path).clear()
+    assert len(list(tmp_path.glob("*.toml"))) == 1
+
+
+def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[[str, Grouping], Path]) -> None:
+    dead("gpt2", TYPED)
+    other = dead("bert", TYPED)
+    mine = Drafts(tmp_path)
+    assert mine.left("gpt2") == TYPED
+    mine.keep("gpt2", Grouping.classic(["x"]))
+    until(lambda: len(list(tmp_path.glob("*.toml"))) == 3)
+    mine.clear()
+    assert list(tmp_path.iterdir()) == [other], "what was not offered stays"
+    mine.keep("gpt2", TYPED)
+    time.sleep(2 * drafts.PAUSE)
+    assert list(tmp_path.iterdir()) == [other], "nothing is written after the end"
+
+
+def test_groups_as_at_the_start_are_not_kept(tmp_path: Path) -> None:
+    mine = Drafts(tmp_path)
+    mine.keep("gpt2", TYPED)
+    until(lambda: list(tmp_path.glob("*.toml")))
+    mine.keep("gpt2", None)
+    until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_a_path_is_the_same_wherever_it_is_named_from(
+    tmp_path: Path, dead: Callable[[str, Grouping], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "elsewhere" / "x.pt"
+    file.parent.mkdir()
+    file.touch()
+    dead(str(file), TYPED)
+    monkeypatch.chdir(file.parent)
+    assert Drafts(tmp_path).left("./x.pt") == TYPED
+    assert Drafts(tmp_path).left("x.pt") == TYPED
+
+
+def test_spoiled_drafts_are_passed_over(tmp_path: Path, dead: Callable[[str, Grouping], Path]) -> None:
+    path = dead("gpt2", TYPED)
+    for spoiled in (b"", b"\xff", b"x" * (grouping_file.MAX_BYTES + 1), b"[[groups]]"):
+        path.write_bytes(spoiled)
+        assert Drafts(tmp_path).left("gpt2") is None
+    path.unlink()
+    os.mkfifo(path)
+    assert Drafts(tmp_path).left("gpt2") is None
+    path.unlink()
+    path.symlink_to(path)
+    assert Drafts(tmp_path).left("gpt2") is None
+
+
+def test_only_so_many_are_kept(tmp_path: Path) -> None:
+    for number in range(drafts.MOST + 5):
+        old = tmp_path / f"{number}.toml"
+        old.touch()
+        os.utime(old, (number, number))
+    mine = Drafts(tmp_path)
+    mine.keep("gpt2", TYPED)
+    until(lambda: list(tmp_path.glob(f"*-{os.getpid()}.toml")))
+    assert len(list(tmp_path.iterdir())) == drafts.MOST
+    assert not (tmp_path / "0.toml").exists()
+
+
+def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    mine = Drafts(tmp_path / "file" / "folder")
+    mine.keep("gpt2", TYPED)
+    mine.keep("gpt2", Grouping.classic(["y"]))
+    time.sleep(2 * drafts.PAUSE)
+    assert mine.left("gpt2") is None
+    mine.clear()
+
+
+def test_what_can_not_be_written_as_toml_is_not_kept(tmp_path: Path) -> None:
+    mine = Drafts(tmp_path)
+    mine.keep("gpt2", TYPED.with_options(0, {"foreach": None}))
+    time.sleep(2 * drafts.PAUSE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_they_lie_where_state_belongs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert drafts_folder() == tmp_path / "paramx" / "drafts"
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", ignored)
+        assert drafts_folder() == Path.home() / ".local" / "state" / "paramx" / "drafts"
