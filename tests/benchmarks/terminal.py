@@ -81,18 +81,21 @@ class Watched(Terminal):
         return Answer(last - start, first or last - start, len(self.raw) - before)
 
     def memory(self) -> int:
-        """Resident bytes of the program and of everything below it, shared pages counted once a process."""
+        """Bytes of the program and of everything below it; a page that several share is divided among them (PSS)."""
         return sum(map(resident, (self.pid, *self.descendants())))
 
     def cpu(self) -> float:
-        """Seconds of processor time that the program itself has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of processor time that the program and everything below it have used."""
+        ticks = 0
+        for pid in (self.pid, *self.descendants()):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:
-    """Resident bytes of one process; 0 when it is gone."""
+    """Bytes of memory that are one process's share; 0 when it is gone."""
     with suppress(OSError, StopIteration):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return 0
