@@ -20,6 +20,7 @@ from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.memory import MemorySettings
 from explorer.ui.screens.recovery import Recovery
+from explorer.ui.screens.value_commands import ValueCommands
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
@@ -46,7 +47,7 @@ TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
 
-class ModelScreen(Recovery):
+class ModelScreen(Recovery, ValueCommands):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")

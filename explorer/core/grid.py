@@ -1,0 +1,173 @@
+"""A tensor of any rank as a grid of rows and columns: which elements a part of it shows, and how one is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from explorer.core.elements import ELEMENTS, Number, decode, raw_text
+from explorer.core.windows import Range, Selection
+
+PER_ROW = 10
+"""Elements in a row of the grid of a vector, which has no rows of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How a tensor lies in rows and columns: its last two dimensions, the leading ones fixed."""
+
+    shape: tuple[int, ...]
+    """The tensor's."""
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether there is one dimension, cut into rows of `PER_ROW`."""
+        return len(self.shape) == 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of the grid."""
+        if len(self.shape) < 2:
+            return -(-self.shape[0] // PER_ROW) if self.shape else 1
+        return self.shape[-2]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the grid."""
+        if len(self.shape) < 2:
+            return min(self.shape[0], PER_ROW) if self.shape else 1
+        return self.shape[-1]
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Sizes of the dimensions that are fixed while one looks at a grid."""
+        return self.shape[:-2]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no element."""
+        return 0 in self.shape
+
+    def width(self, row: int) -> int:
+        """Return the columns of one row: the last row of a vector may be short."""
+        return min(PER_ROW, self.shape[0] - row * PER_ROW) if self.is_vector else self.columns
+
+    def selection(self, leading: Sequence[int], rows: Range, columns: Range) -> Selection:
+        """Return the elements of a part of the grid; of a vector whole rows are taken."""
+        if not self.shape:
+            return ()
+        if self.is_vector:
+            return (((rows[0] * PER_ROW, min(rows[1] * PER_ROW, self.shape[0])),),)
+        return (*(((index, index + 1),) for index in leading), (rows,), (columns,))
+
+    def index(self, leading: Sequence[int], row: int, column: int) -> tuple[int, ...]:
+        """Return the index of an element, as `tensor[…]` takes it."""
+        if not self.shape:
+            return ()
+        return (row * PER_ROW + column,) if self.is_vector else (*leading, row, column)
+
+    def place(self, index: Sequence[int]) -> tuple[tuple[int, ...], int, int]:
+        """Return leading indices, row and column of an element.
+
+        Args:
+            index: One number a dimension, negative ones from the end; fewer are those of the last dimensions but for
+                one alone, which is a row.
+
+        Raises:
+            ValueError: There is no such element.
+        """
+        shape = self.shape
+        if len(index) > len(shape) or not index:
+            raise ValueError(f"{len(shape)} numbers at most: the shape is {list(shape)}")
+        if len(index) == 1 and len(shape) > 1:
+            index = (index[0], 0)
+        full = (*(0 for _ in range(len(shape) - len(index))), *index)
+        places = []
+        for at, size in zip(full, shape, strict=True):
+            if not -size <= at < size:
+                raise ValueError(f"{at} is out of range: the shape is {list(shape)}")
+            places.append(at % size)
+        if self.is_vector:
+            return (), places[0] // PER_ROW, places[0] % PER_ROW
+        return tuple(places[:-2]), places[-2], places[-1]
+
+
+def parse_index(text: str) -> tuple[int, ...]:
+    """Read an index as people type it: `12,5`, `[3, 0, -1]`, `12 5`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = text.strip().strip("[]()").replace(",", " ").split()
+    try:
+        return tuple(map(int, parts))
+    except ValueError:
+        raise ValueError(f"{text.strip()!r} is no index; 12,5 is one") from None
+
+
+# --- how a number is written ----------------------------------------------------------------------------------------
+
+
+def _auto(value: float) -> str:
+    return f"{value:.5g}"
+
+
+def _fixed(value: float) -> str:
+    return f"{value:.6f}"
+
+
+def _scientific(value: float) -> str:
+    return f"{value:.4e}"
+
+
+FORMATS: Mapping[str, Callable[[float], str] | None] = {
+    "auto": _auto,
+    "fixed": _fixed,
+    "scientific": _scientific,
+    "hex": None,
+}
+"""How numbers are written, in the order in which a key goes through them; `hex` is their bits."""
+
+
+def cell_width(dtype: str, form: str) -> int:
+    """Return the characters that one cell needs at most, or is cut to."""
+    element = ELEMENTS[dtype]
+    if form == "hex":
+        return max(4, 2 * element.nbytes)
+    if element.kind == "complex":
+        return 24
+    if element.kind == "pair":
+        return 9
+    if element.kind == "bool":
+        return 5
+    if element.kind == "int":
+        return min(20, {1: 4, 2: 6, 4: 11, 8: 20}[element.nbytes])
+    return 11
+
+
+def cell_text(dtype: str, data: bytes, form: str) -> str:
+    """Write one element in a format of `FORMATS`."""
+    write = FORMATS[form]
+    if write is None:
+        return raw_text(data)
+    return value_text(decode(dtype, data)[0], write)
+
+
+def value_text(value: Number, write: Callable[[float], str] = _auto) -> str:
+    """Write a number; whole ones in full."""
+    if isinstance(value, bool | int):
+        return str(value)
+    if isinstance(value, tuple):
+        return "|".join(f"{part:g}" for part in value)
+    if isinstance(value, complex):
+        sign = "" if math.copysign(1, value.imag) < 0 or math.isnan(value.imag) else "+"
+        return f"{write(value.real)}{sign}{write(value.imag)}j"
+    return write(value)
+
+
+def exact_text(dtype: str, data: bytes) -> str:
+    """Write one element with every digit that tells it from its neighbours, and its bits."""
+    value = decode(dtype, data)[0]
+    text = value_text(value, repr)
+    return f"{text}  0x{raw_text(data)}" if ELEMENTS[dtype].kind != "bool" else text

@@ -1,0 +1,367 @@
+"""One tensor from inside: torch's print, a grid over all its values, statistics with a histogram, and a heat map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Static
+
+from explorer.core.asking import ask_to_the_end
+from explorer.core.elements import decode
+from explorer.core.errors import ParamxError
+from explorer.core.grid import exact_text, parse_index
+from explorer.core.pictures import BROKEN, SHADES, heat
+from explorer.core.statistics import TensorStats
+from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
+from explorer.core.text import plural, shape_text
+from explorer.core.windows import MAX_SELECTED, corners, selected
+from explorer.ui.screens.dialog import Body, Dialog
+from explorer.ui.screens.measured import measured_text
+from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.value_grid import ValueGrid
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+    from textual.widgets import Input
+
+    from explorer.core.asking import Ask
+    from explorer.core.param import Model
+
+TABS = ("values", "statistics", "heat map")
+"""The views of a tensor, in the order in which Tab goes through them."""
+
+PRINTED = 4_000
+"""Most numbers that torch's print may have here; many small dimensions leave nothing out, and print all."""
+
+
+class ValuesScreen(Dialog[None]):
+    """Everything about one tensor's values; what is slow is asked in a thread."""
+
+    CSS_PATH = "values.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "tab(1)", show=False, priority=True),
+        Binding("shift+tab", "tab(-1)", show=False, priority=True),
+        Binding("g", "ask_index", show=False),
+        Binding("l", "log", show=False),
+        Binding("left_square_bracket", "leading(-1)", show=False),
+        Binding("right_square_bracket", "leading(1)", show=False),
+        Binding("escape,q,v", "leave", show=False),
+    ]
+
+    @dataclass
+    class Answered(Message):
+        """A thread has an answer."""
+
+        what: str
+        """What was asked: `facts`, `cells`, `statistics`, `heat`, `progress`."""
+        asked: Any
+        """What to tell the answer's question by."""
+        answer: Any
+        """The answer; a `ParamxError` where it was refused."""
+
+    def __init__(self, ask: Ask, model: Model, index: int, statistics: dict[int, TensorStats]) -> None:
+        """Show a tensor.
+
+        Args:
+            ask: Answers about the open model.
+            model: Its table.
+            index: The tensor's row.
+            statistics: What has been measured already; what is measured here is put into it.
+        """
+        super().__init__()
+        self._ask, self._model, self._index, self._statistics = ask, model, index, statistics
+        self._facts: dict[str, Any] | None = None
+        self._tab = 0
+        self._log = False
+        self._failed = ""
+        self._busy = False
+        self._next: ValueGrid.Wanted | None = None
+        self._heat_for: tuple[int, ...] | None = None
+        self._measuring = False
+        self._closed = False
+        self._tabs = Static(id="value-tabs")
+        self._print = Static(id="value-print")
+        self._grid = ValueGrid()
+        self._field = Field("", placeholder="index: 12,5", classes="value-field")
+        self._told = Static(id="value-told")
+        self._text = Static(id="value-text")
+        self._body = Body(self._text, id="value-body")
+
+    def compose(self) -> ComposeResult:
+        """Put the views one over the other; one is shown."""
+        with Vertical(classes="dialog"):
+            yield Static(
+                Text(f" {self._model.names[self._index]}", "bold", no_wrap=True, overflow="ellipsis"),
+                classes="dialog-title",
+            )
+            yield self._tabs
+            yield self._print
+            yield self._grid
+            yield self._body
+            yield self._field
+            yield self._told
+            yield Static(classes="dialog-foot")
+
+    def on_mount(self) -> None:
+        """Ask what the tensor is."""
+        self._field.display = False
+        self._show_tab()
+        self._in_thread("facts", None, self._fetch_facts)
+
+    def on_unmount(self) -> None:
+        """Stop what still works on an answer."""
+        self._closed = True
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Break lines where the screen ends now."""
+        self.call_after_refresh(self._show_tab)
+
+    # -- asking -----------------------------------------------------------------------------------------------
+
+    def _in_thread(self, what: str, asked: Any, fetch: Any) -> None:
+        def run() -> None:
+            try:
+                answer = fetch()
+            except ParamxError as error:
+                answer = error
+            if not self._closed:
+                self.post_message(self.Answered(what, asked, answer))
+
+        self.run_worker(run, thread=True, exit_on_error=True)
+
+    def _fetch_facts(self) -> tuple[dict[str, Any], bytes | None]:
+        facts = self._ask("tensor", {"index": self._index})
+        selection = corners(facts["shape"])
+        count = 1
+        for size in selected(selection):
+            count *= size
+        if count > min(PRINTED, MAX_SELECTED):
+            return facts, None
+        return facts, self._ask("values", {"index": self._index, "selection": selection})
+
+    def _progress(self, what: str, asked: Any) -> Any:
+        def progress(done: float) -> bool:
+            if not self._closed:
+                self.post_message(self.Answered("progress", (what, asked), done))
+            return not self._closed and self._wants(what, asked)
+
+        return progress
+
+    def _wants(self, what: str, asked: Any) -> bool:
+        """Whether an answer that takes long is still waited for."""
+        return self._tab == TABS.index("statistics" if what == "statistics" else "heat map") and (
+            what == "statistics" or asked == self._heat_for
+        )
+
+    def on_values_screen_answered(self, message: Answered) -> None:
+        """Show an answer, or why there is none."""
+        match message:
+            case self.Answered("facts", _, ParamxError() as error):
+                self._failed = error.line
+            case self.Answered("facts", _, (facts, data)):
+                self._take_facts(facts, data)
+            case self.Answered("cells", wanted, answer):
+                self._busy = False
+                if isinstance(answer, ParamxError):
+                    self._failed = answer.line
+                else:
+                    self._failed = ""
+                    self._grid.give(wanted, answer)
+                if self._next is not None:
+                    waiting, self._next = self._next, None
+                    self._fetch_cells(waiting)
+            case self.Answered("progress", (what, asked), done):
+                if self._wants(what, asked):
+                    self._text.update(Text(f"reading … {done:.0%}   Tab or Esc stops", "dim"))
+                return
+            case self.Answered("statistics", _, answer):
+                self._measuring = False
+                if isinstance(answer, ParamxError):
+                    self._failed = answer.line
+                elif answer is not None:
+                    self._statistics[self._index] = TensorStats.from_json(answer)
+            case self.Answered("heat", asked, answer):
+                if asked == self._heat_for:
+                    self._show_heat(answer)
+                return
+        self._show_tab()
+
+    def _take_facts(self, facts: dict[str, Any], data: bytes | None) -> None:
+        self._facts = facts
+        shape = tuple(facts["shape"])
+        printed = Printed(shape, facts["dtype"], facts["device"], facts["requires_grad"], facts["is_parameter"])
+        if data is None:
+            self._print.update(Text("torch prints every value of this shape: the grid shows them", "dim"))
+        else:
+            width = min(LINE_WIDTH, max(20, self.size.width - 4))
+            text = tensor_text(printed, decode(facts["dtype"], data), width)
+            self._print.update(Text(text, no_wrap=True, overflow="ellipsis"))
+        self._grid.show(shape, facts["dtype"])
+        self._grid.focus()
+
+    def on_value_grid_wanted(self, message: ValueGrid.Wanted) -> None:
+        """Fetch cells; while that goes on, only the last that was asked for is fetched next."""
+        if self._busy:
+            self._next = message
+        else:
+            self._fetch_cells(message)
+
+    def _fetch_cells(self, wanted: ValueGrid.Wanted) -> None:
+        self._busy = True
+        arguments = {"index": self._index, "selection": wanted.selection}
+        self._in_thread("cells", wanted, lambda: self._ask("values", arguments))
+
+    # -- views ------------------------------------------------------------------------------------------------
+
+    def _show_tab(self) -> None:
+        known = self._facts is not None
+        values = self._tab == 0
+        self._print.display = values and known
+        self._grid.display = values and known
+        self._body.display = not values or not known
+        tabs = Text(no_wrap=True, overflow="ellipsis")
+        for position, name in enumerate(TABS):
+            tabs.append(f" {name} ", "reverse bold" if position == self._tab else "dim")
+        self._tabs.update(tabs)
+        foot = {
+            0: "←↑↓→ PgUp PgDn  g index  f format  [ ] slice  d dimension  Tab statistics  Esc closes",
+            1: "l linear or log  Tab heat map  Esc closes",
+            2: "[ ] slice  Tab values  Esc closes",
+        }[self._tab]
+        self.query_one(".dialog-foot", Static).update(Text(f" {foot}", "dim", no_wrap=True, overflow="ellipsis"))
+        self._tell()
+        if not known:
+            self._text.update(Text(self._failed or "asking …", "bold" if self._failed else "dim"))
+        elif self._tab == 1:
+            self._show_statistics()
+        elif self._tab == 2 and self._heat_for != self._grid.leading:
+            self._ask_heat()
+
+    def on_value_grid_moved(self) -> None:
+        """Tell what is under the cursor."""
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._facts is None:
+            self._told.update("")
+            return
+        grid, text = self._grid, Text(no_wrap=True, overflow="ellipsis")
+        if self._failed:
+            text.append(f" {self._failed}\n", "bold")
+        else:
+            data = grid.cell
+            text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
+            text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
+            text.append(f"   {grid.form}\n", "dim")
+        parts = [shape_text(grid.grid.shape), grid.dtype, self._facts["device"] or "", self._facts["note"]]
+        if grid.leading:
+            slices = [f"›{at}‹" if place == grid.stepped else str(at) for place, at in enumerate(grid.leading)]
+            parts.insert(1, f"slice [{', '.join(slices)}, :, :]")
+        text.append(" " + " · ".join(filter(None, parts)), "dim")
+        self._told.update(text)
+
+    def _show_statistics(self) -> None:
+        stats = self._statistics.get(self._index)
+        if stats is not None:
+            size = self._body.content_size
+            assert self._facts is not None
+            self._text.update(measured_text(stats, self._facts["dtype"], size.width, size.height, self._log))
+        elif not self._measuring and not self._failed:
+            self._measuring = True
+            self._text.update(Text("reading …", "dim"))
+            arguments = {"index": self._index}
+            progress = self._progress("statistics", None)
+            self._in_thread("statistics", None, lambda: ask_to_the_end(self._ask, "statistics", arguments, progress))
+        elif self._failed:
+            self._text.update(Text(self._failed, "bold"))
+
+    def _ask_heat(self) -> None:
+        self._heat_for = leading = self._grid.leading
+        self._text.update(Text("reading …", "dim"))
+        size = self._body.content_size
+        arguments = {
+            "index": self._index,
+            "leading": leading,
+            "rows": max(1, size.height - 4),
+            "columns": max(1, size.width - 2),
+        }
+        progress = self._progress("heat", leading)
+        self._in_thread("heat", leading, lambda: ask_to_the_end(self._ask, "heat", arguments, progress))
+
+    def _show_heat(self, answer: Any) -> None:
+        if self._tab != TABS.index("heat map"):
+            self._heat_for = None
+            return
+        if answer is None or isinstance(answer, ParamxError):
+            self._text.update(Text(answer.line if answer is not None else "stopped", "bold"))
+            return
+        lines, bounds = heat(answer)
+        grid = self._grid.grid
+        text = Text(no_wrap=True, overflow="crop")
+        text.append("\n".join(lines) + "\n\n")
+        rows = plural(1 if grid.is_vector else grid.rows, "row")
+        columns = plural(grid.shape[-1] if grid.shape else 1, "column")
+        text.append(f"{rows} × {columns}: root mean square of each block, signs do not cancel\n", "dim")
+        for shade, bound in zip(SHADES[1:], bounds, strict=False):
+            text.append(f" {shade} ≥ {bound:.3g} ", "dim")
+        if any(BROKEN in line for line in lines):
+            text.append(f"  {BROKEN} holds NaN or an infinity", "bold")
+        self._text.update(text)
+
+    # -- keys -------------------------------------------------------------------------------------------------
+
+    def action_tab(self, by: int) -> None:
+        """Show the next view, or the one before."""
+        if self._field.display or self._facts is None:
+            return
+        self._tab = (self._tab + by) % len(TABS)
+        self._heat_for = None
+        self._show_tab()
+        (self._grid if self._tab == 0 else self._body).focus()
+        self.call_after_refresh(self._show_tab)
+
+    def action_log(self) -> None:
+        """Let the histogram's bars grow with the count, or with its logarithm."""
+        self._log = not self._log
+        self._show_tab()
+
+    def action_leading(self, by: int) -> None:
+        """Step the slice that the heat map shows."""
+        if self._facts is not None and self._tab == TABS.index("heat map"):
+            self._grid.action_leading(by)
+            self._show_tab()
+
+    def action_ask_index(self) -> None:
+        """Ask for an element to go to."""
+        if self._facts is not None and self._tab == 0:
+            self._field.display = True
+            self._field.value = ""
+            self._field.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go to the element that was typed."""
+        event.stop()
+        try:
+            if event.value.strip():
+                self._grid.go_to(parse_index(event.value))
+        except ValueError as error:
+            self.notify(str(error), timeout=4, markup=False)
+            return
+        self._close_field()
+
+    def _close_field(self) -> None:
+        self._field.display = False
+        self._grid.focus()
+
+    def action_leave(self) -> None:
+        """Leave the field or, when it is closed, the screen."""
+        if self._field.display:
+            self._close_field()
+        else:
+            self.dismiss()

@@ -1,0 +1,261 @@
+"""The screen of a tensor's values, over a real module and over files: what is shown, and what is asked for."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from fakes import FakeLoading, FakeOpener, Hands, make_app, running
+
+from explorer.core.errors import ParamxError
+from explorer.core.loading import Loaded, OpenSpec
+from explorer.core.param import Model
+from explorer.ui.app import ParamxApp
+from explorer.ui.screens.values import ValuesScreen
+from explorer.ui.widgets.value_grid import ValueGrid
+
+torch = pytest.importorskip("torch")
+
+Answers = Mapping[str, Callable[[Mapping[str, Any]], Any]]
+
+
+class Serving(FakeLoading):
+    """A loading that answers, and keeps what it was asked."""
+
+    def __init__(self, model: Model, answers: Answers) -> None:
+        super().__init__([Loaded(model)])
+        self.answers, self.asked = dict(answers), list[tuple[str, dict[str, Any]]]()
+        self.lock = threading.Lock()
+
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        with self.lock:
+            self.asked.append((request, dict(arguments)))
+            if request not in self.answers:
+                raise ParamxError(request, "nothing here answers that")
+            return self.answers[request](arguments)
+
+
+class ServingOpener(FakeOpener):
+    """Opens one model that answers."""
+
+    def __init__(self, loading: Serving) -> None:
+        super().__init__()
+        self.loading = loading
+
+    def __call__(self, spec: OpenSpec) -> Serving:
+        return self.loading
+
+
+def served(module: torch.nn.Module) -> tuple[ParamxApp, Serving]:
+    from explorer.sources.live_module import live_origin, table_of
+    from explorer.sources.module_answers import answers_of
+
+    loading = Serving(table_of(module, live_origin(module, "live")), answers_of(module))
+    return make_app(opener=ServingOpener(loading)), loading
+
+
+class Two(torch.nn.Module):
+    """A matrix, a stack of matrices and a vector whose values say where they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = torch.nn.Parameter(torch.arange(200.0 * 30).reshape(200, 30))
+        self.stack = torch.nn.Parameter(torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5))
+        self.vector = torch.nn.Parameter(torch.arange(25.0))
+        self.odd = torch.nn.Parameter(torch.tensor([[1.0, math.nan], [math.inf, 0.0]]))
+
+
+async def open_values(ui: Hands, name: str) -> ValuesScreen:
+    await ui.go(name)
+    await ui.press("v")
+    screen = ui.app.screen
+    assert isinstance(screen, ValuesScreen)
+    await ui.until(
+        lambda: bool(screen.query_one(ValueGrid).cell) or "Esc closes" not in ui.text or bool(screen._failed)
+    )
+    await ui.settle()
+    return screen
+
+
+def grid_of(ui: Hands) -> ValueGrid:
+    return ui.app.screen.query_one(ValueGrid)
+
+
+async def test_v_shows_torchs_print_and_the_grid() -> None:
+    module = Two()
+    app, _ = served(module)
+    async with running(app, (120, 40)) as ui:
+        await open_values(ui, "matrix")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        for line in repr(module.matrix).splitlines():
+            assert line in ui.text
+        assert "[0, 0] = 0.0  0x00000000" in ui.text
+        rows = [line.split() for line in ui.lines]
+        assert ["1", *(str(value) for value in range(30, 38))] in [row[:9] for row in rows]
+
+
+async def test_only_what_is_on_the_screen_is_asked_for() -> None:
+    app, loading = served(Two())
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "matrix")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        await ui.press("pagedown", "G", "dollar_sign")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert grid_of(ui).index == (199, 29)
+        windows = [arguments["selection"] for request, arguments in loading.asked if request == "values"]
+        grid = grid_of(ui)
+        for window in windows[1:]:
+            counts = [sum(stop - start for start, stop in ranges) for ranges in window]
+            assert counts[0] <= grid.size.height
+            assert counts[1] <= grid.size.width // 12 + 1
+
+
+async def test_g_jumps_to_an_index_and_says_when_there_is_none() -> None:
+    app, _ = served(Two())
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "matrix")
+        await ui.press("g")
+        await ui.type("150,7")
+        await ui.press("enter")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert "[150, 7] = 4507.0" in ui.text
+        await ui.press("g")
+        await ui.type("200,7")
+        await ui.press("enter")
+        assert grid_of(ui).index == (150, 7)
+        assert any("out of range" in str(note.message) for note in ui.app._notifications)
+
+
+async def test_brackets_step_a_leading_dimension_and_d_chooses_it() -> None:
+    app, _ = served(Two())
+    async with running(app, (100, 30)) as ui:
+        await open_values(ui, "stack")
+        await ui.press("right_square_bracket", "right_square_bracket")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert "[0, 2, 0, 0] = 40.0" in ui.text
+        await ui.press("d", "right_square_bracket")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert "[1, 2, 0, 0] = 100.0" in ui.text
+        await ui.press("right_square_bracket")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert "[0, 2, 0, 0] = 40.0" in ui.text, "around the end"
+
+
+async def test_a_vector_stands_in_rows_of_ten() -> None:
+    app, _ = served(Two())
+    async with running(app, (140, 30)) as ui:
+        await open_values(ui, "vector")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        await ui.press("down", "down", "end")
+        assert grid_of(ui).index == (24,)
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert "[24] = 24.0" in ui.text
+
+
+async def test_f_writes_numbers_another_way() -> None:
+    app, _ = served(Two())
+    async with running(app, (100, 30)) as ui:
+        await open_values(ui, "matrix")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        seen = []
+        for _ in range(4):
+            await ui.press("f")
+            await ui.until(lambda: "…" not in " ".join(ui.lines[14:26]))
+            seen.append(ui.text)
+        assert "31.000000" in seen[0]
+        assert "3.1000e+01" in seen[1]
+        assert "41f80000" in seen[2]
+        assert grid_of(ui).form == "auto"
+
+
+async def test_statistics_are_measured_once_and_kept() -> None:
+    app, loading = served(Two())
+    async with running(app, (100, 40)) as ui:
+        await open_values(ui, "odd")
+        await ui.press("tab")
+        await ui.until(lambda: "L2 norm" in ui.text)
+        assert "1 25.00 %" in ui.text
+        assert "of the finite elements" in ui.text
+        await ui.press("escape", "v")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        await ui.press("tab")
+        await ui.until(lambda: "L2 norm" in ui.text)
+        assert [request for request, _ in loading.asked].count("statistics") == 1
+        await ui.press("l")
+        assert "histogram, log" in ui.text
+
+
+async def test_a_heat_map_marks_what_is_no_number() -> None:
+    app, _ = served(Two())
+    async with running(app, (100, 40)) as ui:
+        await open_values(ui, "odd")
+        await ui.press("tab", "tab")
+        await ui.until(lambda: "root mean square" in ui.text)
+        assert "! holds NaN or an infinity" in ui.text
+
+
+async def test_leaving_the_statistics_stops_them() -> None:
+    app, loading = served(Two())
+
+    def slow(arguments: Mapping[str, Any]) -> Any:
+        time.sleep(0.02)
+        return {"done": 0.25, "result": None}
+
+    loading.answers["statistics"] = slow
+    async with running(app, (100, 40)) as ui:
+        await open_values(ui, "matrix")
+        await ui.press("tab")
+        await ui.until(lambda: "25%" in ui.text)
+        await ui.press("escape")
+        await ui.pilot.pause(0.1)
+        count = len(loading.asked)
+        await ui.pilot.pause(0.2)
+        assert len(loading.asked) == count
+
+
+async def test_a_skeleton_says_what_would_load_weights() -> None:
+    with torch.device("meta"):
+        module = torch.nn.Linear(3, 4)
+    app, _ = served(module)
+    async with running(app, (120, 30)) as ui:
+        await ui.press("v")
+        await ui.until(lambda: "no weights here" in ui.text)
+        assert "--load" in ui.text
+        await ui.press("escape")
+        assert not isinstance(ui.app.screen, ValuesScreen)
+
+
+async def test_an_error_while_scrolling_is_a_line_and_no_crash() -> None:
+    app, loading = served(Two())
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "matrix")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+
+        def cut(arguments: Mapping[str, Any]) -> Any:
+            raise ParamxError("x.safetensors", "cut short: the file ends in the middle", "download it again")
+
+        values, loading.answers["values"] = loading.answers["values"], cut
+        await ui.press("G")
+        await ui.until(lambda: "cut short" in ui.text)
+        loading.answers["values"] = values
+        await ui.press("ctrl+home", "pagedown")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert "cut short" not in ui.text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 60)])
+async def test_every_view_fits_the_screen(size: tuple[int, int]) -> None:
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        await open_values(ui, "matrix")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert grid_of(ui).size.height >= 4
+        assert "Esc closes" in ui.text or "[ ] slice" in ui.text
+        await ui.press("tab")
+        await ui.until(lambda: "L2 norm" in ui.text)
+        await ui.press("tab")
+        await ui.until(lambda: "root mean square" in ui.text)
