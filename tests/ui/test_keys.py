@@ -375,6 +375,32 @@ async def _(ui: Hands, key: str) -> None:
     assert [loading.cancelled.is_set() for loading in ui.app._services.opener.loadings] == [True]
 
 
+@does("reload")
+async def _(ui: Hands, key: str) -> None:
+    await ui.press("tab")
+    await ui.write("norm")
+    await ui.press("enter", "escape")
+    typed = ui.model_screen.bench.draft
+    assert typed != Grouping.classic()
+    await ui.press(key)
+    await ui.until(lambda: ui.model_screen.bench is not None)
+    assert [loading.cancelled.is_set() for loading in ui.app._services.opener.loadings] == [True, False]
+    assert ui.model_screen.bench.draft == typed, "the groups as typed are still there"
+
+
+@does("recover")
+async def _(ui: Hands, key: str) -> None:
+    await ui.press(key)
+    assert "No groups were left behind" in ui.text
+    ui.model_screen.post_message(ui.model_screen.LeftBehind(Grouping.classic(["lost"])))
+    await ui.until(lambda: "ended badly" in ui.text)
+    assert ui.model_screen.bench.draft != Grouping.classic(["lost"]), "never by itself"
+    await ui.press(key)
+    assert ui.model_screen.bench.draft == Grouping.classic(["lost"])
+    await ui.press("ctrl+underscore")
+    assert ui.model_screen.bench.draft == Grouping.classic()
+
+
 # --- in the groups panel --------------------------------------------------------------------------------------------
 
 
