@@ -218,7 +218,7 @@ class Active:
 
 
 def active(model: Model, roles: Roles) -> Active | None:
-    """Return how many parameters a mixture of experts uses for each token; `None` for other models.
+    """Return how many parameters a mixture of experts uses for each token; `None` where that isn't known.
 
     Shared experts and the router are always used, and each layer's routed experts in the proportion
     `per_token / experts`. Papers differ in whether they count the token embedding, of which a token reads one row:
@@ -228,7 +228,9 @@ def active(model: Model, roles: Roles) -> Active | None:
     kinds: set[tuple[int, int]] = set()
     for index, numel in enumerate(model.numels):
         role = roles[index]
-        if role is None:
+        if role is None or not role.specific:
+            if roles.part(index) == "experts":
+                return None  # perhaps routed: how much of it a token uses is not known
             continue
         if role.routed is not None:
             kinds.add(role.routed)

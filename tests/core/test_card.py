@@ -67,6 +67,11 @@ def test_shares_add_up_and_nothing_vanishes(amounts: list[int]) -> None:
             assert abs(share - 10_000 * amount / total) < len(amounts) + 1
 
 
+def test_what_rounding_leaves_goes_to_the_largest_remainders() -> None:
+    assert round_to(100, [1] * 7) == [15, 15, 14, 14, 14, 14, 14]
+    assert round_to(100, [10**9, 1, 0]) == [99, 1, 0]
+
+
 def param(name: str, shape: tuple[int, ...], owner: str, around: tuple[str, ...], **other: object) -> Param:
     numel = 1
     for size in shape:
@@ -120,6 +125,13 @@ def test_a_table_that_is_the_head_too_is_used() -> None:
 
 def test_without_the_number_of_experts_a_token_nothing_is_said() -> None:
     model = mixture(num_experts_per_tok=None)
+    assert active(model, Roles(model)) is None
+
+
+def test_with_an_expert_that_is_not_understood_nothing_is_said() -> None:
+    model = mixture()
+    strange = param("mlp.experts.w1", (4, 8, 8), "MixExperts", ("MixForCausalLM", "MixMoE"))
+    model = Model.from_params(model.origin, [*model, strange])
     assert active(model, Roles(model)) is None
 
 

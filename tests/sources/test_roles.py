@@ -320,6 +320,11 @@ def test_a_shape_that_the_configuration_does_not_give_is_not_explained() -> None
     assert told["word_embeddings.weight"] == "embedding table: 10 rows × 8"
 
 
+def test_a_projection_wider_than_its_input_is_not_explained_without_heads() -> None:
+    told = lines(small_model(hidden_size=8))
+    assert told["attention.q_proj.weight"] == "linear layer, 8 → 32"  # queries and a gate
+
+
 def test_a_name_outside_of_its_class_is_not_explained() -> None:
     told = lines(small_model(hidden_size=8, num_attention_heads=2, head_dim=8, vocab_size=10))
     assert told["word_embeddings.weight"] == "token embedding: 10 tokens × 8"
@@ -335,12 +340,13 @@ def test_without_classes_nothing_is_said() -> None:
     assert {roles.part(index) for index in range(len(bare))} == {None}
 
 
-def test_an_expert_of_its_own_is_numbered() -> None:
+@pytest.mark.parametrize("number", ["17", "expert_17"])
+def test_an_expert_of_its_own_is_numbered(number: str) -> None:
     from explorer.core.param import ModuleClass
     from explorer.core.roles import Facts, role_of
 
     around = ("MixForCausalLM", "MixModel", "ModuleList", "MixLayer", "MixMoE", "ModuleList", "MixMLP")
-    path = ("model", "layers", "3", "mlp", "experts", "17", "up_proj")
+    path = ("model", "layers", "3", "mlp", "experts", number, "up_proj")
     config = {"hidden_size": 8, "moe_intermediate_size": 4, "n_routed_experts": 64}
     role = role_of(Facts(ModuleClass("Linear"), "weight", path, around, (4, 8), config))
     assert role is not None

@@ -52,9 +52,7 @@ def _projection(facts: Facts, kind: str, out: int, inputs: int | None) -> Role |
     if heads is None or facts.parent == "MultiheadAttention":
         # Swin has a number of heads for each stage, and torch's own class is told its heads by whoever makes it: the
         # attribute is known, how its outputs divide is not.
-        what = "attention output projection" if kind == "output" else f"{kind} projection"
-        name = "query, key and value projections, fused" if kind == "fused" else what
-        return _plain(facts, told(name), out, inputs)
+        return _plain(facts, kind, told, out, inputs)
     kv = facts.size(*KEY_VALUE_HEADS) or heads
     own = facts.size(*HEAD_DIMS)
     for width in facts.widths:
@@ -131,10 +129,16 @@ def _divided(width: Size, heads: Size) -> Size | None:
     return None if rest else Size(f"({width.text} / {heads.text})", head)
 
 
-def _plain(facts: Facts, text: str, out: int, inputs: int | None) -> Role:
+def _plain(facts: Facts, kind: str, told: Callable[[str], str], out: int, inputs: int | None) -> Role | None:
+    """Return the role without heads. Of several widths none is known to be this module's own: no formula."""
+    # Qwen3-Next's `q_proj` is twice as wide, for it holds a gate too: what is not square may hold something else.
+    if kind in ("query", "fused") and (inputs is None or out != inputs * (3 if kind == "fused" else 1)):
+        return None
     flow = f"{out:,}" if inputs is None else f"{inputs:,} → {out:,}"
-    # Of several widths none is known to be this module's own, so that a formula would be a guess.
-    return Role(f"{text}, {flow}" if "fused" not in text else f"{text}: {flow}", "attention")
+    if kind == "fused":
+        return Role(told(f"query, key and value projections, fused: {flow}"), "attention")
+    name = "attention output projection" if kind == "output" else f"{kind} projection"
+    return Role(told(f"{name}, {flow}"), "attention")
 
 
 def _latent(facts: Facts, out: int, inputs: int | None) -> Role | None:

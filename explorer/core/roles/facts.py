@@ -26,6 +26,8 @@ class Role:
     where the configuration does not tell."""
     lookup: bool = False
     """Whether it is a table of which each token only reads one row."""
+    specific: bool = True
+    """Whether more is known than what torch's own layers always are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,11 @@ from explorer.core.roles.facts import Facts, Role, Size, named, times
 BLOCK = re.compile(r"(MLP|Mlp|FFN|FeedForward|DenseActDense|DenseGatedActDense)$")
 """Classes of feed-forward blocks in transformers."""
 
-MIXTURE = re.compile(r"(MoE|Moe|MoeBlock|MoEBlock|SparseMoeBlock)$")
+MIXTURE = re.compile(r"(MoE|Moe|MoeBlock|MoEBlock|SparseMLP)$")
 """Classes of mixtures of experts; GPT-OSS calls its own an MLP."""
+
+NUMBERED = re.compile(r"(?:expert_)?([0-9]+)")
+"""How a module of experts calls each; Switch Transformers and NLLB write `expert_0`."""
 
 KIND_OF = {
     **dict.fromkeys(("up_proj", "fc1", "c_fc", "dense_h_to_4h", "wi", "wi_1", "lin1", "intermediate_dense"), "up"),
@@ -112,10 +115,10 @@ def _place(facts: Facts) -> tuple[str, tuple[Size | None, ...]]:
     if mixed and "shared_expert" in facts.path:
         return "shared expert: ", (facts.size("shared_expert_intermediate_size"),)
     if mixed and "experts" in facts.path[:-1]:
-        number = facts.path[facts.path.index("experts") + 1]
+        number = NUMBERED.fullmatch(facts.path[facts.path.index("experts") + 1])
         count = facts.experts
-        if number.isdecimal() and count is not None:
-            return f"expert {number} of {count.value:,}: ", (experts or facts.size("intermediate_size"),)
+        if number is not None and count is not None:
+            return f"expert {number[1]} of {count.value:,}: ", (experts, *_inner_widths(facts))
     return "", _inner_widths(facts)
 
 

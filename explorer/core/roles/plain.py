@@ -131,21 +131,26 @@ def _linear(facts: Facts) -> Role | None:
         return None
     out, inputs = sizes
     if inputs is None:
-        return Role(f"bias of a linear layer, {out:,}", part_of(facts))
-    return Role(f"linear layer, {inputs:,} → {out:,}", part_of(facts))
+        return _general(facts, f"bias of a linear layer, {out:,}")
+    return _general(facts, f"linear layer, {inputs:,} → {out:,}")
+
+
+def _general(facts: Facts, text: str) -> Role:
+    """Return what a layer of torch always is."""
+    return Role(text, part_of(facts), specific=False)
 
 
 def _others(facts: Facts) -> Role | None:
     name = facts.owner.name
     if name == "Embedding" and facts.leaf == "weight" and len(facts.shape) == 2:
-        return Role(f"embedding table: {facts.shape[0]:,} rows × {facts.shape[1]:,}", part_of(facts))
+        return _general(facts, f"embedding table: {facts.shape[0]:,} rows × {facts.shape[1]:,}")
     if name in ("Conv1d", "Conv2d", "Conv3d"):
         rank = int(name[4])
         if facts.leaf == "bias" and len(facts.shape) == 1:
-            return Role(f"bias of a convolution, {facts.shape[0]:,} filters", part_of(facts))
+            return _general(facts, f"bias of a convolution, {facts.shape[0]:,} filters")
         if facts.leaf == "weight" and len(facts.shape) == rank + 2:
             kernel = " × ".join(map(str, facts.shape[2:]))
             noun = "channel" if facts.shape[1] == 1 else "channels"
             text = f"convolution, kernel {kernel}: {facts.shape[0]:,} filters over {facts.shape[1]:,} {noun} each"
-            return Role(text, part_of(facts))
+            return _general(facts, text)
     return None
