@@ -37,7 +37,7 @@ class CardScreen(Dialog[None]):
     """Everything that is known of the model as a whole; what is typed searches its configuration."""
 
     HEADING = "Model"
-    FOOT = "type to search the config   ↑↓ PgUp PgDn scroll   Esc closes"
+    FOOT = "type to search   ↑↓ PgUp PgDn scroll   Esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "close", show=False),
         Binding("up", "scroll(-1)", show=False),
