@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument("--class", dest="class_name", metavar="NAME", help="class to build: RobertaModel")
     opening.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub repository")
     opening.add_argument("--offline", action="store_true", help="leave the network alone")
+    opening.add_argument("--no-cache", action="store_true", help="neither use nor keep remembered parameter tables")
     opening.add_argument(
         "--trust-remote-code",
         action="store_true",
@@ -315,6 +316,10 @@ def _interface(
 
     # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
     gc.disable()
+    if not arguments.no_cache:
+        from dataclasses import replace
+
+        spec = replace(spec, remember="use")
     opener = Started(spec)
     try:
         return _run_interface(spec, grouping, arguments, child, opener, other)
@@ -331,7 +336,6 @@ def _run_interface(
     other: OpenSpec | None,
 ) -> int:
     from explorer.core.drafts import Drafts
-    from explorer.sources.beside import skeleton_spec
     from explorer.sources.gpu import gpu_memory
     from explorer.sources.local import choices
     from explorer.ui.app import run
@@ -343,7 +347,7 @@ def _run_interface(
         choices,
         grouping,
         gpu_memory,
-        skeleton=skeleton_spec,
+        skeleton=_again,
         filter=arguments.filter,
         gpu=arguments.gpu_memory,
         shown=_keep_all,
@@ -356,6 +360,18 @@ def _run_interface(
         drafts.clear()
         return 0
     return _fail(outcome.error) if other is None else _trouble(outcome.error)
+
+
+def _again(spec: OpenSpec, model: Model) -> OpenSpec | None:
+    """Return how to open a shown model once more in the background, `None` where nothing is to be learned.
+
+    A remembered table is held against one that is built; a checkpoint's learns from the config beside it.
+    """
+    from dataclasses import replace
+
+    from explorer.sources.beside import skeleton_spec
+
+    return replace(spec, remember="check") if model.origin.remembered else skeleton_spec(spec, model)
 
 
 def _keep_all() -> None:

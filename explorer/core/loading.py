@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from explorer.core.param import Model
 
@@ -29,6 +29,9 @@ class OpenSpec:
     """Whether the skeleton of the `config.json` beside a checkpoint file is laid over it; needs torch and seconds."""
     weights: bool = False
     """Whether the headers of a hub repository's weights are read too (`--weights`); never the weights."""
+    remember: Literal["", "use", "check"] = ""
+    """Whether tables are remembered on disk: not at all; a remembered one answers, and a built one is remembered; it
+    is built in any case, and remembered anew."""
 
     def __post_init__(self) -> None:
         """Own the containers: a request that crossed a pipe as JSON has lists."""

@@ -164,6 +164,8 @@ class Origin:
     """The resolved configuration as JSON holds it."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that built it: `torch`, `transformers`."""
+    remembered: bool = False
+    """Whether an earlier run built the table, and this one has not checked it."""
 
 
 @dataclass(frozen=True, eq=False)  # without slots: `total` is summed once and kept

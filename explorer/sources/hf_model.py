@@ -11,7 +11,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
-from explorer.sources import Opened, Report
+from explorer.sources import Opened, Report, table_cache
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
 from explorer.sources.hf_weights import Weights, over_weights, read_weights, weights_beside
 from explorer.sources.hub import Found, find, nearest
@@ -44,7 +44,14 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
     Raises:
         ParamxError: It can't be found, or not be built.
     """
-    return build(spec, find(spec, report), report)[0]
+    found = find(spec, report)
+    key = table_cache.key_of(spec, found) if spec.remember else None
+    known = table_cache.load(key) if spec.remember == "use" else None
+    if known is not None:
+        return Opened(known)
+    opened = build(spec, found, report)[0]
+    table_cache.store(key, opened.model)
+    return opened
 
 
 def build(

@@ -155,10 +155,17 @@ class ModelScreen(Recovery, ValueCommands):
             match event:
                 case Loaded(more):
                     self.post_message(self.Learned(more))
+                case Failed(line) if model.origin.remembered:
+                    note = Finding("not-checked", "warning", line, why="the table is what an earlier run built")
+                    self.post_message(self.Learned(replace(model, findings=(*model.findings, note))))
                 case Failed(line):
                     note = Finding("no-skeleton", "hint", line, why="no module classes are known without it")
                     self.post_message(self.Learned(replace(model, findings=(*model.findings, note))))
-        learning.cancel()
+        if model.origin.remembered:
+            # The one that built the model answers questions about it from here on.
+            self._loading, learning = learning, self._loading
+        if learning is not None:
+            learning.cancel()
 
     def on_unmount(self) -> None:
         """Stop the opening and whatever serves the model."""
@@ -238,6 +245,11 @@ class ModelScreen(Recovery, ValueCommands):
             self.set_timer(TICK, lambda: self.post_message(self.Learned(model)))
             return
         if list(bench.model.names) != list(model.names):
+            if bench.model.origin.remembered:
+                self.notify("The remembered table was out of date; this is the model as it is built now.", timeout=6)
+                self.run_worker(
+                    self._show(TreeView(Tree.build(model)), Workbench(model, bench.draft)), exclusive=True
+                )
             return
         bench.learn(model)
         table.view.learn(model)
