@@ -250,6 +250,8 @@ ENVIRONMENT = {
         if not name.startswith(("PYTEST", "TEXTUAL", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TMUX"))
     },
     "HF_HUB_OFFLINE": "1",
+    # No folder: a table that one run remembered would keep the next from loading.
+    "XDG_CACHE_HOME": os.devnull,
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TERM": "xterm-256color",
