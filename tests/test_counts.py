@@ -1,0 +1,77 @@
+"""What does not depend on the machine: bytes a key, modules that are not read, work that a keystroke does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer.core.groups import Grouping
+from explorer.core.param import Model, Origin, Param
+from explorer.core.tree import Tree
+from explorer.core.view import TreeView
+from explorer.core.workbench import Workbench
+
+ROOT = Path(__file__).parents[1]
+
+LATER = {
+    "explorer.ui.screens.export",
+    "explorer.ui.screens.presets",
+    "explorer.ui.screens.findings",
+    "explorer.ui.screens.counters",
+    "rich.syntax",
+    "pygments",
+    "rich.markdown",
+    "torch",
+    "transformers",
+    "numpy",
+}
+"""Modules that the first frame does not need."""
+
+
+def model(layers: int = 8, experts: int = 16) -> Model:
+    rows = []
+    for layer in range(layers):
+        for expert in range(experts):
+            for name in ("weight", "bias"):
+                path = f"layers.{layer}.experts.{expert}.up_proj.{name}"
+                rows.append(Param(len(rows), path, (4, 4), 16, "float32", 64, None, True, None, (), None))
+    return Model.from_params(Origin("counts", "test", ""), rows)
+
+
+def test_the_interface_reads_no_module_that_its_first_frame_does_not_need() -> None:
+    tell = "import sys, explorer.ui.app; print('\\n'.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()) & LATER == set()
+
+
+def test_the_first_line_needs_neither_textual_nor_the_worker() -> None:
+    tell = "import sys, explorer.__main__; print('\\n'.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()) & {"textual", "rich", "asyncio", "explorer.sources.worker", "json"} == set()
+
+
+def test_rows_are_not_made_anew_where_no_run_splits() -> None:
+    view = TreeView(Tree.build(model()))
+    bench = Workbench(view.tree.model, Grouping.classic())
+    view.set_groups(bench.assignment.codes)
+    view.open_below(0)
+    rows = view.rows
+    bench.type_rule(0, "no_decay", "weight_decay=0.0", "weight")
+    view.set_groups(bench.assignment.codes)
+    assert view.rows is rows
+    bench.type_rule(0, "no_decay", "weight_decay=0.0", "experts.3.")
+    view.set_groups(bench.assignment.codes)
+    assert view.rows is not rows
+
+
+def test_a_row_is_answered_without_walking_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = TreeView(Tree.build(model()))
+    column = view.tree.model.dtypes
+    view.common(column, 0)
+    view.shares(column, 0)
+    monkeypatch.setattr(type(view.tree), "sums", lambda *_: pytest.fail("walked again"))
+    assert view.common(column, 0) == (True, "float32")
+    assert view.shares(column, 0) == {"float32": view.tree.model.total}
