@@ -50,6 +50,7 @@ class Source:
 
 
 SOURCES: tuple[Source, ...] = (
+    Source("hub", "explorer.sources.hub_weights", lambda spec: spec.weights and _is_afar(spec.target)),
     Source("factory", "explorer.sources.factory", lambda spec: _is_factory(spec.target)),
     Source("safetensors", "explorer.sources.checkpoint.safetensors_file", lambda spec: _is("safetensors", spec)),
     Source("torch", "explorer.sources.checkpoint.torch_file", lambda spec: _is("torch", spec)),
@@ -58,6 +59,13 @@ SOURCES: tuple[Source, ...] = (
     Source("transformers", "explorer.sources.hf_model", lambda spec: True),
 )
 """Every source; the first that matches opens. A new kind is one entry; transformers stays last, it takes the rest."""
+
+
+def _is_afar(target: str) -> bool:
+    """Whether a target can only be a repository of the hub."""
+    from explorer.sources.hub_weights import is_repository
+
+    return is_repository(target)
 
 
 def _is_factory(target: str) -> bool:

@@ -17,6 +17,21 @@ CODE_PATTERNS = ["config.json", "*.py"]
 """What is fetched of a repository whose code may run."""
 
 
+class NoConfigError(ParamxError):
+    """A repository that is there has no `config.json`."""
+
+
+class NoSuchFileError(Exception):
+    """A repository that is there has no such file."""
+
+
+def is_missing_file(error: BaseException) -> bool:
+    """Whether the hub library says that a repository has no such file."""
+    from huggingface_hub import errors
+
+    return isinstance(error, errors.RemoteEntryNotFoundError)
+
+
 def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
     """Fetch a repository's `config.json` into the hub cache; with `trust_remote_code` its `*.py` too.
 
@@ -53,7 +68,7 @@ def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
                     spec.target, revision=spec.revision, allow_patterns=CODE_PATTERNS, etag_timeout=seconds
                 )
                 if not Path(folder, "config.json").is_file():
-                    raise ParamxError(*_no_config(spec.target))
+                    raise NoConfigError(*_no_config(spec.target))
                 outcome.append(Path(folder, "config.json"))
             else:
                 path = huggingface_hub.hf_hub_download(
@@ -70,7 +85,7 @@ def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
     if not outcome:
         raise ParamxError(spec.target, f"the hub did not answer within {seconds:g} s", "try again, or give --offline")
     if isinstance(outcome[0], BaseException):
-        raise _told(spec, outcome[0], suggestion) from outcome[0]
+        raise told(spec, outcome[0], suggestion) from outcome[0]
     return outcome[0]
 
 
@@ -79,7 +94,7 @@ def _no_config(target: str) -> tuple[str, str, str]:
     return target, why, "give the base model's id, or open a downloaded file"
 
 
-def _told(spec: OpenSpec, error: BaseException, suggestion: str) -> ParamxError:
+def told(spec: OpenSpec, error: BaseException, suggestion: str) -> ParamxError:
     """Tell what the hub library raised as one line."""
     from huggingface_hub import errors
 
@@ -96,7 +111,7 @@ def _told(spec: OpenSpec, error: BaseException, suggestion: str) -> ParamxError:
     if any(isinstance(one, errors.RevisionNotFoundError) for one in chain):
         return ParamxError(target, f"the repository has no revision {spec.revision}", "leave --revision out for main")
     if any(isinstance(one, errors.RemoteEntryNotFoundError) for one in chain):
-        return ParamxError(*_no_config(target))
+        return NoConfigError(*_no_config(target))
     if any(isinstance(one, errors.RepositoryNotFoundError) for one in chain):
         remedy = f"{suggestion} " if suggestion else ""
         return ParamxError(

@@ -136,7 +136,7 @@ class ParamxApp(CellDiffApp[str]):
 
     def on_model_screen_open_another(self) -> None:
         """Leave the model for the start screen."""
-        self._spec = replace(self._spec, target="", class_name=None, revision=None)
+        self._spec = replace(self._spec, target="", class_name=None, revision=None, weights=False)
         self._offer()
 
     def on_model_screen_gave_up(self) -> None:

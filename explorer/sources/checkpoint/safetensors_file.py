@@ -114,14 +114,30 @@ def read_checkpoint(target: str) -> Checkpoint:
         ParamxError: Nothing of it can be read.
     """
     with collector_paused():
-        shards = find_shards(target, KIND)
-        headers, findings = _read_headers(target, shards)
+        return read_shards(target, find_shards(target, KIND))
+
+
+def read_shards(target: str, shards: Shards, open_file: Callable[[Path], File] = File) -> Checkpoint:
+    """Read the headers of some files.
+
+    Args:
+        target: How errors call the checkpoint.
+        shards: The files.
+        open_file: Opens each; files that are elsewhere are read through another.
+
+    Raises:
+        ParamxError: Nothing of it can be read.
+    """
+    with collector_paused():
+        headers, findings = _read_headers(target, shards, open_file)
         if shards.weight_map is None and len(headers) == 1:
             findings += lone_shard(next(iter(headers)))
         return _assemble(target, shards, headers, findings)
 
 
-def _read_headers(target: str, shards: Shards) -> tuple[dict[str, Header], list[Finding]]:
+def _read_headers(
+    target: str, shards: Shards, open_file: Callable[[Path], File]
+) -> tuple[dict[str, Header], list[Finding]]:
     """Read every shard's header; a shard that can't be read is a finding as long as another can."""
     headers: dict[str, Header] = {}
     failed: dict[str, UnreadableError] = {}
@@ -129,7 +145,7 @@ def _read_headers(target: str, shards: Shards) -> tuple[dict[str, Header], list[
     left = MAX_ELEMENTS
     for name, path in shards.files.items():
         try:
-            with File(path) as file:
+            with open_file(path) as file:
                 header = read_header(file, visible(name) if lone else f"shard {visible(name)}")
             left -= sum(header.numels)
             if left < 0:

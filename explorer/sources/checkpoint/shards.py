@@ -91,12 +91,25 @@ def _of_index(target: str, path: Path) -> Shards:
         with File(path) as file:
             if file.size > MAX_INDEX:
                 raise UnreadableError(f"{file.size:,} bytes are too many for an index")
-            content = parse_json(file.read(0, file.size), "the index")
-        weight_map = content.get("weight_map") if isinstance(content, dict) else None
-        if not isinstance(weight_map, dict):
-            raise UnreadableError("the index has no weight_map", "give the index of a checkpoint's shards")
+            return shards_of(target, path, parse_json(file.read(0, file.size), "the index"))
     except UnreadableError as error:
         raise ParamxError(target, error.why, error.remedy) from None
+
+
+def shards_of(target: str, path: Path, content: Any) -> Shards:
+    """Say which files an index names.
+
+    Args:
+        target: How errors call the checkpoint.
+        path: The index; the shards lie beside it.
+        content: What the index says, as JSON gives it.
+
+    Raises:
+        ParamxError: It is no index of shards.
+    """
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict):
+        raise ParamxError(target, "the index has no weight_map", "give the index of a checkpoint's shards")
     findings = []
     if set(map(type, weight_map.values())) - {str}:
         odd = [name for name, file in weight_map.items() if not isinstance(file, str)]
