@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
-from operator import mul
+from functools import cached_property
+from itertools import compress, repeat
+from operator import eq, mul, ne
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.core.summaries import Summaries
@@ -40,6 +42,13 @@ class Rows:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.nodes)
+
+    def _extend(self, other: Rows, start: int, end: int) -> None:
+        self.nodes.extend(other.nodes[start:end])
+        self.lasts.extend(other.lasts[start:end])
+        self.counts.extend(other.counts[start:end])
+        self.tops.extend(other.tops[start:end])
+        self.depths.extend(other.depths[start:end])
 
     def _add(self, node: int, last: int, count: int, top: int, depth: int) -> None:
         self.nodes.append(node)
@@ -76,6 +85,10 @@ class TreeView:
         self.tree = replace(self.tree, model=model)
         self._summaries = Summaries(self.tree)
         self._summaries.show(self._mask)
+
+    def prepare(self) -> None:
+        """Work out ahead what unfolding everything needs: 80 ms for 250,000 nodes, in a thread that has the time."""
+        assert self._all_rows is not None, "kept from here on"
 
     # -- what is shown ----------------------------------------------------------------------------------------
 
@@ -416,6 +429,14 @@ class TreeView:
             tops.append(top)
             depths.append(len(open_ends))
             if params[node] < 0 and openness[node]:
+                if run is None and self._is_unfolded(node):
+                    whole = self._all_rows
+                    at = bisect_left(whole.nodes, node)
+                    # Below a row that stands for a chain and its run, everything is a level nearer to the root.
+                    if whole.depths[at] == depths[-1]:
+                        rows._extend(whole, at + 1, bisect_left(whole.nodes, ends[node], at))
+                        top = ends[node]
+                        continue
                 open_ends.append(ends[node])
                 if node in repeats:
                     for below in self._runs(node):
@@ -424,6 +445,36 @@ class TreeView:
                 top = node + 1
             else:
                 top = ends[run[-1] if run else node]
+        return rows
+
+    def _is_unfolded(self, node: int) -> bool:
+        """Whether everything below a module is shown, a row each: no fold, no run, no filter."""
+        end = self.tree.ends[node]
+        at = bisect_left(self._run_parents, node)
+        runs = at < len(self._run_parents) and self._run_parents[at] < end
+        return self._mask is None and not runs and self._open.find(0, node, end) < 0
+
+    @cached_property
+    def _run_parents(self) -> list[int]:
+        return sorted(self.tree.repeats)
+
+    @cached_property
+    def _all_rows(self) -> Rows:
+        """The rows of the whole tree unfolded, runs too: what is below an unfolded module is a stretch of them."""
+        tree = self.tree
+        count = len(tree)
+        rows = Rows()
+        # Chains of only children stand behind each other, so heads and tails come in the same order.
+        rows.nodes.extend(compress(range(1, count), map(eq, tree.tails[1:], range(1, count))))
+        rows.tops.extend(compress(range(1, count), map(ne, tree.tails[1:], tree.tails)))
+        rows.lasts.extend(rows.nodes)
+        rows.counts.extend(repeat(1, len(rows.nodes)))
+        depth_of = array("i", bytes(4 * count))
+        depth_of[0] = -1
+        parents, depths = tree.parents, rows.depths
+        for node, top in zip(rows.nodes, rows.tops, strict=True):
+            depth_of[node] = depth = depth_of[parents[top]] + 1
+            depths.append(depth)
         return rows
 
     def _sorted_rows(self) -> Rows:

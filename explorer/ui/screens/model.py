@@ -138,6 +138,7 @@ class ModelScreen(Recovery, ValueCommands):
                 bench = Workbench(event.model, self.services.grouping)
                 view.set_groups(bench.assignment.codes)
                 self.post_message(self.Opened(view, bench))
+                view.prepare()
                 self.look_for_a_draft()
                 self._learn(event.model)
             else:
