@@ -88,8 +88,8 @@ def summary(comparison: Comparison) -> Iterator[str]:
 def aligned(comparison: Comparison) -> str:
     """Say what was left out of names to match them; nothing if nothing was."""
     sides = (("A", comparison.prefix_a), ("B", comparison.prefix_b))
-    told = [f"{letter}'s without {prefix}" for letter, prefix in sides if prefix]
-    return f"names are matched {' and '.join(told)}" if told else ""
+    told = [f"{prefix} of {letter}" for letter, prefix in sides if prefix]
+    return f"names are matched without {' and '.join(told)}" if told else ""
 
 
 def json_text(comparison: Comparison) -> Iterator[str]:

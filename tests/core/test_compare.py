@@ -146,7 +146,7 @@ def test_matched_names_are_told_without_the_prefix_and_the_listing_says_so(table
     b = table([(name, (2, 2), None) for name in BODY[:2]])
     comparison = compare(a, b, CLASSIC)
     assert told(comparison) == {"layer.1.weight": ("only_a",)}
-    assert "names are matched A's without model." in "".join(FORMATS["table"](comparison))
+    assert "names are matched without model. of A" in "".join(FORMATS["table"](comparison))
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------

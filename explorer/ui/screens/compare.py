@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -116,7 +117,7 @@ class CompareScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """A title, the two sides, what was done to match them, the list, the cursor's line, the keys."""
-        yield Static(Text(" paramx  compare", "bold"), id="title")
+        yield Static(id="title")
         yield Static(id="compare-sides")
         yield Static(id="compare-told")
         yield Field("", placeholder="text in a name")
@@ -178,6 +179,8 @@ class CompareScreen(Screen[None]):
             self.action_filter()
             self.query_one(Field).value = self.services.filter
         self._running = False
+        if first:
+            self.services.shown()
         self._tell_sides()
         self._tell_values()
         self._fill()
@@ -202,6 +205,19 @@ class CompareScreen(Screen[None]):
                 text.append(f" · {' · '.join(filter(None, (origin.class_name, origin.description)))}", "dim")
             text.append("\n" if side == 0 else "")
         self.query_one("#compare-sides", Static).update(text)
+        self.query_one("#title", Static).update(self._title())
+
+    def _title(self) -> Text:
+        """Return the name of the program, what it does here, and how many differences there are."""
+        text = Text(no_wrap=True)
+        text.append(" paramx ", "bold reverse")
+        text.append("  compare", "bold")
+        if self.comparison is not None:
+            number = sum(bool(pair.kinds) for pair in self.comparison.pairs)
+            told = f"{plural(number, 'difference')} " if number else "no difference "
+            text.append(" " * max(2, self.size.width - text.cell_len - len(told)))
+            text.append(told, "bold")
+        return text
 
     def _tell_values(self, progress: Progress | None = None) -> None:
         comparison = self.comparison
@@ -277,7 +293,7 @@ class CompareScreen(Screen[None]):
         pair = comparison.pairs[entry.positions[0]]
         told = self._told(comparison, pair, entry.kind)
         times = f" ×{count}" if count > 1 else ""
-        room = max(12, width - len(lead) - len(times) - len(told) - 2)
+        room = max(12, width - len(lead) - len(times) - cell_len(told) - 3)
         text.append(fit(cut_middle(entry.label, room) + times, room + len(times)), "")
         text.append(f"  {told}", "dim")
         return text
@@ -399,14 +415,14 @@ def _line(model: Model, row: int, group: str) -> str:
     """Say the facts of a parameter in one line."""
     param = model[row]
     nbytes = "" if param.nbytes is None else short_bytes(param.nbytes)
+    shape = shape_text(param.shape)
     facts = (
-        f"{shape_text(param.shape)} = {param.numel:,}",
+        f"{shape} = {param.numel:,}" if param.shape and len(param.shape) > 1 else shape,
         param.dtype,
         nbytes,
         group,
         param.module_class.name if param.module_class else None,
         param.shard,
-        param.name,
     )
     return " · ".join(filter(None, facts))
 
@@ -427,6 +443,8 @@ class BothScreen(Dialog[None]):
         facts_a = _facts(comparison.a, pair.a, comparison.groups_a)
         facts_b = _facts(comparison.b, pair.b, comparison.groups_b)
         grid = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            grid.add_column(overflow="fold")
         grid.add_row(Text(), Text(), Text("A", "bold"), Text("B", "bold"))
         for name, a in facts_a.items():
             b = facts_b[name]
