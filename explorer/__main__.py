@@ -45,7 +45,7 @@ EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
 """The reader of the output went away, as shells write it: 128 + SIGPIPE."""
 
-FORMAT_NAMES = ("table", "loop", "json", "csv")
+FORMAT_NAMES = ("table", "loop", "json", "csv", "stats")
 """The keys of `explorer.core.listing.FORMATS`, told without importing it; a test holds the two equal."""
 
 CHECK_FORMATS = ("table", "json")
@@ -73,6 +73,7 @@ examples:
   paramx gpt2 --print loop                the counting loop's lines and its sum
   paramx gpt2 --print json | jq .totals   the contract for scripts, format 1
   paramx gpt2 --print csv --filter h.11.  only names that contain h.11.
+  paramx x.safetensors --print stats      mean, norm, zeros, NaN of every tensor
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
   paramx my.models:build --arg depth=4    what your own function returns
@@ -168,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="format",
         choices=FORMAT_NAMES,
         metavar="FORMAT",
-        help="print table, loop, json or csv, and exit",
+        help="print table, loop, json, csv or stats, and exit",
     )
     shown.add_argument("--values", action="store_true", help="of two targets, print how the values differ too")
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
@@ -390,11 +391,27 @@ def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> i
         return _fail("output: standard output is closed")
     from dataclasses import replace
 
+    if format_name == "stats":
+        return _print_stats(spec, grouping, visible(text))
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
     listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(text))
     from explorer.core.listing import FORMATS
 
     return _write(FORMATS[format_name](listing))
+
+
+def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
+    """Measure the tensors of a target and print their statistics."""
+    from explorer.measuring import measure_target
+
+    with _Progress() as progress:
+        model, statistics, refused = measure_target(spec, text, progress.show)
+    from explorer.core.groups import Grouper
+    from explorer.core.listing import FORMATS, Listing
+
+    _take_any_name()
+    listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics, refused)
+    return _write(FORMATS["stats"](listing))
 
 
 def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:

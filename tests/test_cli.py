@@ -385,3 +385,27 @@ def read_all(control: int) -> str:
             break
     os.close(control)
     return seen.decode()
+
+
+def test_stats_of_a_file_are_torchs(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    tensors = {"a.weight": torch.randn(30, 20), "b.weight": torch.randn(5).to(torch.bfloat16)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    lines = paramx(str(tmp_path / "x.safetensors"), "--print", "stats").stdout.splitlines()
+    titles = lines[0].split()
+    for line in lines[1:3]:
+        row = dict(zip(titles, line.split(), strict=True))
+        wide = tensors[row["name"]].double()
+        assert float(row["mean"]) == pytest.approx(wide.mean().item(), rel=1e-8)
+        assert float(row["norm"]) == pytest.approx(wide.norm().item(), rel=1e-8)
+    assert "a.weight" not in paramx(str(tmp_path / "x.safetensors"), "--print", "stats", "--filter", "b.").stdout
+
+
+def test_stats_of_a_skeleton_are_one_line_that_says_what_would_load_weights() -> None:
+    run = paramx("kantaibert", "--offline", "--print", "stats")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.count("\n") == 1
+    assert "no weights here" in run.stderr
+    assert "--load" in run.stderr

@@ -8,13 +8,15 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from explorer.core.groups import Assignment
 from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.roles import Roles
+from explorer.core.statistics import TensorStats
+from explorer.core.sweep import stats_text
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.core.totals import loop_check, other_counts, totals
 
@@ -49,6 +51,10 @@ class Listing:
     """What the source noticed and what the lints of the grouping say."""
     filter: str = ""
     """Only parameters whose name contains it, as `'layer.3' in n` does; empty: all."""
+    statistics: Mapping[int, TensorStats] = field(default_factory=dict)
+    """Statistics of the parameters that were measured, by index; only `stats` prints them."""
+    unmeasured: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Parameters that could not be measured, by the reason."""
 
     def rows(self) -> list[int]:
         """Return the indices of the parameters that the filter leaves, in order."""
@@ -368,5 +374,11 @@ def csv_text(listing: Listing) -> Iterator[str]:
     yield text.getvalue()
 
 
-FORMATS: Mapping[str, Format] = {"table": table, "loop": loop, "json": json_text, "csv": csv_text}
+FORMATS: Mapping[str, Format] = {
+    "table": table,
+    "loop": loop,
+    "json": json_text,
+    "csv": csv_text,
+    "stats": stats_text,
+}
 """What `--print` takes: each format's name and its writer. A new format is one entry."""

@@ -51,7 +51,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], width: int, bins: i
     labels = [f"{edges[at * step]:.4g}" for at in range(len(shown))]
     left = max(map(len, labels))
     right = max(len(f"{count:,}") for count in shown)
-    room = max(4, width - left - right - 3)
+    room = max(4, width - left - right - 2)
     most = _height(max(shown), log)
     return [
         f"{label:>{left}} {bar(_height(count, log) / most if most else 0.0, room):<{room}} {count:>{right},}"

@@ -58,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds"),
     Command("sort", ("s",), "s", "sort", "Largest first, the file's own order where it is another, and back", rank=8),
     Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=11),
+    Command("sweep", ("S",), "S", "statistics", "Measure what is below the row: norms, zeros, NaN; by layer too"),
     Command("values", ("v",), "v", "values", "The tensor's values, statistics and a heat map", rank=4),
     Command("card", ("i",), "i", "about", "The model: architecture, parameters by role, its config", rank=12),
     Command(

@@ -21,6 +21,7 @@ from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.memory import MemoryScreen
 from explorer.ui.screens.presets import PresetsScreen
 from explorer.ui.screens.start import StartScreen
+from explorer.ui.screens.sweep import SweepScreen
 from explorer.ui.screens.values import ValuesScreen
 
 Check = Callable[[Hands, str], Awaitable[None]]
@@ -285,6 +286,14 @@ async def _(ui: Hands, key: str) -> None:
     assert "Parameters by role" in ui.text
     await ui.press("escape")
     assert ui.app.screen is ui.model_screen
+
+
+@does("sweep")
+async def _(ui: Hands, key: str) -> None:
+    await ui.go("roberta.embeddings")
+    await ui.press(key)
+    assert isinstance(ui.app.screen, SweepScreen)
+    await ui.until(lambda: "answers nothing" in ui.text)
 
 
 @does("values")

@@ -15,6 +15,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import Loaded, OpenSpec
 from explorer.core.param import Model
 from explorer.ui.app import ParamxApp
+from explorer.ui.screens.sweep import SweepScreen
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.value_grid import ValueGrid
 
@@ -259,3 +260,95 @@ async def test_every_view_fits_the_screen(size: tuple[int, int]) -> None:
         await ui.until(lambda: "L2 norm" in ui.text)
         await ui.press("tab")
         await ui.until(lambda: "root mean square" in ui.text)
+
+
+# --- many tensors ---------------------------------------------------------------------------------------------------
+
+
+def sweep_of(ui: Hands) -> SweepScreen:
+    screen = ui.app.screen
+    assert isinstance(screen, SweepScreen)
+    return screen
+
+
+async def swept(ui: Hands) -> SweepScreen:
+    await ui.press("S")
+    await ui.until(lambda: "finite" in ui.text or " NaN," in ui.text)
+    await ui.until(lambda: not sweep_of(ui)._working and not sweep_of(ui)._stale)
+    return sweep_of(ui)
+
+
+async def test_a_sweep_measures_what_is_below_the_cursor_and_a_the_rest() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 3))
+    app, loading = served(module)
+    async with running(app, (120, 30)) as ui:
+        await ui.go("0")
+        await swept(ui)
+        assert "2 tensors · 20 elements" in ui.text
+        await ui.press("a")
+        await ui.until(lambda: "4 tensors · 35 elements" in ui.text)
+        assert [request for request, _ in loading.asked].count("statistics") == 4, "each once"
+
+
+async def test_a_sweep_sorts_and_leads_back_to_the_tree() -> None:
+    app, _ = served(Two())
+    async with running(app, (140, 30)) as ui:
+        await ui.press("S")
+        await ui.press("a")
+        await ui.until(lambda: "4 tensors" in ui.text and not sweep_of(ui)._working)
+        while "nan↓" not in ui.text:
+            await ui.press("s")
+        assert "⚠ 1" in ui.text
+        await ui.press("enter")
+        assert ui.path == "odd"
+        assert "odd ⚠NaN+Inf" in ui.text
+
+
+async def test_nan_and_inf_are_lifted_to_the_modules_above_and_to_no_others() -> None:
+    module = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 3))
+    with torch.no_grad():
+        module[0][0].weight[0, 0] = math.nan
+    app, _ = served(module)
+    async with running(app, (140, 30)) as ui:
+        await ui.go("0.0")
+        await swept(ui)
+        await ui.press("a")
+        await ui.until(lambda: "4 tensors" in ui.text and not sweep_of(ui)._working)
+        await ui.press("escape")
+        marked = [line.split("⚠NaN")[0].split()[-1] for line in ui.lines if "⚠NaN" in line]
+        assert marked == ["0.0", "weight"]
+
+
+async def test_norms_by_layer_are_a_sparkline() -> None:
+    module = torch.nn.Module()
+    module.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(5))
+    with torch.no_grad():
+        for number, layer in enumerate(module.layers):
+            layer.weight.fill_(float(number + 1))
+    app, _ = served(module)
+    async with running(app, (100, 30)) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "10 tensors" in ui.text and not sweep_of(ui)._working)
+        await ui.press("l")
+        assert "layers.N.weight" in ui.text
+        assert "▁▃▅▇█" in ui.text
+
+
+async def test_a_sweep_over_a_skeleton_says_why_there_is_nothing() -> None:
+    with torch.device("meta"):
+        module = torch.nn.Sequential(*(torch.nn.Linear(3, 4) for _ in range(20)))
+    app, loading = served(module)
+    async with running(app, (120, 30)) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "no weights here" in ui.text)
+        assert len(loading.asked) < 10, "it gives up"
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 50)])
+async def test_the_table_keeps_name_and_norm_at_any_width(size: tuple[int, int]) -> None:
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "matrix" in ui.text and not sweep_of(ui)._working)
+        assert "norm" in ui.text
+        assert all(len(line) <= size[0] for line in ui.lines)

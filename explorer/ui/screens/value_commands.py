@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from textual.screen import Screen
 
 from explorer.core.errors import LostError, ParamxError
-from explorer.ui.widgets.tree_table import TreeTable
+from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
 
 if TYPE_CHECKING:
     from explorer.core.loading import Loading
     from explorer.core.statistics import TensorStats
     from explorer.core.workbench import Workbench
+    from explorer.ui.screens.lists import ShowTensors, UseGroups
 
 
 class ValueCommands(Screen[None]):
@@ -51,4 +52,32 @@ class ValueCommands(Screen[None]):
         view = table.view
         leaf = view.tree.params[view.rows.nodes[table.cursor]]
         index = leaf if leaf >= 0 else view.params(table.cursor)[0]
-        self.app.push_screen(ValuesScreen(self.ask, bench.model, index, self.statistics))
+        self.app.push_screen(ValuesScreen(self.ask, bench.model, index, self.statistics), self._after_values)
+
+    def action_sweep(self) -> None:
+        """Measure everything below the cursor."""
+        table, bench = self.query_one(TreeTable), self.bench
+        if bench is None or table.view is None or not len(table.view.rows):
+            return
+        from explorer.ui.screens.sweep import SweepScreen  # noqa: PLC0415 - as above
+
+        view = table.view
+        path = view.tree.path(table.cursor_node)
+        screen = SweepScreen(self.ask, bench.model, view.params(table.cursor), path, self.statistics)
+        self.app.push_screen(screen, self._after_values)
+
+    def _after_values(self, answer: ShowTensors | None = None) -> None:
+        """Mark what holds NaN or infinities, up to the top of the tree; go to what was chosen."""
+        table, bench = self.query_one(TreeTable), self.bench
+        if bench is None or table.view is None:
+            return
+        odd = bytearray(len(bench.model))
+        for index, stats in self.statistics.items():
+            odd[index] = (NAN if stats.nans else 0) | (INF if stats.infs else 0)
+        table.mark_odd(table.view.tree.in_leaf_order(bytes(odd)) if any(odd) else b"")
+        if answer is not None:
+            self._after_list(answer)
+
+    def _after_list(self, answer: ShowTensors | UseGroups | None) -> None:
+        """Do what was chosen in a list over this screen."""
+        raise NotImplementedError

@@ -35,6 +35,12 @@ MAX_INDENT = 12
 SAMPLED = 300
 """Rows whose names decide how wide the name column is."""
 
+NAN, INF = 1, 2
+"""What `mark_odd` is told of a parameter: bits of its byte."""
+
+ODD = ("", "⚠NaN", "⚠Inf", "⚠NaN+Inf")
+"""How a row is marked below which some values are none, by those bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -101,6 +107,7 @@ class TreeTable(ScrollView, can_focus=True):
         self.view: TreeView | None = None
         self.cursor = 0
         self._marks = Marks((), b"", b"")
+        self._no_numbers = b""
         self._needle = ""
         self._columns: list[tuple[TableColumn, int]] = []
         self._name_width = 0
@@ -151,6 +158,16 @@ class TreeTable(ScrollView, can_focus=True):
         for row in range(top, min(len(view.rows), top + self._page)):
             if size is not None and self._told.get(row) != self._group_text(view, row, size):
                 self._refresh_row(row)
+
+    def mark_odd(self, odd: bytes) -> None:
+        """Mark the rows that hold NaN or infinities.
+
+        Args:
+            odd: In leaf order `NAN`, `INF`, both or 0 for each parameter; empty where nothing is known.
+        """
+        if odd != self._no_numbers:
+            self._no_numbers = odd
+            self.refresh()
 
     def filter(self, needle: str, mask: bytes | None) -> None:
         """Show what `mask` (model order) leaves, and light up `needle`; `None` shows everything again."""
@@ -462,6 +479,11 @@ class TreeTable(ScrollView, can_focus=True):
         lead = " " + "  " * depth
         count = view.rows.counts[row]
         times = f" ×{count}" if count > 1 else ""
+        if self._no_numbers:
+            start, end = view.leaves(row)
+            here = set(self._no_numbers[start:end])
+            odd = ODD[(NAN if here & {NAN, NAN | INF} else 0) | (INF if here & {INF, NAN | INF} else 0)]
+            times += f" {odd}" if odd else ""
         room = self._name_width - len(lead) - len(glyph) - len(times)
         label = cut_middle(view.label(row) or '""', room)
         name = fit(label + times, self._name_width - len(lead) - len(glyph))

@@ -1,0 +1,163 @@
+"""The statistics of many tensors as one table: its columns, how it sorts, and norms by layer. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from explorer.core.layers import layer_of, stacks
+from explorer.core.pictures import sparkline
+from explorer.core.statistics import TensorStats, together
+from explorer.core.text import plural, shape_text, share_text
+
+if TYPE_CHECKING:
+    from explorer.core.listing import Listing
+    from explorer.core.param import Model
+
+UNKNOWN = "–"
+"""What stands for a figure that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One column of the table."""
+
+    title: str
+    """Heading."""
+    of: Callable[[TensorStats], float | None]
+    """The figure."""
+    rank: Callable[[TensorStats], float | None] | None = None
+    """What rows are sorted by, the largest first; `None` where nobody sorts by the column."""
+
+
+def _share_of_zeros(stats: TensorStats) -> float:
+    return stats.zeros / stats.numel if stats.numel else 0.0
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure("mean", lambda stats: stats.mean),
+    Figure("std", lambda stats: stats.std, lambda stats: stats.std),
+    Figure("min", lambda stats: stats.least),
+    Figure("max", lambda stats: stats.most),
+    Figure("absmax", lambda stats: stats.absmax, lambda stats: stats.absmax),
+    Figure("norm", lambda stats: stats.norm, lambda stats: stats.norm),
+    Figure("zeros", lambda stats: stats.zeros, _share_of_zeros),
+    Figure("nan", lambda stats: stats.nans, lambda stats: stats.nans + stats.infs),
+    Figure("inf", lambda stats: stats.infs),
+)
+"""The columns, in order."""
+
+ORDERS: tuple[str, ...] = ("", *(figure.title for figure in FIGURES if figure.rank is not None))
+"""What the table can be sorted by, in the order in which a key goes through them; empty is the model's order."""
+
+
+def short_figure(value: float | None) -> str:
+    """Write a figure in four digits; counts in full."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def ordered(indices: Iterable[int], statistics: Mapping[int, TensorStats], order: str) -> list[int]:
+    """Return the tensors that are measured, those with the largest figure first.
+
+    Args:
+        indices: The tensors in the model's order.
+        statistics: What is known of them.
+        order: One of `ORDERS`.
+    """
+    rows = [index for index in indices if index in statistics]
+    figure = next((figure for figure in FIGURES if figure.title == order), None)
+    rank = figure.rank if figure is not None else None
+    if rank is None:
+        return rows
+    keys = {row: rank(statistics[row]) for row in rows}
+    return sorted(rows, key=lambda row: math.inf if keys[row] is None else -float(keys[row] or 0.0))
+
+
+def sum_line(statistics: Mapping[int, TensorStats], indices: Iterable[int]) -> str:
+    """Sum up what is measured of some tensors in one line."""
+    sums = together(statistics[index] for index in indices if index in statistics)
+    parts = [plural(sums.tensors, "tensor"), plural(sums.numel, "element"), f"norm {sums.norm:.6g}"]
+    parts.append(f"{plural(sums.zeros, 'zero')} ({share_text(sums.zeros, sums.numel)})" if sums.zeros else "no zero")
+    parts.append(f"{sums.nans:,} NaN, {sums.infs:,} Inf" if sums.nans or sums.infs else "all finite")
+    return " · ".join(parts)
+
+
+# --- by layer -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The norms of the tensors that stand at the same place in each layer of a stack."""
+
+    name: str
+    """`encoder.layer.N.attention.self.query.weight`, `N` for the layer's number."""
+    indices: tuple[int | None, ...]
+    """The tensor of each layer; `None` where a layer lacks it."""
+    norms: tuple[float | None, ...]
+    """Its norm by element, the root of the mean square: sizes differ; `None` where it is not measured."""
+
+    @property
+    def line(self) -> str:
+        """The norms as a sparkline."""
+        return sparkline(self.norms)
+
+
+def by_layer(model: Model, statistics: Mapping[int, TensorStats]) -> list[Series]:
+    """Return the series of every stack of layers, those without a measured tensor left out."""
+    places = [layer_of(name) for name in model.names]
+    found = []
+    for stack in stacks(model, places):
+        slots = {number: slot for slot, number in enumerate(stack.layers)}
+        rows: dict[str, list[int | None]] = {}
+        for index, place in enumerate(places):
+            if place is not None and place[0] == stack.prefix and place[1] in slots:
+                tail = model.names[index][len(f"{place[0]}.{place[1]}") :]
+                rows.setdefault(tail, [None] * len(slots))[slots[place[1]]] = index
+        for tail, indices in rows.items():
+            norms = tuple(_by_element(statistics.get(index)) if index is not None else None for index in indices)
+            if any(norm is not None for norm in norms):
+                found.append(Series(f"{stack.prefix}.N{tail}", tuple(indices), norms))
+    return found
+
+
+def _by_element(stats: TensorStats | None) -> float | None:
+    return stats.norm / math.sqrt(stats.finite) if stats is not None and stats.finite else None
+
+
+# --- printing -------------------------------------------------------------------------------------------------------
+
+
+def stats_text(listing: Listing) -> Iterator[str]:
+    """Yield the statistics as aligned columns, one tensor a line, then their sums: `--print stats`.
+
+    Figures have nine digits, which tell float32 values apart; a tensor that could not be read has `–`.
+    """
+    model, statistics = listing.model, listing.statistics
+    rows = listing.rows()
+    head = ("index", "name", "shape", "dtype", *(figure.title for figure in FIGURES))
+    table: list[Sequence[str]] = [head]
+    for index in rows:
+        stats = statistics.get(index)
+        shape = shape_text(model.shapes[index]).replace(" × ", "x")
+        figures = (UNKNOWN if stats is None else _precise(figure.of(stats)) for figure in FIGURES)
+        table.append((str(index), model.names[index], shape, model.dtypes[index] or UNKNOWN, *figures))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        cells = [
+            cell.ljust(width) if column in (1, 2, 3) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip() + "\n"
+    yield f"\n{sum_line(statistics, rows)}\n"
+    for reason, indices in listing.unmeasured.items():
+        yield f"{plural(len(indices), 'tensor')} not measured: {reason}\n"
+
+
+def _precise(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
