@@ -33,6 +33,9 @@ PREFIX_SHARE = 0.5
 PREFIX_DEPTH = 3
 """Most segments of such a prefix: `base_model.model.model.` is PEFT's."""
 
+SAMPLED = 1000
+"""Names that are looked at for prefixes that most of them have; these are then counted over all."""
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -176,13 +179,14 @@ def _judged(pair: Pair, a: Model, b: Model, groups_a: Sequence[str], groups_b: S
     """Return a pair with the ways in which its sides differ."""
     if pair.a is None or pair.b is None:
         return replace(pair, kinds=("only_b",) if pair.a is None else ("only_a",))
-    differs = {
-        "shape": a.shapes[pair.a] != b.shapes[pair.b],
-        "dtype": a.dtypes[pair.a] != b.dtypes[pair.b],
-        "group": groups_a[pair.a] != groups_b[pair.b],
-    }
-    kinds = (*pair.kinds, *(kind for kind, other in differs.items() if other))
-    return replace(pair, kinds=kinds) if kinds else pair
+    kinds = list(pair.kinds)
+    if a.shapes[pair.a] != b.shapes[pair.b]:
+        kinds.append("shape")
+    if a.dtypes[pair.a] != b.dtypes[pair.b]:
+        kinds.append("dtype")
+    if groups_a[pair.a] != groups_b[pair.b]:
+        kinds.append("group")
+    return replace(pair, kinds=tuple(kinds)) if kinds else pair
 
 
 def _groups(model: Model, grouping: Grouping) -> Sequence[str]:
@@ -208,30 +212,38 @@ def align(names_a: Sequence[str], names_b: Sequence[str]) -> tuple[str, str]:
 
     A prefix is a candidate if half of a side's names have it, and if leaving it out makes no two names equal.
     """
-    stripped_a = {prefix: set(_stripped(names_a, prefix)) for prefix in _prefixes(names_a)}
-    stripped_b = {prefix: set(_stripped(names_b, prefix)) for prefix in _prefixes(names_b)}
+    sides = names_a, names_b
+    known: dict[tuple[int, str], set[str]] = {}
+
+    def stripped(side: int, prefix: str) -> set[str]:
+        if (side, prefix) not in known:
+            known[side, prefix] = set(_stripped(sides[side], prefix))
+        return known[side, prefix]
+
     best, most = ("", ""), -1
-    for prefixes in sorted(product(stripped_a, stripped_b), key=lambda both: len("".join(both))):
-        matches = len(stripped_a[prefixes[0]] & stripped_b[prefixes[1]])
+    if len(stripped(0, "") & stripped(1, "")) == min(map(len, sides)):
+        return best  # nothing more can match
+    for prefixes in sorted(product(_prefixes(names_a), _prefixes(names_b)), key=lambda both: len("".join(both))):
+        matches = len(stripped(0, prefixes[0]) & stripped(1, prefixes[1]))
         if matches > most:  # of equals the shortest prefixes
             best, most = prefixes, matches
+        if most == min(map(len, sides)):
+            break
     return best
 
 
 def _prefixes(names: Sequence[str]) -> list[str]:
     """Return the prefixes that may be left out, none among them."""
     found = [""]
+    some = names[:: max(1, len(names) // SAMPLED)]
     for depth in range(1, PREFIX_DEPTH + 1):
-        heads = Counter(
-            ".".join(parts[:depth]) for parts in (name.split(".", depth) for name in names) if parts[depth:]
-        )
+        heads = Counter(".".join(parts[:depth]) for name in some if len(parts := name.split(".", depth)) > depth)
         if not heads:
             break
-        head, count = heads.most_common(1)[0]
-        prefix = f"{head}."
-        if count < PREFIX_SHARE * len(names) or not prefix.startswith(found[-1]):
+        prefix = f"{heads.most_common(1)[0][0]}."
+        if not prefix.startswith(found[-1]) or len(set(_stripped(names, prefix))) < len(set(names)):
             break
-        if len(set(_stripped(names, prefix))) < len(set(names)):
+        if sum(name.startswith(prefix) for name in names) < PREFIX_SHARE * len(names):
             break
         found.append(prefix)
     return found

@@ -95,6 +95,7 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
     report("reading parameters")
     from explorer.sources.live_module import live_origin, table_of
     from explorer.sources.module_answers import answers_of
+    from explorer.sources.values.providers import ModuleValues
 
     live = live_origin(module, KIND)
     origin = Origin(
@@ -106,7 +107,7 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
         live.config,
         {**live.versions, "python": platform.python_version()},
     )
-    return Opened(table_of(module, origin), answers_of(module))
+    return Opened(table_of(module, origin), answers_of(module), ModuleValues(module))
 
 
 def _literal(name: str, text: str) -> Any:

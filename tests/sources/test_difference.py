@@ -39,8 +39,20 @@ def run(a, b):
 
 @pytest.mark.parametrize(
     "dtype",
-    "float64 float32 float16 bfloat16 int64 int32 int8 uint8 bool float8_e4m3fn complex64".split(),
-)  # fmt: skip
+    [
+        "float64",
+        "float32",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int8",
+        "uint8",
+        "bool",
+        "float8_e4m3fn",
+        "complex64",
+    ],
+)
 def test_it_is_what_torch_says(tmp_path, dtype):
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(5, 9, generator=generator) * 3
