@@ -22,7 +22,7 @@ from explorer.core.compare_text import aligned, difference_text, sides
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.text import plural, shape_text, short_bytes
+from explorer.core.text import plural, shape_text, short_bytes, visible
 from explorer.ui.paint import cut_middle, fit
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.widgets.groups_panel import Field
@@ -194,7 +194,7 @@ class CompareScreen(Screen[None]):
             model = self._models[side]
             text.append(f" {letter}  ", "bold")
             if model is None:
-                text.append(f"{self.specs[side].target}  ", "bold")
+                text.append(f"{visible(self.specs[side].target)}  ", "bold")
                 text.append(f"{self._stages[side]}… {seconds} s", "dim")
             else:
                 origin = model.origin

@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 
 from explorer.core.roles import Roles
-from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count
+from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
 from explorer.ui import keymap
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
@@ -35,7 +35,7 @@ class TitleBar(Steady):
         """Show what is happening while a model opens."""
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(" paramx ", "bold reverse")
-        text.append(f" {target}", "bold")
+        text.append(f" {visible(target)}", "bold")  # as the user typed it: a file's name may hold anything
         text.append(f"  {stage}… {seconds} s", "dim")
         self.update(text)
 
