@@ -80,7 +80,8 @@ examples:
   paramx old.safetensors new.safetensors  what differs; --values: in numbers too
 
 TARGET is looked for as a path, in the hub cache, among the built-in names, then
-on the hub (its config only, never the weights). The interface needs a terminal;
+on the hub: its config only or, with --weights, the headers of its safetensors
+too, by range requests; never the weights. The interface needs a terminal;
 without one, paramx prints a table. package.module:factory is imported, also
 from the current directory, and called: that runs your code; nothing else does.
 
@@ -134,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     opening = parser.add_argument_group("what is opened")
     opening.add_argument("--class", dest="class_name", metavar="NAME", help="class to build: RobertaModel")
     opening.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub repository")
+    opening.add_argument("--weights", action="store_true", help="read the headers of a hub repository's weights too")
     opening.add_argument("--offline", action="store_true", help="leave the network alone")
     opening.add_argument("--no-cache", action="store_true", help="neither use nor keep remembered parameter tables")
     opening.add_argument(
@@ -247,6 +249,7 @@ def _run(argv: Sequence[str] | None) -> int:
         revision=arguments.revision,
         trust_remote_code=arguments.trust_remote_code,
         offline=arguments.offline,
+        weights=arguments.weights,
         arguments=tuple(arguments.arguments),
     )
     if arguments.other is not None:
@@ -273,6 +276,7 @@ def _complaint(arguments: argparse.Namespace, prints: bool) -> str:
         "--check judges one target: leave OTHER out": arguments.check and two,
         f"two targets are printed as table, json or csv, not {arguments.format}": two
         and arguments.format not in (None, *COMPARE_FORMATS),
+        "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
         "--values compares two targets: name the other too": arguments.values and not two,
         "--arg is for a TARGET written package.module:factory": arguments.arguments
         and ":" not in f"{arguments.target} {arguments.other}",

@@ -138,6 +138,7 @@ def test_a_target_that_can_not_be_opened_exits_2_with_one_line(
         (["a", "b", "--check"], "--check judges one target: leave OTHER out"),
         (["a", "--values"], "--values compares two targets: name the other too"),
         (["a", " "], "OTHER is empty"),
+        (["--weights", "--print", "json"], "TARGET is missing"),
         (["a", "b", "c"], "unrecognized arguments: c"),
     ],
 )
@@ -145,6 +146,15 @@ def test_what_can_not_be_meant_is_wrong_usage(arguments: list[str], complaint: s
     run = paramx(*arguments)
     assert (run.returncode, run.stdout) == (2, "")
     assert complaint in run.stderr
+
+
+def test_the_headers_of_a_repository_are_asked_of_the_hub_and_weights_beside_a_path_are_read_anyway(
+    files: tuple[Path, ...],
+) -> None:
+    run = paramx("org/model", "--weights", "--offline")
+    assert run.returncode == 1
+    assert "offline" in run.stderr
+    assert paramx(files[0], "--weights", "--print", "loop").stdout.endswith("\n26\n")
 
 
 def test_ctrl_c_ends_both_workers() -> None:

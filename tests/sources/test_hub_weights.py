@@ -66,7 +66,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.flush()
             time.sleep(30)
-        elif kind == "ignores":
+        elif kind == "ignores" or name == "virtual_ignores":
             self.pour(200, {}, size, data)
         elif kind == "unsized":
             self.reply(206, {"Content-Range": f"bytes {first}-{last}/*"}, data[first : last + 1])
@@ -195,6 +195,7 @@ WANTED = {
     "stalls_gpt2": {"seconds": 1.0},
     "stalls_long": {"seconds": 20.0, "all_seconds": 1.0},
     "virtual": {},
+    "virtual_ignores": {},
     "offline": {"offline": True},
     "path": {"target": "./here"},
     "revision": {"target": "org/fine_gpt2", "revision": "../x"},
@@ -344,7 +345,8 @@ class TestServers:
         assert told["stalls_long seconds"] < 10
 
     def test_no_answer_is_taken_whole(self, told):
-        assert told["poured"] < 1 << 27
+        assert told["virtual_ignores"]["tensors"] == 1
+        assert told["poured"] < 1 << 27, "of 8 GiB"
 
     def test_offline_asks_nothing(self, told):
         assert asked(told, "offline") == []

@@ -246,6 +246,17 @@ def test_rotary_frequencies_of_old_files_are_buffers_that_have_moved(tmp_path):
     assert [finding.message.rpartition(": ")[2] for finding in open_it(folder).findings] == ["2 buffers"]
 
 
+def test_a_buffer_that_the_library_does_not_expect_is_a_buffer(tmp_path):
+    import torch
+
+    def old(tensors):
+        tensors["embeddings.token_type_ids"] = torch.zeros(1, 512, dtype=torch.int64)
+
+    findings = told(open_it(edited(bert(tmp_path), old)))
+    assert set(findings) == {"buffers-in-file"}
+    assert findings["buffers-in-file"].names == ("embeddings.token_type_ids",)
+
+
 def test_what_a_class_leaves_unread_is_told_though_the_library_is_silent(tmp_path):
     folder = make(
         tmp_path,
