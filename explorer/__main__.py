@@ -113,6 +113,11 @@ class _Parser(argparse.ArgumentParser):
         _greeting.wipe()
         self.exit(EXIT_USAGE, f"paramx: {visible(message)}\nusage: {USAGE}; paramx --help tells all\n")
 
+    def print_help(self, file: object = None) -> None:
+        """Print the help; argparse would keep silent where it can't be written."""
+        if sys.stdout is not None and (status := _write([self.format_help()])):
+            self.exit(status)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
