@@ -10,6 +10,7 @@ import select
 import signal
 import struct
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Sequence
@@ -243,6 +244,9 @@ def imported(pid: int, library: str) -> bool:
         return False
 
 
+STATE = tempfile.TemporaryDirectory(prefix="paramx-state-")
+"""Where the program keeps what is typed; removed with the test run."""
+
 ENVIRONMENT = {
     **{
         name: value
@@ -252,6 +256,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     # No folder: a table that one run remembered would keep the next from loading.
     "XDG_CACHE_HOME": os.devnull,
+    "XDG_STATE_HOME": STATE.name,
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TERM": "xterm-256color",

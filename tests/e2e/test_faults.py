@@ -1,0 +1,209 @@
+"""What is typed survives: files that change while they are open, full disks, workers and programs that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from checkpoints import safetensors
+from terminal import Terminal, alive, paramx
+
+from explorer.core import grouping_file
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
+
+SHOWN = "24 parameters"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return safetensors(tmp_path / "small.safetensors")
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def type_a_term(terminal: Terminal, term: str = "layer.1") -> None:
+    """Put a term into the first group, and go back to the tree."""
+    terminal.wait_for(SHOWN)
+    terminal.settle()
+    terminal.press("tab", "end", f", {term}", "enter", "escape")
+    terminal.wait_for(term)
+
+
+def drafts(state: Path) -> list[Path]:
+    return list((state / "paramx" / "drafts").glob("*.toml"))
+
+
+# --- after a crash --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
+    small: Path, tmp_path: Path, number: int
+) -> None:
+    state = tmp_path / "state"
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        type_a_term(terminal)
+        until(lambda: drafts(state) and "layer.1" in drafts(state)[0].read_text())
+        os.kill(terminal.descendants()[0], number)
+        assert terminal.wait() == 128 + number
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=120) as terminal:
+        terminal.wait_for("ended badly")
+        assert "layer.1" not in terminal.text().replace("layer.1.", ""), "only offered"
+        terminal.press("R")
+        terminal.wait_for("are back")
+        assert ", layer.1" in terminal.text()
+        terminal.press("q")
+        assert terminal.wait() == 0
+    assert drafts(state) == [], "a session that ends well leaves nothing"
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        assert "ended badly" not in terminal.text()
+
+
+def test_another_model_s_groups_are_not_offered(small: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        type_a_term(terminal)
+        until(lambda: drafts(state))
+        os.kill(terminal.descendants()[0], signal.SIGKILL)
+        terminal.wait()
+    other = safetensors(tmp_path / "other.safetensors")
+    with paramx(other.name, directory=other.parent, XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        assert "ended badly" not in terminal.text()
+
+
+# --- while it is open -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["truncated", "deleted", "replaced", "a pipe now", "a directory now"])
+def test_a_file_that_changes_while_it_is_open_harms_nothing(small: Path, fault: str) -> None:
+    with paramx(small.name, directory=small.parent) as terminal:
+        type_a_term(terminal)
+        if fault == "truncated":
+            os.truncate(small, 9)
+        else:
+            small.unlink()
+        if fault == "replaced":
+            safetensors(small, [f"other.{i}.weight" for i in range(9)])
+        elif fault == "a pipe now":
+            os.mkfifo(small)
+        elif fault == "a directory now":
+            small.mkdir()
+        terminal.press("G", "*", "w")
+        terminal.settle()
+        terminal.press("escape")
+        terminal.wait_for(SHOWN)
+        assert ", layer.1" in terminal.text(), "what was typed is there"
+        terminal.press("r")
+        if fault == "replaced":
+            terminal.wait_for("54 parameters")
+            assert ", layer.1" in terminal.text(), "it is tried on the new file"
+            terminal.press("q")
+            assert terminal.wait() == 0
+        else:
+            assert terminal.wait() == 1, "the reason is the last line"
+            assert b"small.safetensors: " in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+        terminal.assert_restored()
+
+
+def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Path) -> None:
+    with paramx(small.name, directory=small.parent) as terminal:
+        type_a_term(terminal)
+        workers = terminal.descendants()[1:]
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not any(map(alive, workers)))
+        terminal.press("down", "up")
+        assert "safetensors header" in terminal.text()
+        assert ", layer.1" in terminal.text()
+        terminal.press("r")
+        until(lambda: len([pid for pid in terminal.descendants() if alive(pid)]) > 1)
+        terminal.wait_for(SHOWN)
+        assert ", layer.1" in terminal.wait_for(", layer.1")
+        terminal.press("q")
+        assert terminal.wait() == 0
+
+
+def test_an_export_to_a_full_disk_keeps_the_old_file(small: Path, tmp_path: Path) -> None:
+    old = tmp_path / "groups.py"
+    old.write_text("old")
+    # A file may have so many bytes and no more: what a full disk looks like to who writes.
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))"  # Python ignores SIGXFSZ
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(code)
+    path = f"{tmp_path / 'hook'}{os.pathsep}{Path(__file__).parents[2]}"
+    with paramx(small.name, directory=tmp_path, PYTHONPATH=path) as terminal:
+        type_a_term(terminal)
+        terminal.press("e")
+        terminal.wait_for("weight_decay")
+        terminal.press("w", "ctrl+u", "groups.py", "enter")
+        terminal.settle()
+        if "exists" in terminal.text() or "again" in terminal.text():
+            terminal.press("enter")
+        terminal.wait_for("can't be written")
+        assert old.read_text() == "old"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["groups.py", "hook", "small.safetensors"]
+        terminal.press("escape", "escape", "ctrl+q")
+        assert terminal.wait() == 0
+
+
+# --- a hub that stalls ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stalled() -> Iterator[str]:
+    """A hub that takes connections and never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def hold() -> None:
+        while True:
+            try:
+                held.append(server.accept()[0])
+            except OSError:
+                return
+
+    threading.Thread(target=hold, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    server.close()
+    for connection in held:
+        connection.close()
+
+
+def test_a_stalled_hub_is_told_within_a_deadline(stalled: str, tmp_path: Path) -> None:
+    with paramx("someone/something", HF_ENDPOINT=stalled, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0") as terminal:
+        assert terminal.wait() == 1
+        terminal.assert_restored()
+        assert b"did not answer" in bytes(terminal.raw)
+
+
+def test_a_stalled_hub_can_be_left_at_once(stalled: str, tmp_path: Path) -> None:
+    with paramx("someone/something", HF_ENDPOINT=stalled, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0") as terminal:
+        terminal.wait_for("hub")
+        pids = terminal.descendants()
+        terminal.press("q")
+        assert terminal.wait() == 0
+        until(lambda: not any(map(alive, pids)))
+
+
+def test_a_draft_is_a_file_of_groups(small: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        type_a_term(terminal)
+        until(lambda: drafts(state))
+        assert "layer.1" in grouping_file.load(drafts(state)[0]).rules[0].terms

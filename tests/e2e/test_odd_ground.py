@@ -1,0 +1,175 @@
+"""Strange terminals, locales and standard streams: it starts, or says why in one line and exits 2 (failures: 1)."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkpoints import safetensors
+from terminal import ENVIRONMENT, ROOT, Terminal, paramx
+
+pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's devices")
+
+SHOWN = "24 parameters"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return safetensors(tmp_path / "small.safetensors")
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_storm_of_sizes_ends_in_a_whole_screen(small: Path) -> None:
+    rng = random.Random(5)
+    with paramx(small.name, directory=small.parent) as terminal:
+        terminal.wait_for(SHOWN)
+        for _ in range(60):
+            columns, rows = rng.choice([(500, 200), (1, 1), (2, 1), (1, 50), (80, 24), (20, 5), (300, 2), (7, 7)])
+            terminal.resize(columns, rows)
+            terminal.type(rng.choice(["\x1b[B", "\t", "?", "\x1b", "w", "p"]))
+            terminal.pump(rng.choice([0, 0, 0.02, 0.1]))
+        terminal.resize(100, 30)
+        terminal.press("escape", "escape", "escape", "escape")
+        terminal.wait_for(SHOWN)
+        assert "layer" in terminal.text()
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (500, 200), (10, 3)])
+def test_it_starts_at_any_size(small: Path, columns: int, rows: int) -> None:
+    with paramx(small.name, directory=small.parent, columns=columns, rows=rows) as terminal:
+        terminal.settle(0.8)
+        terminal.resize(100, 30)
+        terminal.wait_for(SHOWN)
+        terminal.press("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+# --- terminals and locales ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("term", ["linux", "screen", "vt100", "xterm", "ansi", "unknown-terminal", ""])
+def test_it_starts_in_any_terminal_that_is_not_dumb(small: Path, term: str) -> None:
+    with paramx(small.name, directory=small.parent, TERM=term, COLORTERM="") as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("down", "?", "escape", "q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_it_starts_where_no_terminal_is_named(small: Path) -> None:
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("TERM", "COLORTERM")}
+    with Terminal([sys.executable, "-m", "explorer", str(small)], 80, 24, environment, ROOT) as terminal:
+        terminal.wait_for("4 tensors")
+        terminal.press("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_a_dumb_terminal_gets_the_table(small: Path) -> None:
+    with paramx(small.name, directory=small.parent, TERM="dumb") as terminal:
+        assert terminal.wait() == 0
+        assert SHOWN in terminal.text()
+        assert b"\x1b" not in terminal.raw
+        terminal.assert_restored()
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1", "C.UTF-8", "nonsense"])
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_it_starts_in_any_locale(small: Path, locale: str, utf8: str) -> None:
+    environment = {"LANG": locale, "LC_ALL": locale, "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
+    with paramx(small.name, directory=small.parent, **environment) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("down", "q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+    done = run(small, "--print", "table", **environment)
+    assert done.returncode == 0
+    assert b"layer.0.weight" in done.stdout
+
+
+# --- standard streams -----------------------------------------------------------------------------------------------
+
+
+def run(small: Path, *arguments: str, script: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command without a terminal; `script` says where its streams go."""
+    command = f'exec "$PYTHON" -m explorer "$@" {script}'
+    return subprocess.run(
+        ["sh", "-c", command, "sh", small.name, *arguments],
+        env={**ENVIRONMENT, "PYTHON": sys.executable, **environment},
+        cwd=small.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("redirected", ["<&-", "</dev/null", "<in", ">&-", ">out", "2>&-", "2>/dev/null", "2>err"])
+def test_without_a_whole_terminal_it_prints_or_says_why(small: Path, redirected: str) -> None:
+    (small.parent / "in").write_text("q\n")
+    script = f'cd "$1" && exec "$0" -m explorer small.safetensors {redirected}'
+    argv = ["sh", "-c", script, sys.executable, str(small.parent)]
+    with Terminal(argv, 80, 24, ENVIRONMENT, ROOT) as terminal:
+        status = terminal.wait()
+        terminal.assert_restored()
+        if redirected == ">&-":
+            assert status == 1
+            assert "standard output is closed" in terminal.text()
+        else:
+            assert status == 0
+            shown = (small.parent / "out").read_text() if redirected == ">out" else terminal.text()
+            assert SHOWN in shown
+        assert "Traceback" not in terminal.text()
+
+
+@pytest.mark.parametrize("redirected", ["<&-", "</dev/null", ">out", "2>/dev/null"])
+def test_without_a_target_and_a_whole_terminal_the_usage_is_exit_2(tmp_path: Path, redirected: str) -> None:
+    argv = ["sh", "-c", f'cd "$1" && exec "$0" -m explorer {redirected}', sys.executable, str(tmp_path)]
+    with Terminal(argv, 80, 24, ENVIRONMENT, ROOT) as terminal:
+        assert terminal.wait() == 2
+        terminal.assert_restored()
+        if redirected != "2>/dev/null":
+            assert "TARGET is missing" in terminal.text()
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status"),
+    [
+        (">/dev/full", 1),
+        ("2>/dev/full", 0),
+        (">/dev/full 2>/dev/full", 1),
+        (">&- 2>&-", 1),
+        ("<&- >&- 2>&-", 1),
+        ("| head -c 1 >/dev/null", None),
+        ("<&-", 0),
+        ("2>&-", 0),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_streams_that_are_closed_or_full_end_in_one_line(
+    small: Path, redirected: str, status: int | None, form: str
+) -> None:
+    done = run(small, "--print", form, script=redirected)
+    assert b"Traceback" not in done.stdout + done.stderr
+    assert b"Exception" not in done.stderr
+    if status is not None:
+        assert done.returncode == status
+    assert len(done.stderr.splitlines()) <= 1
+
+
+def test_help_and_usage_survive_closed_and_full_streams(small: Path) -> None:
+    for script, status in ((">/dev/full", 1), (">&-", 0), ("2>/dev/full", 0)):
+        done = run(small, "--help", script=script)
+        assert (done.returncode, b"Traceback" in done.stderr) == (status, False), script
+    for script in ("2>/dev/full", "2>&-", ">&- 2>&-"):
+        done = run(small, "--nonsense", script=script)
+        assert (done.returncode, done.stdout) == (2, b""), script
