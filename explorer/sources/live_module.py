@@ -79,7 +79,7 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
         dtypes=Column.of(each.dtype for each in facts),
         devices=Column.of(each.device for each in facts),
         requires_grad=Column.of(parameter.requires_grad for parameter in parameters),
-        modules=Column.of(_module_class(owner, classes) for owner in holders),
+        modules=Column.of(module_class(owner, classes) for owner in holders),
         shards=Column.constant(None, len(named)),
         aliases=aliases,
         counters=_count(module, is_fsdp=bool(flat) or any(name.endswith("_flat_param") for name in raw)),
@@ -182,7 +182,8 @@ def _adapters(raw: Sequence[str], owners: Mapping[str, torch.nn.Module]) -> Iter
                 break
 
 
-def _module_class(owner: torch.nn.Module | None, classes: dict[type, ModuleClass]) -> ModuleClass | None:
+def module_class(owner: torch.nn.Module | None, classes: dict[type, ModuleClass]) -> ModuleClass | None:
+    """Return the class of a module, made once for each type and kept in `classes`; `None` of no module."""
     if owner is None:
         return None
     kind = type(owner)

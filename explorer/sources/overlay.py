@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.core.param import Model, ModuleClass
 from explorer.core.text import shape_text
-from explorer.sources.live_module import _module_class
+from explorer.sources.live_module import module_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -242,4 +242,4 @@ def _name_owners(overlay: Overlay, model: PreTrainedModel, where: Mapping[str, t
     classes: dict[type, ModuleClass] = {}
     places = {**overlay.homes, **overlay.extra, **{name: where[name][0] for name in overlay.buffers}}
     for name, place in places.items():
-        overlay.owners[name] = _module_class(modules.get(place.rpartition(".")[0]), classes)
+        overlay.owners[name] = module_class(modules.get(place.rpartition(".")[0]), classes)
