@@ -17,6 +17,7 @@ from explorer.core.param import Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.sweep import SweepScreen
 from explorer.ui.screens.values import ValuesScreen
+from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.value_grid import ValueGrid
 
 torch = pytest.importorskip("torch")
@@ -352,3 +353,32 @@ async def test_the_table_keeps_name_and_norm_at_any_width(size: tuple[int, int])
         await ui.until(lambda: "matrix" in ui.text and not sweep_of(ui)._working)
         assert "norm" in ui.text
         assert all(len(line) <= size[0] for line in ui.lines)
+
+
+# --- the groups panel -----------------------------------------------------------------------------------------------
+
+
+async def test_each_groups_first_member_shows_its_first_values() -> None:
+    module = torch.nn.Linear(8, 3)
+    with torch.no_grad():
+        module.weight[0, :3] = torch.tensor([-0.5, 0.25, 1.0])
+    app, _ = served(module)
+    async with running(app, (140, 40)) as ui:
+        await ui.until(lambda: ui.text.count("tensor([") == 2)
+        assert "tensor([[-0.5000,  0.2500,  1.0000, …" in ui.text
+        await ui.go("weight")
+        app.screen.query_one(GroupsPanel).editors[0].terms.value = "weight"
+        await ui.until(lambda: "1 tensor · 24" in ui.text and ui.text.count("tensor([") == 2)
+        assert repr(module.bias.detach()) in ui.text, "the whole of a short vector"
+
+
+async def test_a_skeleton_is_asked_for_first_values_once() -> None:
+    with torch.device("meta"):
+        module = torch.nn.Linear(8, 3)
+    app, loading = served(module)
+    async with running(app, (140, 40)) as ui:
+        await ui.until(lambda: bool(loading.asked))
+        app.screen.query_one(GroupsPanel).editors[0].terms.value = "weight"
+        await ui.pilot.pause(0.3)
+        assert len(loading.asked) == 1
+        assert "tensor(" not in ui.text

@@ -238,6 +238,7 @@ class ModelScreen(Recovery, ValueCommands):
             bar.display = True
             bar.field.value = self.services.filter
         self.call_after_refresh(self.services.shown)
+        self.want_first_values()
 
     def on_model_screen_learned(self, message: Learned) -> None:
         """Show what more is known; the cursor, the folds, the filter and the groups stay."""

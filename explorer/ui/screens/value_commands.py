@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from textual.message import Message
 from textual.screen import Screen
 
 from explorer.core.errors import LostError, ParamxError
+from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
 
 if TYPE_CHECKING:
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from explorer.core.statistics import TensorStats
     from explorer.core.workbench import Workbench
     from explorer.ui.screens.lists import ShowTensors, UseGroups
+
+MOST_GROUPS = 20
+"""Most groups whose first values are fetched; more are not on any screen."""
 
 
 class ValueCommands(Screen[None]):
@@ -24,10 +30,18 @@ class ValueCommands(Screen[None]):
     """The model and its groups; `None` while it opens."""
     _loading: Loading | None
 
+    @dataclass
+    class FirstValues(Message):
+        """The thread has the first values of some tensors."""
+
+        lines: dict[int, str]
+        """A line for each tensor's index."""
+
     def __init__(self) -> None:
         """Start with nothing measured."""
         super().__init__()
         self.statistics: dict[int, TensorStats] = {}
+        self._no_values = False
 
     def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
         """Ask what serves the model; called in threads.
@@ -41,6 +55,47 @@ class ValueCommands(Screen[None]):
             return self._loading.ask(request, arguments)
         except LostError as error:
             raise ParamxError("", error.line, "r in the tree opens it again") from error
+
+    # -- the first values in the groups panel -----------------------------------------------------------------
+
+    def on_group_commands_groups_changed(self) -> None:
+        """Other tensors may be the first of their groups now."""
+        self.want_first_values()
+
+    def want_first_values(self) -> None:
+        """Fetch the first values of each group's first member, where the model has any."""
+        bench, panel = self.bench, self.query_one(GroupsPanel)
+        if bench is None or self._no_values:
+            return
+        codes, names = bench.assignment.codes, bench.model.names
+        firsts = (codes.find(code) for code in range(min(len(bench.assigned.rules), MOST_GROUPS)))
+        wanted = [index for index in firsts if index >= 0 and names[index] not in panel.first_values]
+        if wanted:
+            self.run_worker(lambda: self._fetch_first_values(wanted), thread=True, exclusive=True, group="first")
+
+    def _fetch_first_values(self, indices: list[int]) -> None:
+        """Ask for the values; runs in a thread."""
+        from explorer.core.first_values import first_values  # noqa: PLC0415 - the first frame does without
+
+        found = {}
+        for index in indices:
+            try:
+                found[index] = first_values(self.ask, index)
+            except ParamxError:
+                if not found:  # a skeleton, most often: the panel does without, and v says why
+                    self._no_values = True
+                    return
+        self.post_message(self.FirstValues(found))
+
+    def on_value_commands_first_values(self, message: FirstValues) -> None:
+        """Show them."""
+        panel = self.query_one(GroupsPanel)
+        if self.bench is not None:
+            names = self.bench.model.names
+            panel.first_values |= {names[index]: line for index, line in message.lines.items()}
+            panel.tell(self.bench)
+
+    # -- screens ----------------------------------------------------------------------------------------------
 
     def action_values(self) -> None:
         """Show the values of the tensor under the cursor; of a module those of its first."""

@@ -106,7 +106,15 @@ class RuleEditor(Vertical):
             if not self.catch_all:
                 self.terms.value = join_terms(rule.terms)
 
-    def tell(self, stats: GroupStats, whole: int, memory: str, problem: tuple[str, ...], with_members: bool) -> None:
+    def tell(
+        self,
+        stats: GroupStats,
+        whole: int,
+        memory: str,
+        problem: tuple[str, ...],
+        with_members: bool,
+        values: str = "",
+    ) -> None:
         """Show what fell into the group.
 
         Args:
@@ -115,6 +123,7 @@ class RuleEditor(Vertical):
             memory: Its training memory; empty where it is not known.
             problem: What is wrong with what is typed, a line each; empty when nothing is.
             with_members: Whether there is room for more than one line.
+            values: The first values of its first member; empty where they are not known.
         """
         text = Text(no_wrap=True, overflow="ellipsis")
         if problem:
@@ -132,8 +141,9 @@ class RuleEditor(Vertical):
             text.append(f"\n{memory} to train" if with_members else f" · {memory} to train")
         if with_members:
             width = NAME_CELLS
-            for name in stats.first:
+            for place, name in enumerate(stats.first):
                 text.append("\n  " + cut_middle(name, width), "dim")
+                text.append(f"\n   {values}" if values and not place else "", "dim italic")
             if stats.tensors > len(stats.first):
                 text.append(f"\n  … {stats.tensors - len(stats.first):,} more", "dim")
         self._stats.update(text)
@@ -166,6 +176,8 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         self._pages = Steady(id="pages")
         self._findings = Steady(id="findings")
         self._total = Steady(id="memory")
+        self.first_values: dict[str, str] = {}
+        """The first values of a group's first member, by the member's name; it may lack any."""
         self._report: MemoryReport | None = None
         self._assumed = ""
 
@@ -224,7 +236,9 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             place = min(editor.position, last)
             memory = self._report.rules[place] if self._report and place < len(self._report.rules) else None
             trained = short_bytes(memory.total) if memory else ""
-            editor.tell(bench.stats(place), whole, trained, bench.trouble(editor.position), roomy)
+            stats = bench.stats(place)
+            values = self.first_values.get(stats.first[0], "") if stats.first else ""
+            editor.tell(stats, whole, trained, bench.trouble(editor.position), roomy, values)
         self._total.display = roomy and self._report is not None
         if self._report is not None:
             total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
