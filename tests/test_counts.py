@@ -31,6 +31,10 @@ LATER = {
 """Modules that the first frame does not need."""
 
 
+BYTES = {"group key": 3000, "cursor key": 1200, "page": 6000, "idle": 0}
+"""Most bytes of an answer at 120×40, with room for texts that grow; a widget drawn whole takes 5,000 to 50,000."""
+
+
 def model(layers: int = 8, experts: int = 16) -> Model:
     rows = []
     for layer in range(layers):
@@ -51,6 +55,20 @@ def test_the_first_line_needs_neither_textual_nor_the_worker() -> None:
     tell = "import sys, explorer.__main__; print('\\n'.join(sys.modules))"
     run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) & {"textual", "rich", "asyncio", "explorer.sources.worker", "json"} == set()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="looks at processes through /proc")
+def test_the_benchmarks_run_and_a_key_costs_few_bytes() -> None:
+    argv = [sys.executable, "-m", "tests.benchmarks", "--small", "keys", "idle", "stall", "growth"]
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {}
+    for line in run.stdout.splitlines():
+        measure, figures, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+        if "bytes" in measure:
+            found[measure] = float(figures.split()[0].replace(",", ""))
+    assert len(found) == len(BYTES), run.stdout
+    for measure, sent in found.items():
+        assert sent <= next(most for name, most in BYTES.items() if measure.startswith(name)), measure
 
 
 def test_rows_are_not_made_anew_where_no_run_splits() -> None:

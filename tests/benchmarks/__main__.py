@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.benchmarks.growth import growth
 from tests.benchmarks.idle import idle
 from tests.benchmarks.keys import keys
-from tests.benchmarks.opening import large_files, named, small_file
+from tests.benchmarks.opening import beside_peers, large_files, named, small_file
 from tests.benchmarks.stall import stall
 from tests.benchmarks.table import FULL, SMALL, Row, Size, markdown
 
@@ -24,6 +24,7 @@ MEASURES: dict[str, Callable[[Size, Path], list[Row]]] = {
     "small": small_file,
     "named": named,
     "large": large_files,
+    "peers": beside_peers,
     "keys": keys,
     "idle": idle,
     "stall": stall,
@@ -39,10 +40,13 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="only see that everything runs")
     arguments = parser.parse_args()
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.measures or MEASURES:
-            rows += MEASURES[name](SMALL if arguments.small else FULL, Path(folder))
-    print(markdown(rows))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in arguments.measures or MEASURES:
+                rows += MEASURES[name](SMALL if arguments.small else FULL, Path(folder))
+    finally:
+        # A measure that fails late must not take minutes of the others with it.
+        print(markdown(rows))
 
 
 if __name__ == "__main__":

@@ -166,16 +166,23 @@ def large_files(size: Size, folder: Path) -> list[Row]:
         label = f"{size.tensors:,} tensors, {what}"
         rows.append(Row(f"{label}, tree on screen", milliseconds([each.shown for each in ours]), "ms", limit=1200))
         rows.append(Row(f"{label}, memory", megabytes(ours), "MB", limit=250))
-        if what == "one file":
-            rows += [
-                Row(
-                    f"{label}, beside {peer.name}",
-                    milliseconds([each.shown for each in ours]),
-                    "ms",
-                    peer.name,
-                    milliseconds([opened(peer.argv(path), peer.shown).shown]),
-                    0.5,
-                )
-                for peer in peers()
-            ]
+    return rows
+
+
+def beside_peers(size: Size, folder: Path) -> list[Row]:
+    """Many tensors in one file, and the same file in each peer that is installed."""
+    path = one_file(folder, size.tensors)
+    rows = []
+    for peer in peers():
+        try:
+            theirs, ours = paired(
+                min(size.runs, 2),
+                lambda peer=peer: opened(peer.argv(path), peer.shown).shown,
+                lambda: opened(paramx(str(path)), TREE).shown,
+            )
+        except TimeoutError as error:
+            print(f"{peer.name}: {error}", file=sys.stderr)
+            continue
+        label = f"{size.tensors:,} tensors, tree on screen"
+        rows.append(Row(label, milliseconds(ours), "ms", peer.name, milliseconds(theirs), 0.5))
     return rows
