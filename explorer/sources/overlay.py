@@ -118,7 +118,8 @@ def lay_over(model: PreTrainedModel, table: Model, names: Sequence[str], told: M
     for first, parts in stacked.items():
         _add_stack(overlay, parts, targets[first])
     _part_copies(overlay, names)
-    overlay.missing = [name for name in parameters if name not in _covered(overlay)]
+    covered = _covered(overlay)
+    overlay.missing = [name for name in parameters if name not in covered]
     _stack_by_shape(overlay, left, table, rows, parameters)
     overlay.missing_buffers = sorted({str(name) for name in told.get("missing_keys", ())} & buffers)
     _differences(overlay, table, rows, parameters, told)
