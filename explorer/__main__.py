@@ -157,6 +157,22 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="keyword of a factory, a Python literal; repeat for more",
     )
+    loading = parser.add_argument_group("what is loaded")
+    loading.add_argument("--load", action="store_true", help="load the weights, as from_pretrained does")
+    loading.add_argument(
+        "--dtype", metavar="DTYPE", help="dtype to load them as: bfloat16 (default: the checkpoint's)"
+    )
+    loading.add_argument("--device", metavar="DEVICE", help="device to load them onto: cpu, cuda:0 (default: cpu)")
+    loading.add_argument(
+        "--device-map", choices=("auto",), metavar="auto", help="spread over devices; only planned without --load"
+    )
+    loading.add_argument(
+        "--max-memory",
+        metavar="SIZES",
+        type=_sizes,
+        default=(),
+        help="memory that each device gives: 0=24GiB,1=24GiB,cpu=64GiB",
+    )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT")
     shown.add_argument(
@@ -201,6 +217,18 @@ def _size(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _sizes(text: str) -> tuple[tuple[str, int], ...]:
+    """Read `0=24GiB,cpu=64GiB`."""
+    found = []
+    for part in text.split(","):
+        name, equals, size = part.partition("=")
+        name = name.strip().removeprefix("cuda:")
+        if not equals or not (name.isdecimal() or name == "cpu"):
+            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not written 0=24GiB or cpu=64GiB")
+        found.append((name, _size(size)))
+    return tuple(found)
 
 
 def _argument(text: str) -> tuple[str, str]:
@@ -256,6 +284,11 @@ def _run(argv: Sequence[str] | None) -> int:
         offline=arguments.offline,
         weights=arguments.weights,
         arguments=tuple(arguments.arguments),
+        load=arguments.load,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        device_map=arguments.device_map,
+        max_memory=arguments.max_memory,
     )
     if arguments.other is not None:
         return _compare(spec, grouping, arguments, prints)
@@ -282,6 +315,11 @@ def _complaint(arguments: argparse.Namespace, prints: bool) -> str:
         f"two targets are printed as table, json or csv, not {arguments.format}": two
         and arguments.format not in (None, *COMPARE_FORMATS),
         "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
+        "--dtype and --device say how weights are loaded: give --load": not arguments.load
+        and (arguments.dtype or arguments.device),
+        "--device-map spreads over devices, --device names one: give one of them": arguments.device
+        and arguments.device_map,
+        "--max-memory is for --device-map auto": arguments.max_memory and not arguments.device_map,
         "--values compares two targets: name the other too": arguments.values and not two,
         "--arg is for a TARGET written package.module:factory": arguments.arguments
         and ":" not in f"{arguments.target} {arguments.other}",

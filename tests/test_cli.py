@@ -409,3 +409,20 @@ def test_stats_of_a_skeleton_are_one_line_that_says_what_would_load_weights() ->
     assert run.stderr.count("\n") == 1
     assert "no weights here" in run.stderr
     assert "--load" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["gpt2", "--dtype", "bfloat16"], "give --load"),
+        (["gpt2", "--device", "cpu"], "give --load"),
+        (["gpt2", "--max-memory", "0=1GiB"], "--max-memory is for --device-map auto"),
+        (["gpt2", "--load", "--device", "cpu", "--device-map", "auto"], "give one of them"),
+        (["gpt2", "--device-map", "auto", "--max-memory", "gpu=1"], "is not written 0=24GiB or cpu=64GiB"),
+        (["gpt2", "--device-map", "auto", "--max-memory", "0=many"], "is no size of memory"),
+    ],
+)
+def test_options_of_loading_that_make_no_sense_are_usage_errors(arguments: list[str], complaint: str) -> None:
+    run = paramx(*arguments, "--print", "loop")
+    assert run.returncode == 2
+    assert complaint in run.stderr

@@ -33,8 +33,20 @@ class OpenSpec:
     """Whether tables are remembered on disk: not at all; a remembered one answers, and a built one is remembered; it
     is built in any case, and remembered anew."""
 
+    load: bool = False
+    """Whether the weights are loaded through `from_pretrained` (`--load`)."""
+    dtype: str | None = None
+    """torch's name of the dtype that they are loaded as (`--dtype`); `None` takes the checkpoint's."""
+    device: str | None = None
+    """Device that they are loaded onto (`--device`): `cpu`, `cuda:0`; `None` is main memory."""
+    device_map: str | None = None
+    """`auto` spreads the model over devices (`--device-map`); without `load` that is only planned."""
+    max_memory: tuple[tuple[str, int], ...] = ()
+    """Bytes that each device may take (`--max-memory`), by a GPU's number or `cpu`; empty asks the machine."""
+
     def __post_init__(self) -> None:
         """Own the containers: a request that crossed a pipe as JSON has lists."""
+        object.__setattr__(self, "max_memory", tuple((name, nbytes) for name, nbytes in self.max_memory))
         object.__setattr__(self, "arguments", tuple((name, text) for name, text in self.arguments))
 
 

@@ -39,6 +39,27 @@ def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDevice:
+    """What lies on one device, or is planned to."""
+
+    device: str
+    """`cpu`, `cuda:0`, `disk`."""
+    tensors: int
+    """Parameters."""
+    nbytes: int | None
+    """Their bytes; `None` if any one's are unknown."""
+
+
+def by_device(model: Model) -> tuple[OnDevice, ...]:
+    """Sum the parameters of each device, in order of appearance; what has no memory (meta, a file) is left out."""
+    rows: dict[str, list[int]] = {}
+    for index, device in enumerate(model.devices):
+        if device is not None and device != "meta":
+            rows.setdefault(device, []).append(index)
+    return tuple(OnDevice(device, len(own), totals(model, own).nbytes) for device, own in rows.items())
+
+
+@dataclass(frozen=True, slots=True)
 class OtherCount:
     """A figure that somebody else quotes for the same model."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from explorer.core.errors import ParamxError
+
 if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
@@ -96,6 +98,11 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
         ParamxError: The target can't be opened; the message says why and what would work.
     """
     source = next(source for source in SOURCES if source.matches(spec))
+    if (spec.load or spec.device_map is not None) and source.name != "transformers":
+        what = "--load" if spec.load else "--device-map"
+        raise ParamxError(
+            what, f"not for a {source.name} target", "name a model: a hub id, or a directory with its config"
+        )
     open_model: OpenModel = import_module(source.module).open_model
     found = open_model(spec, report)
     opened = found if isinstance(found, Opened) else _with_file_values(spec, found)

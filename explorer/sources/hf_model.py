@@ -11,7 +11,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
-from explorer.sources import Opened, Report, table_cache
+from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
 from explorer.sources.hf_weights import Weights, over_weights, read_weights, weights_beside
 from explorer.sources.hub import Found, find, nearest
@@ -45,6 +45,8 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
         ParamxError: It can't be found, or not be built.
     """
     found = find(spec, report)
+    if spec.load or spec.device_map is not None:  # what is loaded, or planned for these devices, is of this run only
+        return build(spec, found, report)[0]
     key = table_cache.key_of(spec, found) if spec.remember else None
     known = table_cache.load(key) if spec.remember == "use" else None
     if known is not None:
@@ -78,7 +80,11 @@ def build(
     import transformers
 
     config = _config(spec, found)
-    model, description, findings, overlay = _build(spec, found, config, report, weights)
+    overlay: Overlay | None = None
+    if spec.load:
+        model, description, findings = hf_load.load(spec, found, config, report)
+    else:
+        model, description, findings, overlay = _build(spec, found, config, report, weights)
     built = model.config
     report("reading parameters")
     origin = Origin(
@@ -99,7 +105,10 @@ def build(
     if overlay is not None:
         beside = weights_beside(found.directory) if found.directory is not None else None
         values = OverlaidValues(table, overlay, lambda: weights or read_weights(beside or ""))
-    return Opened(table, {**answers_of(model), **value_answers(values)}, values), overlay
+    opened = Opened(table, {**answers_of(model), **value_answers(values)}, values)
+    if spec.device_map is not None and not spec.load:
+        opened = hf_load.plan(opened, model, spec, report)
+    return opened, overlay
 
 
 def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
-from explorer.core.totals import other_counts
+from explorer.core.text import plural, short_bytes
+from explorer.core.totals import by_device, other_counts
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.widgets.bars import checked
 
@@ -43,6 +44,14 @@ class CountersScreen(Dialog[None]):
         for count in other_counts(model):
             tensors = "" if count.tensors is None else f" · {count.tensors:,} tensors"
             self._add(grid, count.elements, f"{count.name}{tensors}", count.reason)
+        for place in by_device(model):
+            held = plural(place.tensors, "tensor")
+            grid.add_row(
+                Text(short_bytes(place.nbytes), "bold"),
+                Text.assemble(
+                    (f"{place.device} · {held}", "bold"), "\n", ("memory of the parameters there\n", "dim")
+                ),
+            )
         return [Static(Text(" · ".join(filter(None, head)) + "\n", "dim")), Static(grid)]
 
     def _add(self, grid: Table, count: int, name: str, reason: str) -> None:

@@ -51,10 +51,19 @@ class ValueCommands(Screen[None]):
         """
         if self._loading is None:
             raise ParamxError(request, "no model is open")
+        if self._is_remembered:
+            raise ParamxError(
+                "", "the table is a remembered one, and the model is still being built", "try again soon"
+            )
         try:
             return self._loading.ask(request, arguments)
         except LostError as error:
             raise ParamxError("", error.line, "r in the tree opens it again") from error
+
+    @property
+    def _is_remembered(self) -> bool:
+        """Whether the table is all that is there yet."""
+        return self.bench is not None and self.bench.model.origin.remembered
 
     # -- the first values in the groups panel -----------------------------------------------------------------
 
@@ -65,7 +74,7 @@ class ValueCommands(Screen[None]):
     def want_first_values(self) -> None:
         """Fetch the first values of each group's first member, where the model has any."""
         bench, panel = self.bench, self.query_one(GroupsPanel)
-        if bench is None or self._no_values:
+        if bench is None or self._no_values or self._is_remembered:
             return
         codes, names = bench.assignment.codes, bench.model.names
         firsts = (codes.find(code) for code in range(min(len(bench.assigned.rules), MOST_GROUPS)))
@@ -81,8 +90,8 @@ class ValueCommands(Screen[None]):
         for index in indices:
             try:
                 found[index] = first_values(self.ask, index)
-            except ParamxError:
-                if not found:  # a skeleton, most often: the panel does without, and v says why
+            except ParamxError as error:  # the panel does without, and v says why
+                if "no weights here" in error.line:
                     self._no_values = True
                     return
         self.post_message(self.FirstValues(found))

@@ -1,0 +1,198 @@
+"""`--load` gives the model that from_pretrained gives; what stands in its way is told in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from explorer.core.elements import decode
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.core.tensor_text import Printed, tensor_text
+from explorer.core.windows import corners
+from explorer.sources import Opened, open_served
+
+sys.path.insert(0, str(Path(__file__).parent))
+import minilm
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def opened(target: object, **options: Any) -> tuple[Opened, list[str]]:
+    stages: list[str] = []
+    return open_served(OpenSpec(str(target), offline=True, **options), stages.append), stages
+
+
+def shown(served: Opened, index: int) -> str:
+    facts = served.answers["tensor"]({"index": index})
+    shape = tuple(facts["shape"])
+    printed = Printed(shape, facts["dtype"], facts["device"], facts["requires_grad"], facts["is_parameter"])
+    data = served.answers["values"]({"index": index, "selection": corners(shape)})
+    return tensor_text(printed, decode(facts["dtype"], data))
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16", "float16"])
+def test_loaded_values_dtypes_and_devices_are_those_of_from_pretrained(dtype: str | None) -> None:
+    served, stages = opened(minilm.directory(), load=True, dtype=dtype)
+    module = transformers.AutoModel.from_pretrained(minilm.directory(), dtype=dtype or "auto", local_files_only=True)
+    named = list(module.named_parameters())
+    table = served.model
+    assert list(table.names) == [name for name, _ in named]
+    assert table.devices.values == ("cpu",)
+    assert table.dtypes.values == (dtype or "float32",)
+    for index in (0, 3, 8, len(named) - 1):
+        assert shown(served, index) == repr(named[index][1])
+    assert "weights loaded" in table.origin.description
+    shares = [int(stage.split()[-2]) for stage in stages if stage.endswith("%")]
+    assert shares == sorted(shares)
+    assert shares[-1] == 100
+
+
+def test_what_the_weights_lack_is_a_finding(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    config = transformers.BertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=20
+    )
+    config.architectures = ["BertModel"]
+    config.save_pretrained(tmp_path)
+    state = transformers.BertModel(config).state_dict()
+    del state["pooler.dense.bias"]
+    save_file({**state, "more": torch.zeros(2)}, tmp_path / "model.safetensors", {"format": "pt"})
+    served, _ = opened(tmp_path, load=True)
+    found = {finding.id: finding.names for finding in served.model.findings}
+    assert found == {"missing-tensors": ("pooler.dense.bias",), "unexpected-tensors": ("more",)}
+
+
+def test_a_name_without_weights_is_one_line() -> None:
+    with pytest.raises(ParamxError) as caught:
+        opened("kantaibert", load=True)
+    assert "weights" in caught.value.line
+    assert "\n" not in caught.value.line
+
+
+def test_a_file_is_not_loaded_but_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}")
+    with pytest.raises(ParamxError, match=r"--load: not for a safetensors target; .*directory"):
+        opened(tmp_path / "x.safetensors", load=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "line"),
+    [
+        ("nonsense", "torch knows no such device"),
+        ("meta", "weights can't be loaded onto it"),
+    ],
+)
+def test_no_such_device_is_one_line(device: str, line: str) -> None:
+    with pytest.raises(ParamxError, match=line):
+        opened(minilm.directory(), load=True, device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_one_line() -> None:
+    with pytest.raises(ParamxError, match=r"--device cuda:0: .*(CUDA).*; --device cpu"):
+        opened(minilm.directory(), load=True, device="cuda:0")
+
+
+def test_an_unknown_dtype_is_one_line() -> None:
+    with pytest.raises(ParamxError, match=r"--dtype int8: torch has no such floating dtype"):
+        opened(minilm.directory(), load=True, dtype="int8")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB of which …"
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory: you tried to"
+        ),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_one_line(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(transformers.BertModel, "from_pretrained", fail)
+    with pytest.raises(ParamxError, match="out of memory on cpu while the weights were loaded") as caught:
+        opened(minilm.directory(), load=True)
+    assert "--dtype bfloat16" in caught.value.line
+    assert "\n" not in caught.value.line
+    if "2.00 GiB" in str(error):
+        assert "2.00 GiB more did not fit, it has 7.79 GiB" in caught.value.line
+
+
+# --- devices --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(find_spec("accelerate") is not None, reason="accelerate is installed here")
+def test_without_accelerate_a_device_map_says_what_is_missing() -> None:
+    with pytest.raises(ParamxError, match="pip install accelerate"):
+        opened("kantaibert", device_map="auto", max_memory=(("0", 1 << 30),))
+
+
+@pytest.mark.skipif(find_spec("accelerate") is None, reason="needs accelerate: pip install accelerate")
+@pytest.mark.parametrize("sizes", [(("0", 320), ("1", 320)), (("0", 320), ("1", 320), ("cpu", 1024)), (("0", 100),)])
+def test_a_plan_is_the_one_that_from_pretrained_would_make(sizes: tuple[tuple[str, int], ...]) -> None:
+    from transformers.integrations.accelerate import _get_device_map
+
+    served, _ = opened("gpt2", device_map="auto", max_memory=tuple((name, size << 20) for name, size in sizes))
+    table = served.model
+    skeleton, _ = opened("gpt2")
+    assert list(table.names) == list(skeleton.model.names)
+    config = transformers.GPT2Config(
+        **{key: value for key, value in (table.origin.config or {}).items() if key != "architectures"}
+    )
+    with torch.device("meta"):
+        module = transformers.GPT2LMHeadModel(config)
+    room = {int(name) if name.isdecimal() else name: size << 20 for name, size in sizes}
+    devices = _get_device_map(module, "auto", dict(room), None)
+    for name, device in zip(table.names, table.devices, strict=True):
+        path = next(
+            key for key in sorted(devices, key=len, reverse=True) if f"{name}.".startswith(f"{key}." if key else "")
+        )
+        expected = devices[path]
+        assert device == (f"cuda:{expected}" if isinstance(expected, int) else expected)
+    told = {finding.id: finding for finding in table.findings}
+    assert "planned, nothing is loaded" in told["planned"].message
+    assert ("planned-disk" in told) == ("disk" in table.devices.values)
+    for key, size in room.items():
+        place = f"cuda:{key}" if isinstance(key, int) else key
+        held = sum(n for n, device in zip(table.nbytes, table.devices, strict=True) if device == place)
+        assert held <= size
+
+
+@pytest.mark.skipif(find_spec("accelerate") is None, reason="needs accelerate: pip install accelerate")
+def test_where_the_librarys_plan_fails_accelerates_is_shown_and_said_so() -> None:
+    sizes = (("0", 320 << 20), ("1", 320 << 20))
+    served, _ = opened("kantaibert", device_map="auto", max_memory=sizes)
+    assert "planned-otherwise" in {finding.id for finding in served.model.findings}
+    assert set(served.model.devices.values) <= {"cuda:0", "cuda:1"}
+
+
+@pytest.mark.skipif(find_spec("accelerate") is None, reason="needs accelerate: pip install accelerate")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_a_plan_asks_for_sizes() -> None:
+    with pytest.raises(ParamxError, match=r"no GPU to plan for; say sizes: --max-memory"):
+        opened("kantaibert", device_map="auto")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: weights on a device are not tested here")
+def test_weights_are_loaded_onto_a_gpu() -> None:
+    served, _ = opened(minilm.directory(), load=True, device="cuda:0", dtype="bfloat16")
+    assert served.model.devices.values == ("cuda:0",)
+    module = transformers.AutoModel.from_pretrained(minilm.directory(), dtype="bfloat16").to("cuda:0")
+    assert shown(served, 3) == repr(list(module.parameters())[3])
+    with pytest.raises(ParamxError, match="this machine has"):
+        opened(minilm.directory(), load=True, device="cuda:99")
