@@ -35,7 +35,7 @@ RESTORE = (
     "\x1b[?2026l"  # synchronized output
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"  # mouse
     "\x1b[?1004l\x1b[?2004l\x1b[?2048l"  # focus reports, bracketed paste, resize reports
-    "\x1b[<u"  # kitty's keyboard protocol; before the screen is switched, each has its own
+    "\x1b[<9u"  # kitty's keyboard protocol, as often as it was entered; each screen has its own, so before the switch
     "\x1b[?7h\x1b[0m"  # long lines wrap, no colour
     "\x1b[?1049l\x1b[?25h"  # the normal screen, the cursor
 )

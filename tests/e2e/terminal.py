@@ -217,6 +217,9 @@ class Terminal:
         """The shell gets its terminal back as it was."""
         assert self.modes() == {CURSOR, WRAP}, "alternate screen left, cursor shown, mouse and bracketed paste off"
         assert termios.tcgetattr(self._theirs) == self.flags
+        pushed = len(re.findall(rb"\x1b\[>\d*u", bytes(self.raw)))
+        popped = sum(int(count or 1) for count in re.findall(rb"\x1b\[<(\d*)u", bytes(self.raw)))
+        assert popped >= pushed, "kitty's keyboard protocol is left as often as it was entered"
 
 
 CURSOR, WRAP, ALTERNATE = 25, 7, 1049

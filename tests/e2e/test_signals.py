@@ -83,6 +83,16 @@ def test_an_interface_that_dies_is_told_and_leaves_the_terminal_usable(small: st
         assert gone(pids), "its worker too"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere orphans can't be adopted")
+def test_a_worker_that_can_not_notice_is_ended_with_the_interface(small: str) -> None:
+    with paramx(small) as terminal:
+        pids = below(terminal)
+        os.kill(pids[1], signal.SIGSTOP)  # as one that a library keeps busy: it sees no end of its input
+        os.kill(pids[0], signal.SIGKILL)
+        assert terminal.wait() == 128 + signal.SIGKILL
+        assert gone(pids)
+
+
 def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restored(small: str) -> None:
     with shell(f"$PARAMX {small}; sleep 1; echo status $?; sleep 100") as terminal:
         terminal.wait_for(SHOWN)
@@ -220,13 +230,26 @@ def test_quit_while_a_pattern_runs_away(tmp_path: Path) -> None:
         terminal.assert_restored()
 
 
-def test_a_failure_is_told_even_if_a_thread_hangs(tmp_path: Path) -> None:
-    refs = tmp_path / "hub" / "models--a--b" / "refs"
-    refs.mkdir(parents=True)
-    os.mkfifo(refs / "main")
-    bad = tmp_path / "bad.safetensors"
-    bad.write_bytes(bytes(8))
-    with paramx(str(bad), HF_HUB_CACHE=str(tmp_path / "hub"), directory=tmp_path) as terminal:
+def test_a_failure_is_told_even_if_the_interface_hangs() -> None:
+    code = """
+import sys, time
+from explorer.supervisor import supervise
+def run(child):
+    sys.stderr.write("\\x1b[?1049h\\x1b[?25l")
+    sys.stderr.flush()
+    child.leave("x.safetensors: no such file")
+    time.sleep(1000)
+sys.exit(supervise(run))
+"""
+    with Terminal([sys.executable, "-c", code], 80, 24, ENVIRONMENT, ROOT) as terminal:
         assert terminal.wait() == 1
         terminal.assert_restored()
-        assert b"bad.safetensors: " in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+        assert b"paramx: x.safetensors: no such file" in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+
+
+def test_an_exception_of_the_interface_is_shown_and_exit_1() -> None:
+    code = "import sys; from explorer.supervisor import supervise; sys.exit(supervise(lambda child: 1 // 0))"
+    with Terminal([sys.executable, "-c", code], 80, 24, ENVIRONMENT, ROOT) as terminal:
+        assert terminal.wait() == 1
+        assert "ZeroDivisionError" in terminal.text()
+        terminal.assert_restored()
