@@ -52,11 +52,8 @@ class Recovery(GroupCommands):
     def on_recovery_left_behind(self, message: LeftBehind) -> None:
         """Offer them; nothing is changed without being asked."""
         self._left_behind = message.grouping
-        self.notify(
-            "Your last session on this model ended badly. R takes its groups; they are dropped when you quit.",
-            timeout=OFFER_SECONDS,
-            markup=False,
-        )
+        text = "R brings back the groups of a session that ended badly."
+        self.notify(text, timeout=OFFER_SECONDS, markup=False)
 
     def action_recover(self) -> None:
         """Take the groups left behind; undo brings back what was."""
