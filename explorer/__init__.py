@@ -15,14 +15,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from explorer.version import __version__
+
 if TYPE_CHECKING:
     from explorer.api import explore, load, load_grouping, param_groups, save_grouping, summary
     from explorer.core.errors import ParamxError
     from explorer.core.param import Model, Param
     from explorer.core.rules import Grouping, Rule
-
-__version__ = "0.1.0"
-"""Version of the distribution `paramx`."""
 
 __all__ = [
     "Grouping",

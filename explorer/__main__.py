@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from explorer import __version__
 from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface, is_terminal
 from explorer.core.text import parse_bytes, visible
 from explorer.starting import Greeting, Started
+from explorer.version import __version__
 
 if TYPE_CHECKING:
     from explorer.core.groups import Grouping

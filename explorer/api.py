@@ -17,6 +17,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Model
 from explorer.core.rules import Grouping
+from explorer.core.saving import save_text
 from explorer.core.terminal import can_show_the_interface
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ def param_groups(
     """
     from explorer.core.groups import Grouper
 
+    if grouping is None:  # what `explore` returns where it has no terminal
+        raise ParamxError(
+            "param_groups", "there are no groups: grouping is None", "pass Grouping.classic(), or a file's"
+        )
     table = _opened(model).model
     grouper = Grouper(table)
     try:
@@ -231,10 +236,9 @@ def save_grouping(grouping: Grouping, path: str | Path) -> None:
     """Write groups to a TOML file that `load_grouping` and `paramx TARGET --groups` read.
 
     Raises:
-        ParamxError: An option is nothing that TOML can hold (`None`).
-        OSError: The file can't be written.
+        ParamxError: An option is nothing that TOML can hold (`None`), or the file can't be written.
     """
-    grouping_file.dump(grouping, path)
+    save_text(Path(path), grouping_file.dumps(grouping), overwrite=True)
 
 
 def _hindrance() -> str:

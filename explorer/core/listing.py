@@ -32,6 +32,9 @@ WIDEST_COLUMN = 120
 Without a bound, one name of 5,000 characters would pad each of 150,000 rows to it: 750 MB of spaces.
 """
 
+WIDEST_FIGURE = 24
+"""Characters up to which a text that begins with a digit is a figure, and aligned right."""
+
 NAMED = 3
 """Parameters that a finding below the table names."""
 
@@ -207,11 +210,15 @@ def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         return
     yield ""
     yield title
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(_width, column)) for column in columns]
+    figures = [
+        all(len(cell) <= WIDEST_FIGURE and cell[:1] in "0123456789<>–" for cell in column) for column in columns
+    ]
     for row in rows:
         cells = [
-            " " * (width - _width(cell)) + cell if cell[:1].isdigit() else cell + " " * (width - _width(cell))
-            for cell, width in zip(row, widths, strict=True)
+            " " * (width - _width(cell)) + cell if figure else cell + " " * (width - _width(cell))
+            for cell, width, figure in zip(row, widths, figures, strict=True)
         ]
         yield ("  " + "  ".join(cells)).rstrip()
 

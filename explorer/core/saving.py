@@ -25,10 +25,11 @@ def save_text(path: Path, text: str, *, overwrite: bool) -> None:
     scratch = claimed = None
     try:
         target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            why = "a directory" if target.is_dir() else "not a regular file"
+            raise ParamxError(str(path), why, "give another name")
         if target.exists() and not overwrite:
             raise FileExistsError(path)
-        if target.exists() and not target.is_file():
-            raise ParamxError(str(path), "not a regular file", "another name")
         handle, scratch = tempfile.mkstemp(prefix=f".{target.name[:32]}.", dir=target.parent)
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)

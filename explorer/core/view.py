@@ -168,9 +168,10 @@ class TreeView:
         return self._running[index]
 
     def groups(self, row: int) -> bytes:
-        """Return the group codes of the row's parameters, in leaf order, those a filter hides included."""
+        """Return the group codes of the row's shown parameters, in leaf order."""
         start, end = self.leaves(row)
-        return self._codes[start:end]
+        codes = self._codes[start:end]
+        return codes if self._mask is None else bytes(compress(codes, self._mask[start:end]))
 
     def common(self, column: Column[Any], row: int) -> tuple[bool, Any]:
         """Return whether all parameters of the row have one value in a column, hidden ones too, and the first's."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from explorer.core.groups import Assignment, Grouper, Grouping, Problem
 from explorer.core.lints import lint
 from explorer.core.options import OptionError, parse_options
-from explorer.core.patterns import split_terms
+from explorer.core.patterns import join_terms, split_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,8 @@ class GroupStats:
     """Tensors that were here when the groups were last kept and are elsewhere now."""
     first: tuple[str, ...]
     """Names of its first members."""
+    frozen: int = 0
+    """Tensors of it that are frozen already: they are in the counts, and the optimizer does not get them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class Workbench:
         self.findings: tuple[Finding, ...] = ()
         """The lints of the groups as assigned."""
         self._index: dict[str, int] | None = None
+        flags = model.requires_grad
+        self._frozen = 0
+        if False in flags.values:
+            self._frozen = _members(bytes(flags[row] is False for row in range(len(model))), 1)
         self._typed: dict[int, Typed] = {}
         self._past: list[Grouping] = []
         self._future: list[Grouping] = []
@@ -145,11 +151,18 @@ class Workbench:
         """Take back an undo; whether there was one."""
         return self._step(self._future, self._past)
 
-    def keep(self) -> None:
-        """Make the groups as typed the ones that `restore` comes back to, and that moves are counted from."""
+    def keep(self) -> bool:
+        """Make the groups as typed the ones that `restore` comes back to, and that moves are counted from.
+
+        Returns:
+            Whether they could be kept: what can't be read, or was too slow, is no group to come back to.
+        """
+        if any(self.trouble(rule) for rule in range(len(self.draft.rules))):
+            return False
         self.kept = self.draft
         self._kept_codes, self._kept_names = self.assignment.codes, self.names
         self._typing = None
+        return True
 
     def restore(self) -> None:
         """Go back to the groups last kept; `undo` brings back what was typed."""
@@ -184,9 +197,11 @@ class Workbench:
         """Return what is wrong with the fields of one group as typed, one line each, with the column."""
         typed = self._typed.get(rule, Typed())
         lines = list(typed.trouble)
+        columns = typed.columns or [at for _, at in split_terms(join_terms(self.draft.rules[rule].terms))]
         for problem in self.problems:
-            if problem.rule == rule:
-                begin = typed.columns[problem.term] if problem.term < len(typed.columns) else 0
+            # A blank term is dropped, and a finding says so: the group works.
+            if problem.rule == rule and problem.kind != "blank":
+                begin = columns[problem.term] if problem.term < len(columns) else 0
                 lines.append(f"column {begin + problem.column + 1}: {problem.message}")
         return tuple(lines)
 
@@ -237,9 +252,12 @@ class Workbench:
         before, after = self._baseline(), self.assignment.codes
         if before == after:
             return []
-        old = dict(enumerate(self.names)) | {255: "a group that is gone"}
-        pairs = enumerate(zip(before, after, strict=True))
-        return [Move(index, old[left], self.names[came]) for index, (left, came) in pairs if left != came]
+        old, new = self._kept_names, self.names
+        return [
+            Move(index, old[kept], new[came])
+            for index, (left, kept, came) in enumerate(zip(before, self._kept_codes, after, strict=True))
+            if left != came
+        ]
 
     def stats(self, rule: int) -> GroupStats:
         """Return what fell into one group."""
@@ -254,7 +272,10 @@ class Workbench:
         while at >= 0 and len(first) < FIRST_MEMBERS:
             first.append(self.model.names[at])
             at = codes.find(rule, at + 1)
-        return GroupStats(self.assignment.tensors[rule], self.assignment.parameters[rule], came, left, tuple(first))
+        frozen = (_members(codes, rule) & self._frozen).bit_count() if self._frozen else 0
+        return GroupStats(
+            self.assignment.tensors[rule], self.assignment.parameters[rule], came, left, tuple(first), frozen
+        )
 
     def _baseline(self) -> bytes:
         """Return the kept assignment in today's codes: groups are the same when their names are."""

@@ -64,7 +64,13 @@ def find(spec: OpenSpec, report: Report) -> Found:
         return found
     if spec.revision is None and (found := _builtin(target)) is not None:
         return found
-    return _from_hub(spec, report)
+    try:
+        return _from_hub(spec, report)
+    except ParamxError as error:
+        # The name may be meant as what lies here: "not on this disk" would then be a lie.
+        if (Path(target).exists() or Path(target).is_symlink()) and spec.revision is None:
+            raise _nothing_in(Path(target)) from error
+        raise
 
 
 def looks_like_path(target: str) -> bool:
@@ -179,6 +185,16 @@ def _local(target: str) -> Found | None:
     return None
 
 
+def _nothing_in(path: Path) -> ParamxError:
+    """Return why a path that is there, and could be a name as well, can't be opened as either."""
+    what = str(path)
+    if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+        return ParamxError(what, "permission denied", "check the path and its permissions")
+    if path.is_dir():
+        return ParamxError(what, "the directory has no config.json and no weights", "give one that has")
+    return ParamxError(what, "neither a config nor a checkpoint", "give a config.json, a checkpoint or a directory")
+
+
 def _no_such_path(target: str) -> ParamxError:
     parent = Path(target).parent
     try:
@@ -224,7 +240,9 @@ def _builtin(target: str) -> Found | None:
 def _from_hub(spec: OpenSpec, report: Report) -> Found:
     """Fetch the configuration, and the repository's code where it may run; never weights."""
     report(f"asking the hub for {spec.target}")
-    path = fetch_config(spec, nearest(spec.target, _names()))
+    known = spec.target in _names()
+    offer = "the built-in architecture opens without --revision" if known else nearest(spec.target, _names())
+    path = fetch_config(spec, offer)
     config = read_config(path, f"{spec.target} on the hub")
     directory = path.parent if spec.trust_remote_code else None
     return Found(config, f"config from the hub ({path.parent.name[:SHORT_COMMIT]}), no weights", path, directory)

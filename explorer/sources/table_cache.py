@@ -18,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explorer import __version__
 from explorer.core.wire import decode, encode
+from explorer.version import __version__
 
 if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec

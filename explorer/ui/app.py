@@ -70,6 +70,7 @@ class ParamxApp(CellDiffApp[str]):
         self._other = other
         self._services = services
         self._grouping = services.grouping
+        self._typed = ""
         # Motion costs bytes over SSH and tells nothing here.
         self.animation_level = "none"
         self.register_theme(DARK)
@@ -92,6 +93,12 @@ class ParamxApp(CellDiffApp[str]):
 
     def on_start_screen_chosen(self, message: StartScreen.Chosen) -> None:
         """Open what was chosen."""
+        self._typed = message.typed
+        if self._spec.target:
+            # The command line's options were for the target that it named.
+            self._spec = replace(self._spec, target="", class_name=None, revision=None, weights=False)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
         self.push_screen(ModelScreen(replace(self._spec, target=message.target), self._services))
 
     def on_model_screen_could_not_open(self, message: ModelScreen.CouldNotOpen) -> None:
@@ -132,12 +139,11 @@ class ParamxApp(CellDiffApp[str]):
     def _offer(self, error: str = "") -> None:
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self.push_screen(StartScreen(self._services, error))
+        self.push_screen(StartScreen(self._services, error, self._typed if error else ""))
 
     def on_model_screen_open_another(self) -> None:
-        """Leave the model for the start screen."""
-        self._spec = replace(self._spec, target="", class_name=None, revision=None, weights=False)
-        self._offer()
+        """Offer other models over this one: Esc comes back to it, groups and all."""
+        self.push_screen(StartScreen(self._services, way_back=True))
 
     def on_model_screen_gave_up(self) -> None:
         """Give up an opening: back to the start screen, or out if the command line named the target."""

@@ -64,13 +64,13 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "presets", ("p",), "p", "presets", "Known recipes side by side on this model, with their sources", rank=5
     ),
-    Command("findings", ("w",), "w", "warnings", "What is wrong with the groups, why, where, and the fix", rank=6),
+    Command("findings", ("w",), "w", "warnings", "What is wrong with the groups, why, where, and the fix", rank=4),
     Command("moves", ("d",), "d", "moved", "The tensors that changed group since the groups were last kept", rank=10),
     Command("memory", ("t",), "t", "memory", "Training memory: optimizer, precision, and one GPU's memory", rank=7),
     Command(
         "optimizer", ("O",), "O", "optimizer", "Another optimizer for these groups: lints, memory and export follow"
     ),
-    Command("export", ("e",), "e", "export", "These parameter groups as Python, JSON or TOML", rank=4),
+    Command("export", ("e",), "e", "export", "These parameter groups as Python, JSON or TOML", rank=6),
     Command("open", ("o",), "o", "open", "Open another model"),
     Command("reload", ("r",), "r", "reload", "Open the model again: its file changed, or its worker is gone"),
     Command("recover", ("R",), "R", "recover", "Take the groups of a session that ended badly"),

@@ -160,7 +160,7 @@ def test_a_name_that_is_blank_or_taken_is_refused_and_told(bench: Workbench, nam
 def test_a_group_renamed_is_another_group(bench: Workbench) -> None:
     bench.type_rule(0, "spared", "weight_decay=0.0", "bias, LayerNorm.weight")
     assert bench.names == ("spared", "decay")
-    assert {move.source for move in bench.moves()} == {"a group that is gone"}
+    assert {move.source for move in bench.moves()} == {"no_decay"}
     assert len(bench.moves()) == 65
 
 

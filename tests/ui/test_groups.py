@@ -282,7 +282,7 @@ async def test_the_palette_lists_the_table_and_runs_what_is_chosen(model: Model)
         await ui.press("ctrl+p")
         await ui.until(lambda: "Search" in ui.text)
         await ui.write("Largest first")
-        await ui.until(lambda: "Largest first, or back" in ui.text)
+        await ui.until(lambda: "Largest first, the" in ui.text)
         await ui.press("down", "enter")
         await ui.until(lambda: "Params↓" in ui.text)
 

@@ -381,7 +381,9 @@ async def _(ui: Hands, key: str) -> None:
 async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
     assert isinstance(ui.app.screen, StartScreen)
-    assert [loading.cancelled.is_set() for loading in ui.app._services.opener.loadings] == [True]
+    await ui.press("escape")
+    assert ui.app.screen is ui.model_screen, "and back, with everything as it was"
+    assert [loading.cancelled.is_set() for loading in ui.app._services.opener.loadings] == [False]
 
 
 @does("reload")

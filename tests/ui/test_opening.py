@@ -136,7 +136,7 @@ async def test_a_failure_comes_back_to_the_start_screen_with_the_reason() -> Non
         await ui.write("nonsense")
         await ui.press("enter")
         await ui.until(lambda: "nonsense: no such model; try roberta-base" in ui.text)
-        await listed(ui)
+        await ui.until(lambda: "Enter opens 'nonsense'" in ui.text)
         assert isinstance(app.screen, StartScreen)
         assert app.return_code is None
         assert not any(isinstance(screen, ModelScreen) for screen in app.screen_stack)
@@ -174,9 +174,10 @@ async def test_another_model_is_opened_after_the_first(model: Model) -> None:
     async with running(app) as ui:
         await ui.press("o")
         await listed(ui)
-        assert opener.loadings[0].cancelled.is_set()
+        assert not opener.loadings[0].cancelled.is_set(), "Esc would lead back to it"
         await ui.write("gpt2")
         await ui.press("enter")
+        await ui.until(lambda: opener.loadings[0].cancelled.is_set())
         await ui.until(lambda: "83,504,416 parameters ✔" in ui.text)
         assert [spec.target for spec in opener.specs] == ["model", "gpt2"]
         assert len([screen for screen in app.screen_stack if isinstance(screen, ModelScreen)]) == 1

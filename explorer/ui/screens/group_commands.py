@@ -73,16 +73,17 @@ class GroupCommands(Screen[None]):
             self._rewrite(focus)
 
     def _rewrite(self, focus: int | None = None) -> None:
-        async def rewrite() -> None:
-            bench, panel = self.bench, self.query_one(GroupsPanel)
-            if bench is None:
-                return
-            await panel.write(bench)
-            self._tell_groups()
-            if focus is not None:
-                await panel.reveal(bench, focus)
+        self.run_worker(self._write_fields(focus), exclusive=True, group="rewrite")
 
-        self.run_worker(rewrite(), exclusive=True, group="rewrite")
+    async def _write_fields(self, focus: int | None = None) -> None:
+        """Put the groups' own text into the fields, and the focus into a group's."""
+        bench, panel = self.bench, self.query_one(GroupsPanel)
+        if bench is None:
+            return
+        await panel.write(bench)
+        self._tell_groups()
+        if focus is not None:
+            await panel.reveal(bench, focus)
 
     def action_undo(self) -> None:
         """Take back the last edit of the groups."""
@@ -110,8 +111,11 @@ class GroupCommands(Screen[None]):
             self._change_groups(replace(draft, optimizer=optimizer))
             self.notify(f"Optimizer: {optimizer}", timeout=3, markup=False)
 
-    def action_add_group(self) -> None:
-        """Add a group above the one that takes the rest, after the one that has the focus."""
+    async def action_add_group(self) -> None:
+        """Add a group above the one that takes the rest, after the one that has the focus.
+
+        Its field has the focus before the next key is taken in: keys may come in one burst over a slow line.
+        """
         bench = self.bench
         if bench is None:
             return
@@ -124,7 +128,8 @@ class GroupCommands(Screen[None]):
         except ValueError as error:
             self.notify(str(error), severity="warning", markup=False)
         else:
-            self._change_groups(added, at)
+            bench.change(added)
+            await self._write_fields(at)
 
     def action_remove_group(self) -> None:
         """Remove the group that has the focus; its parameters fall to the groups below."""
@@ -167,9 +172,11 @@ class GroupCommands(Screen[None]):
     def on_groups_panel_kept(self) -> None:
         """Make what is typed the groups that Esc comes back to."""
         if self.bench is not None:
-            self.bench.keep()
-            self._tell_groups()
-            self.notify("Groups kept: moves count from here.", timeout=2)
+            if self.bench.keep():
+                self._tell_groups()
+                self.notify("Groups kept: moves count from here.", timeout=2)
+            else:
+                self.notify("Not kept: ✖ marks what can't be read; Esc goes back.", severity="warning", timeout=4)
 
     def on_groups_panel_restore(self) -> None:
         """Bring back the groups last kept; with nothing to bring back, go to the tree."""

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 120
 """Columns from which the groups panel stands beside the tree; below, it stands under it."""
 
-LOW, SHORT = 30, 24
-"""Rows below which the panel under the tree gets fewer lines, and below which the line of the origin goes (`c` tells
-it too)."""
+LOW, SHORT, TINY = 30, 24, 16
+"""Rows below which the panel under the tree gets fewer lines; below which the line of the origin goes (`c` tells it
+too); and below which panel and detail get the least, so that some of the tree is left."""
 
 TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
@@ -270,6 +270,7 @@ class ModelScreen(Recovery, ValueCommands):
         self.set_class(event.size.width < SIDE_BY_SIDE, "narrow")
         self.set_class(event.size.height < LOW, "low")
         self.set_class(event.size.height < SHORT, "short")
+        self.set_class(event.size.height < TINY, "tiny")
         self.call_after_refresh(self._tell_bars)
 
     def _tell_bars(self) -> None:

@@ -63,7 +63,7 @@ class PresetsScreen(ListDialog):
     """One line a recipe; Enter takes its groups, asking for its numbers first."""
 
     HEADING = "Recipes on this model"
-    FOOT = "Enter takes the groups   x where they disagree   Esc closes"
+    FOOT = "Enter takes one, after its numbers   x where they disagree   Esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "disagreements", "disagree", show=False),
         Binding("escape", "leave", "close", show=False, priority=True),
@@ -127,7 +127,11 @@ class PresetsScreen(ListDialog):
             text.append(" comparing…\n", "dim")
         else:
             count = len(self._matrix.disagree)
-            told = f"they disagree about {plural(count, 'tensor')}: x lists them" if count else "they all agree"
+            told = (
+                f"they disagree about {plural(count, 'tensor')}: x lists them"
+                if count
+                else "all agree on what decays"
+            )
             text.append(f" {len(self._lines) - 1} recipes; {told}\n")
         heads = ("decay", "params", "do not", "params", "warnings")
         text.append(
@@ -157,8 +161,9 @@ class PresetsScreen(ListDialog):
             short_count(total - elements),
         )
         text.append("".join(fit_right(cell, CELL_WIDTH) for cell in cells))
-        wrong = sum(finding.severity != "hint" for finding in line.findings)
-        text.append(fit_right(f"⚠ {wrong}" if wrong else "–", CELL_WIDTH), "bold yellow" if wrong else "dim")
+        errors, warnings = (sum(f.severity == kind for f in line.findings) for kind in ("error", "warning"))
+        wrong = " ".join([f"✖ {errors}"] * bool(errors) + [f"⚠ {warnings}"] * bool(warnings))
+        text.append(fit_right(wrong or "–", CELL_WIDTH), "bold yellow" if wrong else "dim")
         return text
 
     def about(self, line: int) -> Text:
@@ -274,7 +279,8 @@ class DisagreementsScreen(ListDialog):
     def head(self) -> Text:
         """Return what the columns stand for."""
         text = Text(" D decays   – does not   columns: ")
-        text.append(", ".join(f"{position + 1} {line.title}" for position, line in enumerate(self._recipes)), "dim")
+        names = (line.preset.name if line.preset else line.title for line in self._recipes)
+        text.append(", ".join(f"{position} {name}" for position, name in enumerate(names, 1)), "dim")
         return text
 
     def lines(self) -> list[Text]:

@@ -44,6 +44,8 @@ class StartScreen(Screen[None]):
 
         target: str
         """What was chosen or typed."""
+        typed: str
+        """What stood in the field, to be there again if this does not open."""
 
     @dataclass
     class Listed(Message):
@@ -52,14 +54,22 @@ class StartScreen(Screen[None]):
         choices: Sequence[Choice]
         """What can be opened here."""
 
-    def __init__(self, services: Services, error: str = "") -> None:
-        """Offer what `services` lists; `error` says why the last choice did not open."""
+    def __init__(self, services: Services, error: str = "", typed: str = "", *, way_back: bool = False) -> None:
+        """Offer what `services` lists.
+
+        Args:
+            services: The outside world.
+            error: Why the last choice did not open.
+            typed: What stood in the field then.
+            way_back: Whether a model lies under this screen, to which Esc leads.
+        """
         super().__init__()
         self._services = services
         self._error = error
         self._choices: Sequence[Choice] = ()
         self._shown: list[Choice] = []
-        self._field = Field("", placeholder="type to narrow, or a path, or a hub id")
+        self._way_back = way_back
+        self._field = Field(typed, placeholder="type to narrow, or a path, or a hub id")
 
     def compose(self) -> ComposeResult:
         """A title, the field, the list, the keys."""
@@ -73,7 +83,13 @@ class StartScreen(Screen[None]):
         yield OptionList(id="choices", markup=False, compact=True)
         yield Static(id="start-count")
         keys = Text()
-        for key, label in (("Enter", "open"), ("↑↓", "choose"), ("Esc", "clear"), ("F1", "help"), ("Ctrl+Q", "quit")):
+        for key, label in (
+            ("Enter", "open"),
+            ("↑↓", "choose"),
+            ("Esc", "back" if self._way_back else "clear"),
+            ("F1", "help"),
+            ("Ctrl+Q", "quit"),
+        ):
             keys.append(f"  {key}", "bold")
             keys.append(f" {label}")
         yield Static(keys, id="keys")
@@ -134,17 +150,19 @@ class StartScreen(Screen[None]):
             options.highlighted = max(0, min(len(self._shown) - 1, (options.highlighted or 0) + by))
 
     def action_clear(self) -> None:
-        """Empty the field."""
+        """Empty the field; when it is empty, go back to the model under this screen."""
+        if self._way_back and not self._field.value:
+            self.dismiss()
         self._field.value = ""
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Open what is highlighted; if nothing is, what was typed."""
         highlighted = self.query_one(OptionList).highlighted
         if self._shown and highlighted is not None:
-            self.post_message(self.Chosen(self._shown[highlighted].target))
+            self.post_message(self.Chosen(self._shown[highlighted].target, event.value))
         elif event.value.strip():
-            self.post_message(self.Chosen(event.value.strip()))
+            self.post_message(self.Chosen(event.value.strip(), event.value))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Open what the mouse clicked."""
-        self.post_message(self.Chosen(self._shown[event.option_index].target))
+        self.post_message(self.Chosen(self._shown[event.option_index].target, self._field.value))

@@ -161,7 +161,7 @@ class DetailBar(Steady):
         text.append(f"{path}\n", "bold")
         numel = view.numel(row)
         text.append(f"{plural(view.tensors(row), 'tensor')} · {plural(numel, 'parameter')} ")
-        text.append(f"· {share_text(numel, model.total)} of the model  np = {view.running(row):,}\n")
+        text.append(f"· {share_text(numel, model.total)}  np = {view.running(row):,}\n")
         parts = []
         if count > 1:
             parts.append(f"{count} alike, the first shown below; u shows each")
@@ -169,8 +169,6 @@ class DetailBar(Steady):
         for column, word in ((model.dtypes, ""), (model.devices, ""), (model.requires_grad, "requires_grad ")):
             parts.extend(_shares(view, row, column, word))
         codes = view.groups(row)
-        if view.filtered:
-            codes = bytes(map(bench.assignment.codes.__getitem__, view.params(row)))
         groups = sorted(set(codes))
         for code in groups[:GROUPS_TOLD]:
             parts.append(f"{bench.names[code]} {codes.count(code):,}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
@@ -14,7 +15,6 @@ from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.ui import keymap
-from explorer.ui.paint import cut_middle
 from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
@@ -137,12 +137,14 @@ class RuleEditor(Vertical):
         if stats.came or stats.left:
             moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
             text.append(f"  Δ {' '.join(moves)}", "bold")
+        if stats.frozen:
+            text.append(f"  {stats.frozen:,} frozen")
         if memory:
             text.append(f"\n{memory} to train" if with_members else f" · {memory} to train")
         if with_members:
             width = NAME_CELLS
             for place, name in enumerate(stats.first):
-                text.append("\n  " + cut_middle(name, width), "dim")
+                text.append("\n  " + _tail(name, width), "dim")
                 text.append(f"\n   {values}" if values and not place else "", "dim italic")
             if stats.tensors > len(stats.first):
                 text.append(f"\n  … {stats.tensors - len(stats.first):,} more", "dim")
@@ -267,7 +269,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             if not roomy:
                 text.append(": " + ", ".join(names[:NAMED]) if names else "", "dim")
                 continue
-            text.append("".join(f"\n    {cut_middle(name, NAME_CELLS - 2)}" for name in names[:NAMED]), "dim")
+            text.append("".join(f"\n    {_tail(name, NAME_CELLS - 2)}" for name in names[:NAMED]), "dim")
             text.append(f"\n    … {len(names) - NAMED:,} more" if len(names) > NAMED else "", "dim")
         if roomy and findings:
             text.append("\n\nw: why, where, and the fix", "dim")
@@ -311,3 +313,8 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             fields[at].focus()
         else:
             self.post_message(self.Beyond(self._first - 1 if at < 0 else self._first + PAGE))
+
+
+def _tail(name: str, width: int) -> str:
+    """Return the end of a name: members of one group differ there, where their beginnings are alike."""
+    return name if cell_len(name) <= width else "…" + name[len(name) - width + 1 :]
