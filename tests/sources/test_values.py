@@ -245,6 +245,22 @@ def test_a_skeleton_says_that_it_has_no_weights_and_what_would_load_them() -> No
         module_answers(module)["tensor"]({"index": 0})
 
 
+def test_two_who_ask_in_turns_both_get_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from explorer.sources.values import answers as slices
+
+    monkeypatch.setattr(slices, "SLICE", 0.0)
+    module = torch.nn.Module()
+    module.a, module.b = (torch.nn.Parameter(torch.randn(600_000)) for _ in range(2))
+    answers = module_answers(module)
+    left, turns = {0, 1}, 0
+    while left:
+        turns += 1
+        assert turns < 100, "they end each other's work"
+        for index in list(left):
+            if answers["statistics"]({"index": index})["result"] is not None:
+                left.remove(index)
+
+
 # --- GGUF -----------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,9 @@ from explorer.sources.values.measuring import measure
 SLICE = 0.15
 """Seconds that one answer works on what takes long: who asks tells the share that is done, and asks again or not."""
 
+MOST_WORK = 4
+"""Works that are kept half done; a sweep and a screen over it may both have one, and neither may end the other's."""
+
 
 def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
     """Return what answers requests about values.
@@ -65,11 +68,12 @@ def _slice(
     begin: Callable[[Mapping[str, Any]], Generator[float, None, Any]],
     arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Go on with what was begun, for a moment; only the last that was asked for is kept."""
+    """Go on with what was begun, for a moment; of what nobody asks for any more only a few are kept."""
     key = f"{request} {sorted(arguments.items())}"
     going = work.pop(key, None)
     if going is None:
-        work.clear()
+        while len(work) >= MOST_WORK:
+            del work[next(iter(work))]
         going = begin(arguments)
     until = time.monotonic() + SLICE
     try:
