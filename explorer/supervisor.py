@@ -22,7 +22,6 @@ import termios
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -339,7 +338,9 @@ def _kill_children() -> None:
     until = time.monotonic() + GIVE_UP_SECONDS
     while time.monotonic() < until:
         try:
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            listed = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
+            children = os.read(listed, 1 << 16).split()
+            os.close(listed)
         except OSError:  # no such thing on this system
             return
         if not children:

@@ -152,6 +152,7 @@ def test_ctrl_z_where_nothing_could_bring_it_back_is_survived(small: str) -> Non
     with paramx(small) as terminal:  # the leader of its session: nobody's job
         below(terminal)
         terminal.press("\x1a")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") == 2)
         terminal.settle()
         terminal.press("/", "bias", "enter")
         terminal.wait_for("2 of 4")
