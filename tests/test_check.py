@@ -181,7 +181,9 @@ def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:
     monkeypatch.setattr(command, "can_show_the_interface", lambda: True)
     monkeypatch.setattr("explorer.supervisor.supervise", lambda run: run(type("Child", (), {"leave": None})()))
     monkeypatch.setattr(
-        explorer.ui.app, "run", lambda spec, services: seen.append(services) or Outcome(None, services.grouping)
+        explorer.ui.app,
+        "run",
+        lambda spec, services, other: seen.append(services) or Outcome(None, services.grouping),
     )
     assert command.main(["kantaibert", "--gpu-memory", "80GiB"]) == 0
     assert command.main(["kantaibert"]) == 0

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from explorer import __version__
-from explorer.__main__ import EXAMPLES, _parser
+from explorer.arguments import EXAMPLES, make_parser
 
 FACTS = json.loads((Path(__file__).parent / "facts" / "kantaibert.json").read_text())
 """The reference model's parameters in order, as the library lists them."""
@@ -245,7 +245,7 @@ def test_the_examples_of_the_help_are_right_usage() -> None:
     examples = [line.strip() for line in EXAMPLES.splitlines() if line.startswith("  paramx")]
     for example in examples:
         typed = re.split(" {2,}", example)[0].partition("|")[0]
-        assert _parser().parse_args(shlex.split(typed)[1:])
+        assert make_parser().parse_args(shlex.split(typed)[1:])
 
 
 def test_version_is_the_packages() -> None:

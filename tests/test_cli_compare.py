@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from explorer.__main__ import COMPARE_FORMATS
+from explorer.arguments import COMPARE_FORMATS
 from explorer.core.compare_text import FORMATS
 
 COMMAND = [sys.executable, "-m", "explorer"]

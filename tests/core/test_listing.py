@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from explorer.__main__ import FORMAT_NAMES
+from explorer.arguments import FORMAT_NAMES
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import COLUMNS, FORMATS, Listing
 from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
