@@ -104,6 +104,11 @@ class Comparison:
         return not any(pair.kinds for pair in self.pairs) and not self.uncompared
 
     @property
+    def same(self) -> int:
+        """Pairs that are known to be alike: without a difference, and without values that could not be read."""
+        return sum(not pair.kinds and pair.name not in self.uncompared for pair in self.pairs)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Return the number of pairs that differ in each way; a pair may differ in several."""
         counts = Counter(kind for pair in self.pairs for kind in pair.kinds)

@@ -76,10 +76,10 @@ def summary(comparison: Comparison) -> Iterator[str]:
         yield f"{letter}  {' · '.join(filter(None, parts))} · {plural(model.total, 'parameter')}"
     if told := aligned(comparison):
         yield told
-    same = sum(not pair.kinds for pair in comparison.pairs)
     counts = [f"{count:,} {KINDS[kind]}" for kind, count in comparison.counts.items() if count]
     told = "values compared" if comparison.compared else "values not compared"
-    yield " · ".join([f"{plural(same, 'tensor')} alike ({told})", *counts])
+    told += ", where they could be" if comparison.uncompared else ""
+    yield " · ".join([f"{plural(comparison.same, 'tensor')} alike ({told})", *counts])
     if comparison.uncompared:
         name, why = next(iter(comparison.uncompared.items()))
         yield f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}"
@@ -100,7 +100,7 @@ def json_text(comparison: Comparison) -> Iterator[str]:
         "b": _model(comparison.b, comparison.prefix_b),
         "equal": comparison.equal,
         "values_compared": comparison.compared,
-        "same": sum(not pair.kinds for pair in comparison.pairs),
+        "same": comparison.same,
         "counts": comparison.counts,
         "uncompared": dict(comparison.uncompared),
     }

@@ -231,6 +231,14 @@ class Workbench:
         return changed.to_bytes(len(after), "little").translate(b"\0" + b"\1" * 255)
 
     @property
+    def told(self) -> tuple[Finding, ...]:
+        """What is to be told, the worst first; of equal weight, what is wrong with the file before the lints."""
+        order = ("error", "warning", "hint")
+        return tuple(
+            sorted((*self.model.findings, *self.findings), key=lambda finding: order.index(finding.severity))
+        )
+
+    @property
     def warned(self) -> bytes:
         """For each parameter 1 if a warning names it."""
         mask = bytearray(len(self.model))

@@ -214,7 +214,8 @@ class CompareScreen(Screen[None]):
         text.append("  compare", "bold")
         if self.comparison is not None:
             number = sum(bool(pair.kinds) for pair in self.comparison.pairs)
-            told = f"{plural(number, 'difference')} " if number else "no difference "
+            alike = "not all known " if self.comparison.uncompared else "no difference "
+            told = f"{plural(number, 'difference')} " if number else alike
             text.append(" " * max(2, self.size.width - text.cell_len - len(told)))
             text.append(told, "bold")
         return text
@@ -224,11 +225,10 @@ class CompareScreen(Screen[None]):
         if comparison is None:
             return
         text = Text(" ", no_wrap=True, overflow="ellipsis")
-        same = sum(not pair.kinds for pair in comparison.pairs)
         told = "and in values" if comparison.compared else "values not compared: v"
         if progress is not None:
             told = f"values: {progress.text}; Esc stops"
-        parts = [f"{plural(same, 'tensor')} alike, {told}"]
+        parts = [f"{plural(comparison.same, 'tensor')} alike, {told}"]
         if comparison.uncompared:
             name, why = next(iter(comparison.uncompared.items()))
             parts.append(f"{plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}")
@@ -270,6 +270,9 @@ class CompareScreen(Screen[None]):
         assert self.comparison is not None, "there is something to list"
         if needle:
             told = "No difference has a name with the filter's text. Esc clears it."
+        elif self.comparison.uncompared:
+            count = plural(len(self.comparison.uncompared), "tensor")
+            told = f"Not known: the values of {count} could not be compared. Nothing differs in the rest."
         elif self.comparison.compared:
             told = "Nothing differs: names, shapes, dtypes, groups and values are the same."
         else:

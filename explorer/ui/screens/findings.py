@@ -35,7 +35,7 @@ class FindingsScreen(ListDialog):
         """List the findings of `bench`, and those of the source."""
         super().__init__()
         self._bench = bench
-        self._findings: tuple[Finding, ...] = (*bench.findings, *bench.model.findings)
+        self._findings: tuple[Finding, ...] = bench.told
 
     def lines(self) -> list[Text]:
         """Return one line a finding."""

@@ -245,8 +245,9 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         if self._report is not None:
             total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
             self._total.update(Text(total, no_wrap=True, overflow="ellipsis"))
-        self._findings.update(self._findings_text(bench.findings, roomy))
-        self._findings.display = bool(bench.findings)
+        told = bench.told
+        self._findings.update(self._findings_text(told, roomy))
+        self._findings.display = bool(told)
 
     def tell_memory(self, bench: Workbench, report: MemoryReport | None, assumed: str) -> None:
         """Show training memory; `assumed` is the optimizer and precision in few words."""
