@@ -165,11 +165,6 @@ def dumps(grouping: Grouping) -> str:
     return "\n".join(lines) + "\n"
 
 
-def dump(grouping: Grouping, path: str | Path) -> None:
-    """Write groups to a file, replacing it."""
-    Path(path).write_text(dumps(grouping), encoding="utf-8")
-
-
 def _inline(options: Mapping[str, Any], name: str) -> str:
     pairs = (f"{_key(key)} = {_value(value, f'{name}.{key}')}" for key, value in options.items())
     return f"{{ {', '.join(pairs)} }}"

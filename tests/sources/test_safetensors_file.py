@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
-from explorer.sources.checkpoint.names import layer_key, ordered_by_layer
 from explorer.sources.checkpoint.safetensors_file import locate
 
 A, B = entry(0, 4), entry(4, 6)
@@ -499,24 +498,6 @@ def test_an_index_that_leads_nowhere_is_one_line(tmp_path: Path, content: str, w
     result = outcome(path)
     assert isinstance(result, ParamxError)
     assert why in result.line
-
-
-# --- order --------------------------------------------------------------------------------------------------------
-
-
-def test_layers_are_sorted_by_number(tmp_path: Path) -> None:
-    names = ["h.10.b", "h.2.b", "h.2.a", "h.02.a", "e", "h.9" + "0" * 5000]
-    header = {name: entry(index, index + 1) for index, name in enumerate(names)}
-    model = opened(written(tmp_path / "x.safetensors", safetensors_bytes(header, bytes(6))))
-    by_layer = ordered_by_layer(model)
-    assert list(by_layer.names) == ["e", "h.2.a", "h.02.a", "h.2.b", "h.10.b", "h.9" + "0" * 5000]
-    assert sum(by_layer.nbytes) == sum(model.nbytes)
-
-
-@given(st.lists(st.integers(0, 10**30), min_size=2))
-def test_numbers_in_names_sort_as_numbers(numbers: list[int]) -> None:
-    names = [f"layer.{number}.weight" for number in numbers]
-    assert sorted(names, key=layer_key) == [f"layer.{number}.weight" for number in sorted(numbers)]
 
 
 # --- any bytes ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A checkpoint knows names, shapes, dtypes and bytes; requires_grad, module classes and devices are unknown (`None`).
 `Origin.config` is `{"metadata": …}`: what the writer said (`__metadata__`, and the index's `metadata`). Rows stand in
-the header's own order, or the index's; `names.ordered_by_layer` sorts them.
+the header's own order, or the index's; the tree puts numbered layers in order.
 """
 
 from __future__ import annotations
