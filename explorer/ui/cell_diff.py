@@ -30,6 +30,15 @@ SHORT_GAP = 4
 MANY_STYLES = 4_096
 """So many styles are remembered; those of links and actions are made anew without end."""
 
+OFF = {
+    **{"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29"},
+    **{"21": "24", "51": "54", "52": "54", "53": "55"},
+}
+"""The code that ends each attribute (ECMA-48, select graphic rendition); `22` ends two."""
+
+ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})
+"""Attributes that show on a blank cell; of any other look a blank shows the background alone."""
+
 _UNKNOWN = "\0"
 """Stands in a cell of which nobody knows what the terminal shows."""
 
@@ -39,32 +48,48 @@ class UnknownUpdateError(Exception):
 
 
 class Look:
-    """A style as the terminal takes it; equal looks are one object."""
+    """A style as the terminal takes it; equal looks of text are one object."""
 
-    __slots__ = ("attributes", "background", "foreground", "link")
+    __slots__ = ("attributes", "background", "blank", "foreground", "link")
 
-    def __init__(self, style: Style | None, colors: ColorSystem) -> None:
-        """Read a style's attributes, colours and link, the colours as `colors` has them."""
-        self.attributes: frozenset[str] = frozenset()
+    def __init__(self, attributes: frozenset[str], foreground: str, background: str, link: str = "") -> None:
+        """Take the codes that select it."""
+        self.attributes = attributes
         """Select-graphic-rendition codes of bold, underline, reverse, …"""
-        self.foreground = self.background = ""
+        self.foreground, self.background = foreground, background
         """Codes of the colours; empty is the terminal's own."""
-        self.link = ""
+        self.link = link
         """What opens the hyperlink; empty without one."""
+        self.blank: Look | None = None
+        """The look of a blank in this look: one object for all that differ only in what a blank does not show.
+
+        Itself for the look of blanks; `None` where a blank shows all of it.
+        """
+
+    @classmethod
+    def of(cls, style: Style | None, colors: ColorSystem) -> Look:
+        """Read a style's attributes, colours and link, the colours as `colors` has them."""
         if style is None:
-            return
-        self.attributes = frozenset(filter(None, Strip.render_ansi(style.without_color, colors).split(";")))
+            return cls(frozenset(), "", "")
+        attributes = frozenset(filter(None, Strip.render_ansi(style.without_color, colors).split(";")))
+        foreground = background = ""
         if style.color is not None:
-            self.foreground = ";".join(style.color.downgrade(colors).get_ansi_codes())
+            foreground = ";".join(style.color.downgrade(colors).get_ansi_codes())
         if style.bgcolor is not None:
-            self.background = ";".join(style.bgcolor.downgrade(colors).get_ansi_codes(foreground=False))
-        if style.link:
-            self.link = f"\x1b]8;id={style.link_id};{style.link}\x1b\\"
+            background = ";".join(style.bgcolor.downgrade(colors).get_ansi_codes(foreground=False))
+        link = f"\x1b]8;id={style.link_id};{style.link}\x1b\\" if style.link else ""
+        return cls(attributes, foreground, background, link)
 
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two looks the same."""
         return self.attributes, self.foreground, self.background, self.link
+
+    def under(self, blank: Look) -> Look:
+        """Return what shows a blank as `blank` and is closest to this look."""
+        look = Look(self.attributes - ON_BLANKS, self.foreground, blank.background)
+        look.blank = blank
+        return look
 
     def after(self, other: Look) -> str:
         """Return what turns `other` into this look, in as few bytes as that takes."""
@@ -73,17 +98,17 @@ class Look:
             sent = self.link or "\x1b]8;;\x1b\\"
         fresh = [*sorted(self.attributes), self.foreground, self.background]
         whole = ";".join(filter(None, ["0" if any(fresh) else "", *fresh]))
-        if other.attributes <= self.attributes:
-            parts = [*sorted(self.attributes - other.attributes)]
-            if other.foreground != self.foreground:
-                parts.append(self.foreground or "39")
-            if other.background != self.background:
-                parts.append(self.background or "49")
-            if not parts:
-                return sent
-            part = ";".join(parts)
-            return f"{sent}\x1b[{part if len(part) < len(whole) or not whole else whole}m"
-        return f"{sent}\x1b[{whole}m"
+        ended = {OFF.get(code, "0") for code in other.attributes - self.attributes}
+        begun = {code for code in self.attributes if code not in other.attributes or OFF.get(code, "0") in ended}
+        parts = [*sorted(ended), *sorted(begun)]
+        if other.foreground != self.foreground:
+            parts.append(self.foreground or "39")
+        if other.background != self.background:
+            parts.append(self.background or "49")
+        if not parts:
+            return sent
+        part = ";".join(parts)
+        return f"{sent}\x1b[{whole if '0' in ended or len(whole) < len(part) else part}m"
 
 
 class Cells:
@@ -97,6 +122,7 @@ class Cells:
         self._looks: list[list[Look]] = []
         self._by_style: dict[Style | None, Look] = {}
         self._by_key: dict[tuple[object, ...], Look] = {}
+        self._blanks: dict[str, Look] = {}
         self._plain = self._look(None)
         self._changed: dict[int, tuple[list[str], list[Look]]] = {}
 
@@ -131,7 +157,11 @@ class Cells:
                     stop = begin + 1
                     while stop < end and looks[stop] is now:
                         stop += 1
-                    if now is not look:
+                    if now.blank is now and look.blank is not now:
+                        # A blank takes the look of the text behind it, which has to be sent anyway.
+                        behind = looks[stop] if stop < end else now
+                        now = behind if behind is not now and behind.blank is now else look.under(now)
+                    if now is not look and now is not look.blank:
                         sent.append(now.after(look))
                         look = now
                     sent.append("".join(chars[begin:stop]))
@@ -147,11 +177,12 @@ class Cells:
         chars, looks = self._chars[y], self._looks[y]
         if y not in self._changed:
             self._changed[y] = chars.copy(), looks.copy()
-        begin = x
+        begin, last = x, self._plain
         for text, style, control in segments:
             if control:
                 raise UnknownUpdateError("a control code among the text")
             look = self._by_style.get(style) or self._look(style)
+            blank = look.blank
             if text.isascii() and text.isprintable():
                 cells = list(text)
             else:
@@ -159,7 +190,9 @@ class Cells:
                 if lead:
                     if x == begin:
                         raise UnknownUpdateError("a combining character with nothing before it")
-                    chars[x - 1 if chars[x - 1] else x - 2] += lead
+                    at = x - 1 if chars[x - 1] else x - 2
+                    chars[at] += lead
+                    looks[at] = last  # what was a blank is none any more
             end = x + len(cells)
             if end > self.width:
                 raise UnknownUpdateError("a strip that is wider than the screen")
@@ -169,8 +202,11 @@ class Cells:
             if end < self.width and not chars[end]:
                 chars[end] = " "
             chars[x:end] = cells
-            looks[x:end] = [look] * len(cells)
-            x = end
+            if blank is None or " " not in cells:
+                looks[x:end] = [look] * len(cells)
+            else:
+                looks[x:end] = [blank if cell == " " else look for cell in cells]
+            x, last = end, look if cells else last
 
     def _runs(
         self, before: list[str], before_looks: list[Look], chars: list[str], looks: list[Look]
@@ -188,7 +224,7 @@ class Cells:
             elif (
                 x - end > SHORT_GAP
                 or _UNKNOWN in chars[end:x]
-                or any(each is not looks[end - 1] for each in looks[end:x])
+                or any(each is not looks[end - 1] and each is not looks[end - 1].blank for each in looks[end:x])
             ):
                 yield start, end
                 start = x
@@ -199,7 +235,10 @@ class Cells:
     def _look(self, style: Style | None) -> Look:
         if len(self._by_style) > MANY_STYLES:
             self._by_style.clear()
-        look = Look(style, self.colors)
+        look = Look.of(style, self.colors)
+        if look.key not in self._by_key and not look.link and not look.attributes & ON_BLANKS:
+            blank = self._blanks.setdefault(look.background, Look(frozenset(), "", look.background))
+            look.blank = blank.blank = blank
         look = self._by_style[style] = self._by_key.setdefault(look.key, look)
         return look
 

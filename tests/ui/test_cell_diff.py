@@ -32,6 +32,7 @@ STYLES = st.one_of(
         color=st.sampled_from([None, "red", "#7aa2f7", "default"]),
         bgcolor=st.sampled_from([None, "blue", "#16181f"]),
         bold=st.sampled_from([None, True, False]),
+        italic=st.sampled_from([None, True]),
         underline=st.sampled_from([None, True]),
         reverse=st.sampled_from([None, True]),
         link=st.sampled_from([None, "https://example.org/a", "https://example.org/b"]),
@@ -76,7 +77,10 @@ class Drawn:
         self.stream.feed(f"\x1b[?7l{junk}")
 
     def shown(self) -> list[list[tuple[object, ...]]]:
-        """Return the cells of each line; half of a wide character is a blank, unlike in pyte."""
+        """Return the cells of each line, as a person sees them.
+
+        Half of a wide character is a blank, unlike in pyte; and nobody sees in which colour a blank is written.
+        """
         lines = []
         for y in range(HEIGHT):
             cells = [self.screen.buffer[y][x] for x in range(WIDTH)]
@@ -85,7 +89,10 @@ class Drawn:
             for x, cell in enumerate(cells):
                 second = x > 0 and widths[x - 1] == 2 and widths[x] == 0
                 half = (widths[x] == 2 and widths[x + 1] != 0) or (widths[x] == 0 and not second)
-                line.append(tuple(cell._replace(data=" ") if half else cell))
+                shown = cell._replace(data=" ") if half else cell
+                if shown.data == " " and not (shown.reverse or shown.underscore or shown.strikethrough):
+                    shown = shown._replace(fg="default", bold=False, italics=False)
+                line.append(tuple(shown))
             lines.append(line)
         return lines
 
@@ -139,6 +146,27 @@ def test_one_changed_cell_takes_a_move_and_the_cell() -> None:
     diff = cells()
     diff.update(iter(line(("a number: 1", None))))
     assert diff.update(iter(line(("a number: 2", None)))) == "\x1b[1;11H2"
+
+
+def test_a_blank_takes_the_colour_of_what_is_beside_it() -> None:
+    diff, red, blue = cells(), Style(color="red"), Style(color="blue", bold=True)
+    diff.update(iter(line(("." * WIDTH, None))))
+    sent = diff.update(iter(line(("a", red), (" ", blue), ("b", red), ("." * (WIDTH - 3), None))))
+    assert sent == "\x1b[1;1H\x1b[31ma b\x1b[m"
+
+
+def test_what_ends_is_ended_alone() -> None:
+    diff, colors = cells(), Style(color="#7aa2f7", bgcolor="#16181f")
+    diff.update(iter(line(("." * WIDTH, colors))))
+    sent = diff.update(iter(line(("a", colors + Style(bold=True)), ("b", colors), ("." * (WIDTH - 2), colors))))
+    assert sent == "\x1b[1;1H\x1b[1;38;2;122;162;247;48;2;22;24;31ma\x1b[22mb\x1b[m"
+
+
+def test_a_blank_in_another_colour_is_no_change() -> None:
+    diff = cells()
+    diff.update(iter(line(("a b", Style(color="red")))))
+    red, blue = Style(color="red"), Style(color="blue", bold=True)
+    assert diff.update(iter(line(("a", red), (" ", blue), ("b", red)))) == ""
 
 
 def test_a_link_is_opened_where_it_changed_and_closed_at_the_end() -> None:

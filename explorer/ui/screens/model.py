@@ -110,7 +110,7 @@ class ModelScreen(Recovery, ValueCommands):
         with Container(id="body"):
             with Vertical(id="left"):
                 yield FilterBar(id="filter")
-                yield TreeTable(id="tree")
+                yield TreeTable(self._tell_row, id="tree")
                 yield Static(id="waiting")
             yield GroupsPanel(id="groups")
         yield DetailBar(id="detail")
@@ -298,11 +298,11 @@ class ModelScreen(Recovery, ValueCommands):
 
     # -- the tree ---------------------------------------------------------------------------------------------
 
-    def on_tree_table_cursor_moved(self, message: TreeTable.CursorMoved) -> None:
+    def _tell_row(self, row: int) -> None:
         """Describe the row under the cursor."""
         view = self.query_one(TreeTable).view
         if view is not None and self.bench is not None:
-            self.query_one(DetailBar).tell(view, message.row, self.bench)
+            self.query_one(DetailBar).tell(view, row, self.bench)
             self.query_one(OriginBar).tell(self.bench.model, view)
 
     @property

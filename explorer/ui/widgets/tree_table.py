@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -21,6 +20,8 @@ from explorer.ui.paint import cut_middle, fit, fit_right
 from explorer.ui.widgets.columns import MIXED, TableColumn, layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual import events
 
     from explorer.core.view import TreeView
@@ -94,16 +95,16 @@ class TreeTable(ScrollView, can_focus=True):
         "tree--match",
     }
 
-    @dataclass
-    class CursorMoved(Message):
-        """The cursor is on another row, or the row under it changed."""
+    def __init__(self, moved: Callable[[int], None], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        """Start empty; `show` fills it.
 
-        row: int
-        """The row, counted from 0."""
-
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
-        """Start empty; `show` fills it."""
+        Args:
+            moved: Told the row under the cursor whenever that or the row changed. Called at once: what a message
+                starts is drawn a frame later than the cursor.
+            id: Name for the stylesheet.
+        """
         super().__init__(id=id)
+        self._moved_to = moved
         self.view: TreeView | None = None
         self.cursor = 0
         self._marks = Marks((), b"", b"")
@@ -271,7 +272,7 @@ class TreeTable(ScrollView, can_focus=True):
         self._moved()
 
     def _moved(self) -> None:
-        self.post_message(self.CursorMoved(self.cursor))
+        self._moved_to(self.cursor)
 
     def _refresh_row(self, row: int) -> None:
         line = row - self.scroll_offset.y + HEADER_LINES
