@@ -108,7 +108,8 @@ def _interface(
 
     # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
     gc.disable()
-    if not arguments.no_cache:
+    # A remembered table can't say how a file's tensors are loaded, nor has it values: two are compared as built.
+    if not arguments.no_cache and other is None:
         from dataclasses import replace
 
         spec = replace(spec, remember="use")

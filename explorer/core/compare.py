@@ -1,20 +1,14 @@
-"""Two models or checkpoints side by side: what only one has, and where shape, dtype, group or values differ. Pure.
-
-Names are matched as they are shown. Where one side has a prefix that the other lacks (`model.` under a head,
-`module.` in a wrapper), the prefix is left out for matching, if more names match so: screen and listing say it.
-"""
+"""Two models or checkpoints side by side: what only one has, and where shape, dtype, group or values differ. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 
-from explorer.core.groups import Grouper
+from explorer.core.arrange import Region
 from explorer.core.param import Model
-from explorer.core.rules import Grouping
 
 KINDS: Mapping[str, str] = {
     "only_a": "only in A",
@@ -26,15 +20,6 @@ KINDS: Mapping[str, str] = {
     "values": "other values",
 }
 """Ways to differ, in the order in which they are told, with what they are called."""
-
-PREFIX_SHARE = 0.5
-"""Share of a side's names that a prefix must have to be a candidate for being left out."""
-
-PREFIX_DEPTH = 3
-"""Most segments of such a prefix: `base_model.model.model.` is PEFT's."""
-
-SAMPLED = 1000
-"""Names that are looked at for prefixes that most of them have; these are then counted over all."""
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -55,6 +40,46 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
+class Fused:
+    """What one side holds in parts that the other side has as one tensor."""
+
+    of_a: bool
+    """Whether A has the parts."""
+    rows: tuple[int, ...]
+    """The parts."""
+    regions: tuple[Region, ...]
+    """Which slice of the one each is; empty where that is not known."""
+    why: str
+    """Why the slices are not known."""
+    shape: tuple[int, ...] | None
+    """What the parts make together; `None` where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one side of a pair is; of parts what they are together."""
+
+    index: int
+    """The parameter; of parts the first."""
+    name: str
+    """Its name; of parts the first's."""
+    shape: tuple[int, ...] | None
+    """Its shape; of parts that of the whole, `None` where they make none."""
+    numel: int
+    """Elements; of parts the sum."""
+    nbytes: int
+    """Bytes; of parts the sum, -1 where unknown."""
+    dtype: str | None
+    """Dtype; of parts with several the first other than the whole's."""
+    group: str
+    """Name of the group; of parts in several the first other than the whole's."""
+    shard: str | None
+    """File of a sharded checkpoint; of parts the first's."""
+    parts: tuple[str, ...] = ()
+    """Names of the parts, if it is in parts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A name, and the tensor of it on each side."""
 
@@ -68,6 +93,8 @@ class Pair:
     """How the two differ: keys of `KINDS`, in their order; empty where they don't."""
     values: Values | None = None
     """How the values differ; `None` where they were not compared."""
+    fused: Fused | None = None
+    """What is in parts on one side, whose row is then that of the first part; `None` for one and one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +119,12 @@ class Comparison:
     """Whether values were compared."""
     uncompared: Mapping[str, str] = field(default_factory=dict)
     """By name why the values of a pair could not be compared."""
+    state_a: frozenset[int] = frozenset()
+    """Rows of A that are an optimizer's state and the like, not the model's."""
+    state_b: frozenset[int] = frozenset()
+    """Rows of B that are."""
+    renamed: int = 0
+    """Pairs that a library calls otherwise as it loads them."""
 
     @property
     def differences(self) -> Iterator[Pair]:
@@ -116,13 +149,64 @@ class Comparison:
 
     @property
     def comparable(self) -> list[int]:
-        """Return the positions of the pairs whose values can be compared: both sides have them, in one shape."""
+        """Return the positions of the pairs whose values can be compared: both sides have them, in one shape.
+
+        Those that are in parts on one side are among them, unless they make another shape.
+        """
         shapes_a, shapes_b = self.a.shapes, self.b.shapes
         return [
             position
             for position, pair in enumerate(self.pairs)
-            if pair.a is not None and pair.b is not None and shapes_a[pair.a] == shapes_b[pair.b] is not None
+            if pair.a is not None
+            and pair.b is not None
+            and (
+                shapes_a[pair.a] == shapes_b[pair.b] is not None if pair.fused is None else "shape" not in pair.kinds
+            )
         ]
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """Tensors of each side that are in no pair: an optimizer's state that the other side lacks."""
+        a, b = len(self.state_a), len(self.state_b)
+        return (0, 0) if a and b else (a, b)
+
+    def counts_of(self, of_a: bool) -> tuple[int, int]:
+        """Return the tensors and parameters of a side, without an optimizer's state."""
+        model, state = (self.a, self.state_a) if of_a else (self.b, self.state_b)
+        return len(model) - len(state), model.total - sum(model.numels[row] for row in state)
+
+    def facts(self, pair: Pair, of_a: bool) -> Facts | None:
+        """Return what a side of a pair is; `None` where it has nothing of that name."""
+        model, groups, row = (self.a, self.groups_a, pair.a) if of_a else (self.b, self.groups_b, pair.b)
+        if row is None:
+            return None
+        fused = pair.fused
+        if fused is None or fused.of_a != of_a:
+            shape, nbytes = model.shapes[row], model.nbytes[row]
+            return Facts(
+                row,
+                model.names[row],
+                shape,
+                model.numels[row],
+                nbytes,
+                model.dtypes[row],
+                groups[row],
+                model.shards[row],
+            )
+        whole = self.facts(pair, not of_a)
+        assert whole is not None, "parts stand against a whole"
+        sizes = [model.nbytes[part] for part in fused.rows]
+        return Facts(
+            row,
+            model.names[row],
+            fused.shape,
+            sum(model.numels[part] for part in fused.rows),
+            -1 if -1 in sizes else sum(sizes),
+            next((dtype for part in fused.rows if (dtype := model.dtypes[part]) != whole.dtype), whole.dtype),
+            next((group for part in fused.rows if (group := groups[part]) != whole.group), whole.group),
+            model.shards[row],
+            tuple(model.names[part] for part in fused.rows),
+        )
 
     def only(self, needle: str) -> Comparison:
         """Return the comparison of the names that contain a text."""
@@ -134,6 +218,9 @@ class Comparison:
 
     def numel(self, pair: Pair) -> int:
         """Return the elements of a pair: A's, or of what only B has B's."""
+        if pair.fused is not None:
+            model = self.a if pair.fused.of_a else self.b
+            return sum(model.numels[row] for row in pair.fused.rows)
         return self.a.numels[pair.a] if pair.a is not None else self.b.numels[pair.b or 0]
 
     def with_values(self, found: Mapping[int, Values], uncompared: Mapping[int, str], whole: bool) -> Comparison:
@@ -152,110 +239,6 @@ class Comparison:
             )
         told = {pairs[position].name: why for position, why in uncompared.items()}
         return replace(self, pairs=tuple(pairs), compared=whole, uncompared=told)
-
-
-def compare(a: Model, b: Model, grouping: Grouping) -> Comparison:
-    """Compare two models, grouped by the same rules.
-
-    Args:
-        a: The first.
-        b: The second.
-        grouping: The rules.
-    """
-    prefix_a, prefix_b = align(a.names, b.names)
-    groups_a, groups_b = _groups(a, grouping), _groups(b, grouping)
-    names_a, names_b = (_stripped(model.names, prefix) for model, prefix in ((a, prefix_a), (b, prefix_b)))
-    rows_a, rows_b = ({name: row for row, name in enumerate(names)} for names in (names_a, names_b))
-    tied_a, tied_b = _other_names(a, prefix_a), _other_names(b, prefix_b)
-    pairs: list[Pair] = []
-    for row, name in enumerate(names_a):
-        other = rows_b.get(name)
-        tied = other is None and name in tied_b
-        pairs.append(Pair(name, row, tied_b[name] if tied else other, ("tied",) if tied else ()))
-    for row, name in enumerate(names_b):
-        if name not in rows_a:
-            tied = name in tied_a
-            pairs.append(Pair(name, tied_a[name] if tied else None, row, ("tied",) if tied else ()))
-    judged = tuple(_judged(pair, a, b, groups_a, groups_b) for pair in pairs)
-    return Comparison(a, b, groups_a, groups_b, prefix_a, prefix_b, judged)
-
-
-def _judged(pair: Pair, a: Model, b: Model, groups_a: Sequence[str], groups_b: Sequence[str]) -> Pair:
-    """Return a pair with the ways in which its sides differ."""
-    if pair.a is None or pair.b is None:
-        return replace(pair, kinds=("only_b",) if pair.a is None else ("only_a",))
-    kinds = list(pair.kinds)
-    if a.shapes[pair.a] != b.shapes[pair.b]:
-        kinds.append("shape")
-    if a.dtypes[pair.a] != b.dtypes[pair.b]:
-        kinds.append("dtype")
-    if groups_a[pair.a] != groups_b[pair.b]:
-        kinds.append("group")
-    return replace(pair, kinds=tuple(kinds)) if kinds else pair
-
-
-def _groups(model: Model, grouping: Grouping) -> Sequence[str]:
-    grouper = Grouper(model)
-    try:
-        codes = grouper.assign(grouping).codes
-    finally:
-        grouper.close()
-    names = [rule.name for rule in grouping.rules]
-    return [names[code] for code in codes]
-
-
-def _other_names(model: Model, prefix: str) -> dict[str, int]:
-    """Return the parameter of each other name of a tied tensor."""
-    return {name: row for row, names in model.aliases.items() for name in _stripped(names, prefix)}
-
-
-# --- matching names -----------------------------------------------------------------------------------------------
-
-
-def align(names_a: Sequence[str], names_b: Sequence[str]) -> tuple[str, str]:
-    """Return the prefix to leave out of each side's names, with which the most of them match; empty for none.
-
-    A prefix is a candidate if half of a side's names have it, and if leaving it out makes no two names equal.
-    """
-    sides = names_a, names_b
-    known: dict[tuple[int, str], set[str]] = {}
-
-    def stripped(side: int, prefix: str) -> set[str]:
-        if (side, prefix) not in known:
-            known[side, prefix] = set(_stripped(sides[side], prefix))
-        return known[side, prefix]
-
-    best, most = ("", ""), -1
-    if len(stripped(0, "") & stripped(1, "")) == min(map(len, sides)):
-        return best  # nothing more can match
-    for prefixes in sorted(product(_prefixes(names_a), _prefixes(names_b)), key=lambda both: len("".join(both))):
-        matches = len(stripped(0, prefixes[0]) & stripped(1, prefixes[1]))
-        if matches > most:  # of equals the shortest prefixes
-            best, most = prefixes, matches
-        if most == min(map(len, sides)):
-            break
-    return best
-
-
-def _prefixes(names: Sequence[str]) -> list[str]:
-    """Return the prefixes that may be left out, none among them."""
-    found = [""]
-    some = names[:: max(1, len(names) // SAMPLED)]
-    for depth in range(1, PREFIX_DEPTH + 1):
-        heads = Counter(".".join(parts[:depth]) for name in some if len(parts := name.split(".", depth)) > depth)
-        if not heads:
-            break
-        prefix = f"{heads.most_common(1)[0][0]}."
-        if not prefix.startswith(found[-1]) or len(set(_stripped(names, prefix))) < len(set(names)):
-            break
-        if sum(name.startswith(prefix) for name in names) < PREFIX_SHARE * len(names):
-            break
-        found.append(prefix)
-    return found
-
-
-def _stripped(names: Iterable[str], prefix: str) -> list[str]:
-    return [name.removeprefix(prefix) for name in names] if prefix else list(names)
 
 
 # --- runs of alike differences ------------------------------------------------------------------------------------

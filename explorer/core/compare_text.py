@@ -8,8 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from explorer.core.compare import KINDS, Comparison, Pair, Values
-from explorer.core.param import Model
+from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values
 from explorer.core.text import plural
 
 JSON_FORMAT = 1
@@ -36,27 +35,28 @@ def table(comparison: Comparison) -> Iterator[str]:
 
 def sides(comparison: Comparison, pair: Pair) -> tuple[str, str]:
     """Say of both sides what differs."""
-    a = _side(comparison.a, pair.a, comparison.groups_a, pair)
-    b = _side(comparison.b, pair.b, comparison.groups_b, pair)
+    a, b = (_side(comparison.facts(pair, of_a), pair) for of_a in (True, False))
     if pair.values is not None and not pair.values.equal:
         b = f"{b} {difference_text(pair.values)}".strip()
     return a or "–", b or "–"
 
 
-def _side(model: Model, row: int | None, groups: Any, pair: Pair) -> str:
-    if row is None:
+def _side(facts: Facts | None, pair: Pair) -> str:
+    if facts is None:
         return ""
-    shape, kinds = model.shapes[row], pair.kinds
+    shape, kinds = facts.shape, pair.kinds
     told = []
     alone = "only_a" in kinds or "only_b" in kinds
     if alone or "shape" in kinds:
         told.append("?" if shape is None else "x".join(map(str, shape)) or "scalar")
     if alone or "dtype" in kinds:
-        told.append(model.dtypes[row] or "?")
+        told.append(facts.dtype or "?")
     if "group" in kinds:
-        told.append(groups[row])
-    if "tied" in kinds and not model.names[row].endswith(pair.name):
-        told.append(f"= {model.names[row]}")
+        told.append(facts.group)
+    if "tied" in kinds and not facts.name.endswith(pair.name):
+        told.append(f"= {facts.name}")
+    if told and facts.parts:
+        told.append(f"in {len(facts.parts):,} parts")
     return " ".join(told)
 
 
@@ -72,10 +72,9 @@ def summary(comparison: Comparison) -> Iterator[str]:
     """Yield the lines that say what was compared, how, and the sums."""
     for letter, model in (("A", comparison.a), ("B", comparison.b)):
         origin = model.origin
-        parts = (origin.target, origin.class_name, origin.description, plural(len(model), "tensor"))
-        yield f"{letter}  {' · '.join(filter(None, parts))} · {plural(model.total, 'parameter')}"
-    if told := aligned(comparison):
-        yield told
+        parts = (origin.target, origin.class_name, origin.description, headline(comparison, letter == "A"))
+        yield f"{letter}  {' · '.join(filter(None, parts))}"
+    yield from matching(comparison)
     counts = [f"{count:,} {KINDS[kind]}" for kind, count in comparison.counts.items() if count]
     told = "values compared" if comparison.compared else "values not compared"
     told += ", where they could be" if comparison.uncompared else ""
@@ -85,24 +84,47 @@ def summary(comparison: Comparison) -> Iterator[str]:
         yield f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}"
 
 
-def aligned(comparison: Comparison) -> str:
-    """Say what was left out of names to match them; nothing if nothing was."""
+def headline(comparison: Comparison, of_a: bool) -> str:
+    """Say what a side holds: its parameters, and beside them the state of an optimizer."""
+    tensors, parameters = comparison.counts_of(of_a)
+    state = len(comparison.state_a if of_a else comparison.state_b)
+    told = f"{plural(tensors, 'tensor')} · {plural(parameters, 'parameter')}"
+    return f"{told} · beside {plural(state, 'tensor')} of training state" if state else told
+
+
+def matching(comparison: Comparison) -> Iterator[str]:
+    """Say how names were matched, and what was not compared at all; nothing where names are the same."""
+    left_out = zip("AB", comparison.left_out, strict=True)
+    told = [f"{plural(count, 'tensor')} of {letter}" for letter, count in left_out if count]
+    if told:
+        yield f"left out: training state that only one side has ({told[0]})"
     sides = (("A", comparison.prefix_a), ("B", comparison.prefix_b))
-    told = [f"{prefix} of {letter}" for letter, prefix in sides if prefix]
-    return f"names are matched without {' and '.join(told)}" if told else ""
+    if told := [f"{prefix} of {letter}" for letter, prefix in sides if prefix]:
+        yield f"names are matched without {' and '.join(told)}"
+    if comparison.renamed:
+        yield f"{plural(comparison.renamed, 'tensor')} matched under another name, as transformers loads it"
+    for letter in "AB":
+        fused = [
+            pair.fused for pair in comparison.pairs if pair.fused is not None and pair.fused.of_a == (letter == "A")
+        ]
+        if fused:
+            parts, whole = sum(len(each.rows) for each in fused), "B" if letter == "A" else "A"
+            yield f"fused: {plural(parts, 'tensor')} of {letter} are {len(fused):,} of {whole}"
 
 
 def json_text(comparison: Comparison) -> Iterator[str]:
     """Yield the contract for scripts, one difference a line."""
     encode = json.JSONEncoder(allow_nan=False).encode
     head: dict[str, Any] = {
-        "a": _model(comparison.a, comparison.prefix_a),
-        "b": _model(comparison.b, comparison.prefix_b),
+        "a": _model(comparison, True),
+        "b": _model(comparison, False),
         "equal": comparison.equal,
         "values_compared": comparison.compared,
         "same": comparison.same,
         "counts": comparison.counts,
         "uncompared": dict(comparison.uncompared),
+        "renamed": comparison.renamed,
+        "fused": {pair.name: _parts(comparison, pair) for pair in comparison.pairs if pair.fused is not None},
     }
     yield f'{{"format": {JSON_FORMAT},\n "compare": {encode(head)[:-1]},\n  "differences": ['
     between = "\n   "
@@ -112,7 +134,12 @@ def json_text(comparison: Comparison) -> Iterator[str]:
     yield "]}}\n"
 
 
-def _model(model: Model, prefix: str) -> dict[str, Any]:
+def _model(comparison: Comparison, of_a: bool) -> dict[str, Any]:
+    model, prefix, state = (
+        (comparison.a, comparison.prefix_a, comparison.state_a)
+        if of_a
+        else (comparison.b, comparison.prefix_b, comparison.state_b)
+    )
     origin = model.origin
     return {
         "target": origin.target,
@@ -121,6 +148,11 @@ def _model(model: Model, prefix: str) -> dict[str, Any]:
         "origin": origin.description,
         "tensors": len(model),
         "parameters": model.total,
+        "training_state": {
+            "tensors": len(state),
+            "elements": model.total - comparison.counts_of(of_a)[1],
+            "left_out": comparison.left_out[0 if of_a else 1] > 0,
+        },
         "prefix": prefix,
     }
 
@@ -130,23 +162,31 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     return {
         "name": pair.name,
         "kinds": list(pair.kinds),
-        "a": _facts(comparison.a, pair.a, comparison.groups_a),
-        "b": _facts(comparison.b, pair.b, comparison.groups_b),
+        "a": _facts(comparison, pair, True),
+        "b": _facts(comparison, pair, False),
         "values": None if values is None else {"differing": values.differing, "largest": values.largest},
     }
 
 
-def _facts(model: Model, row: int | None, groups: Any) -> dict[str, Any] | None:
-    if row is None:
+def _parts(comparison: Comparison, pair: Pair) -> dict[str, Any]:
+    """Return which side has a fused tensor in parts, and these."""
+    assert pair.fused is not None, "it is asked for what is fused"
+    facts = comparison.facts(pair, pair.fused.of_a)
+    return {"parts_in": "a" if pair.fused.of_a else "b", "parts": list(facts.parts) if facts else []}
+
+
+def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, Any] | None:
+    facts = comparison.facts(pair, of_a)
+    if facts is None:
         return None
     return {
-        "index": row,
-        "name": model.names[row],
-        "shape": model.shapes[row],
-        "numel": model.numels[row],
-        "dtype": model.dtypes[row],
-        "group": groups[row],
-        "shard": model.shards[row],
+        "index": facts.index,
+        "name": facts.name,
+        "shape": facts.shape,
+        "numel": facts.numel,
+        "dtype": facts.dtype,
+        "group": facts.group,
+        "shard": facts.shard,
     }
 
 
@@ -164,7 +204,7 @@ def csv_text(comparison: Comparison) -> Iterator[str]:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*CSV_COLUMNS, "differing", "largest"))
     for pair in comparison.differences:
-        facts = _facts(comparison.a, pair.a, comparison.groups_a), _facts(comparison.b, pair.b, comparison.groups_b)
+        facts = _facts(comparison, pair, True), _facts(comparison, pair, False)
         cells = [
             "" if side is None else _cell(side[fact])
             for fact in ("name", "shape", "numel", "dtype", "group")

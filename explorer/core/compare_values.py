@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explorer.core.compare import Comparison, Values
+from explorer.core.compare import Comparison, Pair, Values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.text import plural
 
 REQUEST = "difference"
-"""What is asked of what serves A: takes `index`, `other` (how B is opened) and `other_index`; answers `done`, the
-share that is read, and `result`, `null` until all is: `{"differing": …, "largest": …}`."""
+"""What is asked of what serves A: takes `index`, `other` (how B is opened), `other_index`, and the `region` or
+`other_region` of one that stands against a part; answers `done`, the share that is read, and `result`, `null` until
+all is: `{"differing": …, "largest": …}`."""
 
 GIVE_UP = 20
 """After so many tensors in a row that can't be read, and none that can, the others are not tried."""
@@ -68,25 +69,54 @@ def compare_values(
     refused: dict[int, str] = {}
     differing = 0
     for position in left:
+        pair = comparison.pairs[position]
+        if pair.fused is not None and pair.fused.why:
+            refused[position] = pair.fused.why
+            done += numels[position]
+            continue
         if len(refused) >= GIVE_UP and not found:
             refused[position] = next(reversed(refused.values()))
             continue
-        pair = comparison.pairs[position]
-        arguments = {"index": pair.a, "other": asdict(other), "other_index": pair.b}
+        results, elements = [], done
+        done += numels[position]
         try:
-            while True:
-                answer = ask(REQUEST, arguments)
-                at = len(found) + len(refused)
-                tell(Progress(at, len(left), done + answer["done"] * numels[position], whole, differing))
-                if stopped():
-                    return comparison.with_values(found, refused, False)
-                if answer["result"] is not None:
-                    found[position] = Values(**answer["result"])
-                    differing += not found[position].equal
-                    break
+            for arguments, numel in _asked(comparison, pair):
+                while True:
+                    answer = ask(REQUEST, {**arguments, "other": asdict(other)})
+                    at = len(found) + len(refused)
+                    tell(Progress(at, len(left), elements + answer["done"] * numel, whole, differing))
+                    if stopped():
+                        return comparison.with_values(found, refused, False)
+                    if answer["result"] is not None:
+                        results.append(Values(**answer["result"]))
+                        break
+                elements += numel
         except ParamxError as error:
             refused[position] = error.line
             if stopped():
                 return comparison.with_values(found, {}, False)
-        done += numels[position]
+            continue
+        found[position] = _together(results)
+        differing += not found[position].equal
     return comparison.with_values(found, refused, True)
+
+
+def _asked(comparison: Comparison, pair: Pair) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield what is asked for a pair, part by part, each with its elements."""
+    if pair.fused is None:
+        yield {"index": pair.a, "other_index": pair.b}, comparison.numel(pair)
+        return
+    fused = pair.fused
+    model = comparison.a if fused.of_a else comparison.b
+    for row, region in zip(fused.rows, fused.regions, strict=True):
+        asked: dict[str, Any] = {"index": pair.a, "other_index": row, "region": region}
+        if fused.of_a:
+            asked = {"index": row, "other_index": pair.b, "other_region": region}
+        yield asked, model.numels[row]
+
+
+def _together(results: Sequence[Values]) -> Values:
+    """Return what was found of the parts as one."""
+    largest = [each.largest for each in results]
+    known = [most for most in largest if most is not None]
+    return Values(sum(each.differing for each in results), max(known) if len(known) == len(largest) else None)

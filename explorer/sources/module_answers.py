@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from explorer.core.pairing import MOVES
 from explorer.core.text import visible
 from explorer.core.wrapped import unwrapped
 from explorer.sources import Answer
@@ -19,7 +20,34 @@ if TYPE_CHECKING:
 
 def answers_of(module: torch.nn.Module) -> dict[str, Answer]:
     """Return what answers each request about a module; it is kept alive by them, and never changed."""
-    return {"decay_names": partial(decay_names, module), **value_answers(ModuleValues(module))}
+    return {
+        "decay_names": partial(decay_names, module),
+        MOVES: partial(moves, module),
+        **value_answers(ModuleValues(module)),
+    }
+
+
+def moves(module: torch.nn.Module, arguments: Mapping[str, Any]) -> list[Any] | None:
+    """Return what transformers would make of the tensors of a file if it loaded them into a module.
+
+    Args:
+        module: The module.
+        arguments: `names`, the file's.
+
+    Returns:
+        For each name `Move.to_json`, `None` where the tensor keeps its name; `None` for all if the module is not
+        transformers'.
+    """
+    library = sys.modules.get("transformers")
+    if library is None or not isinstance(module, library.PreTrainedModel):
+        return None
+    from explorer.sources.moves import library_moves
+
+    found = library_moves(module, arguments["names"])
+    return [
+        None if not move.steps and move.targets == (name,) else move.to_json()
+        for name, move in ((name, found[name]) for name in arguments["names"])
+    ]
 
 
 def decay_names(module: torch.nn.Module, arguments: Mapping[str, Any]) -> list[str] | None:

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from explorer.core.arrange import Move
 from explorer.core.param import Model, ModuleClass
 from explorer.core.text import shape_text
 from explorer.sources.live_module import module_class
+from explorer.sources.moves import library_moves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,6 +65,8 @@ class Overlay:
     """Parameters of another shape in the file: the name, the file's shape, the model's."""
     dtypes: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """Parameters of another dtype in the file, by the file's dtype and the model's."""
+    moves: Mapping[str, Move] = field(default_factory=dict)
+    """What the library does to each tensor of the file as it loads it."""
     owners: dict[str, ModuleClass | None] = field(default_factory=dict)
     """Class of the module that owns each tensor of the file that the model has."""
 
@@ -90,7 +94,8 @@ def lay_over(model: PreTrainedModel, table: Model, names: Sequence[str], told: M
     buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
     overlay = Overlay(len(names), tuple(parameters))
     rows = {name: row for row, name in enumerate(names)}
-    where = _renamed(model, names)
+    overlay.moves = library_moves(model, names)
+    where = {name: (move.targets[0], move.targets if move.steps else ()) for name, move in overlay.moves.items()}
     stacked: dict[str, list[str]] = {}
     targets: dict[str, tuple[str, ...]] = {}
     left: list[str] = []
@@ -134,46 +139,6 @@ def _canonical(model: PreTrainedModel) -> dict[str, str]:
         name: first.setdefault(id(parameter), name)
         for name, parameter in model.named_parameters(remove_duplicate=False)
     }
-
-
-def _renamed(model: PreTrainedModel, names: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return where the library puts each tensor of a file: one name, and all of them where it converts.
-
-    By transformers' own functions (5.23, `conversion_mapping.py`, `core_model_loading.py`); by the base model's
-    prefix alone where a version has others.
-    """
-    state = model.state_dict()
-    prefix = model.base_model_prefix
-    try:
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
-
-        transforms = get_model_conversion_mapping(model)
-    except (ImportError, AttributeError, TypeError):
-        return {name: (_prefixed(name, prefix, state), ()) for name in names}
-    renamings = [transform for transform in transforms if isinstance(transform, WeightRenaming)]
-    converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
-    targets = {
-        pattern: converter.target_patterns for converter in converters for pattern in converter.source_patterns
-    }
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for name in names:
-        place, pattern = rename_source_key(name, renamings, converters, prefix, state)
-        if place not in state and name in state:
-            place, pattern = name, None
-        several: tuple[str, ...] = ()
-        if pattern is not None:
-            # The library renames to the first of the converter's targets; the others differ from it by the pattern.
-            first = targets[pattern][0]
-            several = tuple(place.replace(first, other, 1) for other in targets[pattern])
-        found[name] = (place, several)
-    return found
-
-
-def _prefixed(name: str, prefix: str, state: Mapping[str, Any]) -> str:
-    """Return a name with or without the base model's prefix, whichever the model has."""
-    names = (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}."))
-    return next((name for name in names if name in state), name)
 
 
 def _add_stack(overlay: Overlay, parts: list[str], params: tuple[str, ...]) -> None:

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.core.compare import KINDS, Values, align, compare, folded, spanned
+from explorer.core.compare import KINDS, Values, folded, spanned
 from explorer.core.compare_text import FORMATS
 from explorer.core.compare_values import GIVE_UP, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import OpenSpec
+from explorer.core.matching import align
+from explorer.core.pairing import compare
 from explorer.core.param import Column
 
 CLASSIC = Grouping.classic()
@@ -253,6 +255,7 @@ def test_the_json_tells_both_sides_and_the_sums(pair):
         "origin": "test",
         "tensors": 4,
         "parameters": 37,
+        "training_state": {"tensors": 0, "elements": 0, "left_out": False},
         "prefix": "",
     }
     assert found["counts"] == {kind: found["counts"][kind] for kind in KINDS}

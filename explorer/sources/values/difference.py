@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from explorer.core.loading import OpenSpec
 from explorer.sources import Answer, open_served
 from explorer.sources.values import OpenTensor, Readable
 from explorer.sources.values.answers import SLICE
+from explorer.sources.values.arranged import Slice, in_order
 from explorer.sources.values.measuring import as_floats
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def difference_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
         other = others[key]
         if other is None:
             raise ParamxError(arguments["other"]["target"], "this kind of target has no values here")
-        return differ(open_tensor(arguments["index"]), other(arguments["other_index"]))
+        a, b = open_tensor(arguments["index"]), other(arguments["other_index"])
+        if arguments.get("region") is not None:
+            a = _slice(a, arguments["region"], b)
+        if arguments.get("other_region") is not None:
+            b = _slice(b, arguments["other_region"], a)
+        return differ(a, b)
 
     def answer(arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Go on for a moment with what was begun: who asks no more has stopped it."""
@@ -65,6 +71,16 @@ def difference_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
             return {"done": 1.0, "result": end.value}
 
     return {REQUEST: answer}
+
+
+def _slice(tensor: Readable, region: Sequence[Sequence[int]], part: Readable) -> Readable:
+    """Return the slice of a tensor that a part of the other side stands against."""
+    ranges = tuple((start, stop) for start, stop in region)
+    if prod(stop - start for start, stop in ranges) * prod(tensor.facts.shape[len(ranges) :]) != prod(
+        part.facts.shape
+    ):
+        raise ParamxError("values", "the two are stored in other shapes")
+    return Slice(tensor, ranges, part.facts.shape)
 
 
 def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
@@ -105,7 +121,7 @@ class _Stream:
     """A tensor's elements in row-major order, as many bytes at a time as are asked for."""
 
     def __init__(self, tensor: Readable) -> None:
-        self._parts = _in_order(tensor)
+        self._parts = in_order(tensor, CHUNK)
         self._held = bytearray()
 
     def take(self, nbytes: int) -> bytes:
@@ -117,18 +133,6 @@ class _Stream:
         taken = bytes(self._held[:nbytes])
         del self._held[:nbytes]
         return taken
-
-
-def _in_order(tensor: Readable) -> Iterator[bytes]:
-    """Yield all elements in row-major order; `chunks` may give them in the order in which they are stored."""
-    if tensor.in_order:
-        yield from tensor.chunks(CHUNK)
-        return
-    shape = tensor.facts.shape
-    rest = tuple(((0, size),) for size in shape[1:])
-    step = max(1, CHUNK // max(prod(shape[1:]), 1))
-    for start in range(0, shape[0], step):
-        yield tensor.take((((start, min(start + step, shape[0])),), *rest))
 
 
 def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, float]:

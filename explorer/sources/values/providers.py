@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from explorer.core.arrange import Fusion, arrange
 from explorer.core.errors import ParamxError
 from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
 from explorer.sources.checkpoint.files import File
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.values import Facts, Readable
+from explorer.sources.values.arranged import arranged
 from explorer.sources.values.in_file import FileTensor, OpenFile
 from explorer.sources.values.in_memory import REMEDY, TorchTensor
 
@@ -142,6 +144,8 @@ class OverlaidValues:
         self._located: Located[str] = Located(lambda: _by_name(read()))
         self._missing = frozenset(overlay.missing)
         self._stacks = {param: len(stack.parts) for stack in overlay.stacks for param in stack.params}
+        self._moves, self._read = overlay.moves, read
+        self._fused: dict[str, Fusion] | None = None
 
     def __call__(self, index: int) -> Readable:
         """Open the tensor of a row.
@@ -154,6 +158,8 @@ class OverlaidValues:
         if held is None:
             if raw in self._missing:
                 raise ParamxError(name, "the file has no such tensor: from_pretrained fills it at random")
+            if (fusion := self._fusion(raw)) is not None:
+                return arranged(name, fusion, raw, lambda part: at_place(name, self._located(part)))
             parts = self._stacks.get(raw)
             made = f"made of {parts:,} tensors of the file" if parts else "not stored as one tensor of the file"
             raise ParamxError(
@@ -169,6 +175,17 @@ class OverlaidValues:
         if place.dtype != self._model.dtypes[index]:
             notes.append(f"{place.dtype} in the file, {self._model.dtypes[index]} in the model")
         return _InModel(found, self._model.requires_grad[index], ", ".join(notes))
+
+    def _fusion(self, name: str) -> Fusion | None:
+        """Return how a parameter is made of tensors of the files, if it is."""
+        if self._fused is None:
+            table, names = (weights := self._read()).table, weights.names
+            of_file = {each: table.shapes[row] for row, each in enumerate(names)}
+            of_model = {each: self._model.shapes[row] for row, each in enumerate(self._names)}
+            self._fused = {}
+            for fusion in arrange(self._moves, of_file, of_model):
+                self._fused |= dict.fromkeys((fusion.whole,) if fusion.in_model else fusion.parts, fusion)
+        return self._fused.get(name)
 
 
 def _by_name(weights: Weights) -> Callable[[str], Place]:

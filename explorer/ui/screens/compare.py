@@ -17,11 +17,12 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from explorer.core.compare import KINDS, Comparison, Pair, compare, folded
-from explorer.core.compare_text import aligned, difference_text, sides
+from explorer.core.compare import KINDS, Comparison, Pair, folded
+from explorer.core.compare_text import difference_text, headline, matching, sides
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.pairing import askers, compare
 from explorer.core.text import plural, shape_text, short_bytes, visible
 from explorer.ui.paint import cut_middle, fit
 from explorer.ui.screens.dialog import Dialog
@@ -169,7 +170,7 @@ class CompareScreen(Screen[None]):
 
     def _compare(self, a: Model, b: Model) -> None:
         """Compare the two; in a thread, for 100,000 names take half a second."""
-        self.post_message(self.Compared(compare(a, b, self.services.grouping)))
+        self.post_message(self.Compared(compare(a, b, self.services.grouping, askers(a, b, *self._loadings))))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         """Show the differences."""
@@ -199,6 +200,8 @@ class CompareScreen(Screen[None]):
             else:
                 origin = model.origin
                 counts = f"{plural(len(model), 'tensor')} · {plural(model.total, 'parameter')}"
+                if self.comparison is not None:
+                    counts = headline(self.comparison, side == 0)
                 room = self.size.width - len(counts) - 8
                 text.append(cut_middle(origin.target, max(12, room)), "bold")
                 text.append(f"  {counts}")
@@ -232,8 +235,7 @@ class CompareScreen(Screen[None]):
         if comparison.uncompared:
             name, why = next(iter(comparison.uncompared.items()))
             parts.append(f"{plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}")
-        if names := aligned(comparison):
-            parts.append(names)
+        parts += matching(comparison)
         text.append(" · ".join(parts))
         self.query_one("#compare-told", Static).update(text)
 
@@ -323,12 +325,9 @@ class CompareScreen(Screen[None]):
         else:
             pair = comparison.pairs[entry.positions[0]]
             text.append(f"{entry.label}\n", "bold")
-            for letter, model, row, groups in (
-                ("A", comparison.a, pair.a, comparison.groups_a),
-                ("B", comparison.b, pair.b, comparison.groups_b),
-            ):
+            for letter, of_a in (("A", True), ("B", False)):
                 text.append(f"{letter}  ", "bold")
-                text.append(f"{_line(model, row, groups[row]) if row is not None else '–'}\n")
+                text.append(f"{_line(comparison, pair, of_a)}\n")
         text.rstrip()
         self.query_one("#detail", Static).update(text)
 
@@ -414,18 +413,22 @@ class CompareScreen(Screen[None]):
             self._tell_values(message.progress)
 
 
-def _line(model: Model, row: int, group: str) -> str:
-    """Say the facts of a parameter in one line."""
-    param = model[row]
-    nbytes = "" if param.nbytes is None else short_bytes(param.nbytes)
-    shape = shape_text(param.shape)
+def _line(comparison: Comparison, pair: Pair, of_a: bool) -> str:
+    """Say the facts of one side in one line."""
+    found = comparison.facts(pair, of_a)
+    if found is None:
+        return "–"
+    model = comparison.a if of_a else comparison.b
+    owner = model.modules[found.index]
+    shape = shape_text(found.shape)
     facts = (
-        f"{shape} = {param.numel:,}" if param.shape and len(param.shape) > 1 else shape,
-        param.dtype,
-        nbytes,
-        group,
-        param.module_class.name if param.module_class else None,
-        param.shard,
+        f"{found.name} and {len(found.parts) - 1:,} more" if found.parts else None,
+        f"{shape} = {found.numel:,}" if found.shape and len(found.shape) > 1 else shape,
+        found.dtype,
+        "" if found.nbytes < 0 else short_bytes(found.nbytes),
+        found.group,
+        owner.name if owner else None,
+        found.shard,
     )
     return " · ".join(filter(None, facts))
 
@@ -443,8 +446,7 @@ class BothScreen(Dialog[None]):
     def content(self) -> list[Widget]:
         """Return a table of facts with a column a side; what differs is marked."""
         comparison, pair = self._comparison, self._pair
-        facts_a = _facts(comparison.a, pair.a, comparison.groups_a)
-        facts_b = _facts(comparison.b, pair.b, comparison.groups_b)
+        facts_a, facts_b = (_facts(comparison, pair, of_a) for of_a in (True, False))
         grid = Table.grid(padding=(0, 2))
         for _ in range(4):
             grid.add_column(overflow="fold")
@@ -460,21 +462,24 @@ class BothScreen(Dialog[None]):
         return list(parts)
 
 
-def _facts(model: Model, row: int | None, groups: Any) -> dict[str, str]:
-    if row is None:
+def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, str]:
+    found = comparison.facts(pair, of_a)
+    if found is None:
         names = ("name", "index", "shape", "elements", "dtype", "bytes", "group", "class", "grad", "tied", "shard")
         return dict.fromkeys(names, "–")
-    param = model[row]
+    model = comparison.a if of_a else comparison.b
+    param = model[found.index]
+    more = f" and {len(found.parts) - 1:,} more that make one" if found.parts else ""
     return {
-        "name": param.name,
-        "index": f"{param.index:,} of {len(model):,}",
-        "shape": shape_text(param.shape),
-        "elements": f"{param.numel:,}",
-        "dtype": param.dtype or "–",
-        "bytes": "–" if param.nbytes is None else f"{param.nbytes:,}",
-        "group": groups[row],
+        "name": f"{found.name}{more}",
+        "index": f"{found.index:,} of {len(model):,}",
+        "shape": shape_text(found.shape),
+        "elements": f"{found.numel:,}",
+        "dtype": found.dtype or "–",
+        "bytes": "–" if found.nbytes < 0 else f"{found.nbytes:,}",
+        "group": found.group,
         "class": param.module_class.name if param.module_class else "–",
         "grad": {True: "yes", False: "no", None: "–"}[param.requires_grad],
         "tied": ", ".join(param.aliases) or "–",
-        "shard": param.shard or "–",
+        "shard": found.shard or "–",
     }
