@@ -207,6 +207,13 @@ class Grouper:
         bits = (mask.bits if mask.by_row else self.classes.expand(mask.bits))[: self.classes.rows]
         return bits.translate(b"\1\0" + bytes(254)) if read.excludes else bits
 
+    def containing(self, text: str) -> bytes:
+        """Return one byte a parameter: 1 where its name contains a text, which is no term: `!` is a character."""
+        classes = self.classes
+        if Substring(text).digit_blind:
+            return classes.expand([text in name for name in classes.folded])[: classes.rows]
+        return bytes([text in name for name in self.model.names])
+
     def reasons(self, grouping: Grouping, index: int, code: int) -> Reason:
         """Return why the parameter at `index` fell under rule `code` of `grouping`."""
         excluded: list[tuple[str, str]] = []

@@ -1,25 +1,27 @@
 """What the parameters below a module have in a column: one value, or the elements of each.
 
 A row of the tree may stand for 150,000 parameters and is drawn at every key: a column is walked once, and from then
-on an answer takes a few look-ups.
+on an answer takes a few look-ups, or one count of the row's own parameters.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import compress, count, repeat
-from operator import eq, mul, ne
+from collections import Counter
+from itertools import compress, count
+from operator import ne
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from explorer.core.param import Column
     from explorer.core.tree import Tree
 
-FEW_VALUES = 16
-"""Columns with more values than this are summed row by row: 150,000 sums for each value would take memory."""
+KEPT = 64
+"""Answers that are remembered: the rows that a person goes back and forth between."""
+
+STRETCH = 10_000
+"""Leaves that are walked in one go: while Python's own loops run, no other thread does."""
 
 
 class Summaries:
@@ -30,12 +32,13 @@ class Summaries:
         self._tree = tree
         self._mask: bytes | None = None
         self._changes: dict[int, list[int]] = {}
-        self._sums: dict[tuple[int, int], array[int]] = {}
+        self._kinds: dict[int, tuple[array[int], list[tuple[int, int]]]] = {}
+        self._answers: dict[tuple[int, int, int], dict[Any, int]] = {}
 
     def show(self, mask: bytes | None) -> None:
         """Sum only parameters whose byte in `mask` (leaf order) is 1; `None` takes all."""
         self._mask = mask
-        self._sums.clear()
+        self._answers.clear()
 
     def agree(self, column: Column[Any], start: int, end: int) -> bool:
         """Return whether the leaves `start … end` have one value; a filter changes nothing."""
@@ -43,39 +46,43 @@ class Summaries:
             return True
         changes = self._changes.get(id(column))
         if changes is None:
-            codes = self._ordered(column.codes)
+            codes = self._tree.in_order(column.codes)
             # The positions whose value is another than that of the leaf before.
             changes = self._changes[id(column)] = list(compress(count(1), map(ne, codes, codes[1:])))
         return bisect_right(changes, start) == bisect_left(changes, end)
 
     def elements(self, column: Column[Any], start: int, end: int) -> dict[Any, int]:
         """Return the elements of each value among the shown leaves `start … end`, in order of the column's values."""
-        if len(column.values) > FEW_VALUES:
-            return self._counted(column, start, end)
-        found = {}
-        for code, value in enumerate(column.values):
-            sums = self._sums.get((id(column), code))
-            if sums is None:
-                sums = self._sums[id(column), code] = self._tree.sums(self._shown(column, code))
-            if sums[end] > sums[start]:
-                found[value] = sums[end] - sums[start]
+        key = id(column), start, end
+        found = self._answers.get(key)
+        if found is None:
+            if len(self._answers) >= KEPT:
+                self._answers.clear()
+            found = self._answers[key] = self._count(column, start, end)
         return found
 
-    def _shown(self, column: Column[Any], code: int) -> Iterable[int]:
-        """Return the elements of each leaf, 0 where it has another value or is hidden."""
-        numels = self._ordered(self._tree.model.numels)
-        having = map(mul, numels, map(eq, self._ordered(column.codes), repeat(code)))
-        return having if self._mask is None else map(mul, having, self._mask)
+    def _count(self, column: Column[Any], start: int, end: int) -> dict[Any, int]:
+        rows, kinds = self._kinds_of(column)
+        here = rows[start:end]
+        counts = Counter(here if self._mask is None else compress(here, self._mask[start:end]))
+        sums: dict[int, int] = {}
+        for kind, times in counts.items():
+            code, numel = kinds[kind]
+            sums[code] = sums.get(code, 0) + times * numel
+        return {column.values[code]: sums[code] for code in sorted(sums) if sums[code]}
 
-    def _counted(self, column: Column[Any], start: int, end: int) -> dict[Any, int]:
-        order, numels = self._tree.leaf_order[start:end], self._tree.model.numels
-        found: dict[Any, int] = {}
-        for index in order if self._mask is None else compress(order, self._mask[start:end]):
-            value = column[index]
-            found[value] = found.get(value, 0) + numels[index]
-        return found
-
-    def _ordered(self, rows: array[int]) -> array[int]:
-        """Return a column's rows in leaf order."""
-        tree = self._tree
-        return rows if tree.model_ordered else array(rows.typecode, map(rows.__getitem__, tree.leaf_order))
+    def _kinds_of(self, column: Column[Any]) -> tuple[array[int], list[tuple[int, int]]]:
+        """Return for each leaf its kind, and each kind: parameters of one value and one size are of a kind."""
+        known = self._kinds.get(id(column))
+        if known is None:
+            tree = self._tree
+            codes, numels = tree.in_order(column.codes), tree.in_order(tree.model.numels)
+            seen: dict[tuple[int, int], int] = {}
+            rows = array("I")
+            for start in range(0, len(codes), STRETCH):
+                pairs = list(zip(codes[start : start + STRETCH], numels[start : start + STRETCH], strict=True))
+                for pair in dict.fromkeys(pairs):
+                    seen.setdefault(pair, len(seen))
+                rows.extend(map(seen.__getitem__, pairs))
+            known = self._kinds[id(column)] = rows, list(seen)
+        return known

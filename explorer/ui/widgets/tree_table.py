@@ -360,12 +360,9 @@ class TreeTable(ScrollView, can_focus=True):
         if view.is_module(self.cursor) and view.is_open(self.cursor):
             self.action_fold()
             return
-        depths = view.rows.depths
-        row = self.cursor
-        while row > 0 and depths[row] >= depths[self.cursor]:
-            row -= 1
-        if depths[row] < depths[self.cursor]:
-            self._move(row)
+        above = view.parent_row(self.cursor)
+        if above is not None:
+            self._move(above)
 
     def action_open_below(self) -> None:
         """Unfold everything below the cursor."""
