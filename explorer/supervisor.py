@@ -59,6 +59,9 @@ interface that is told twice starts twice."""
 DRAW_SECONDS = 0.3
 """How long a terminal that takes no output is waited for."""
 
+IFLAG, LFLAG, CC = 0, 3, 6
+"""Places in what `termios.tcgetattr` returns: input modes, local modes, special characters."""
+
 PR_SET_CHILD_SUBREAPER = 36
 """Linux, prctl(2): processes that a dead child leaves behind become ours."""
 
@@ -135,6 +138,22 @@ class Terminal:
             self._output = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.write(SAVE_CURSOR)
 
+    def listen(self) -> None:
+        """Keep what is typed for the interface, as it is typed: no echo, no line to be ended first.
+
+        Nothing is flushed (TCSANOW): keys pressed already are the interface's too. Signals stay on until it is there:
+        Ctrl+C, Ctrl+Z and Ctrl+\\ work from the first moment.
+        """
+        if self._flags is None:
+            return
+        flags = list(self._flags)
+        flags[IFLAG] &= ~(termios.IXON | termios.IXOFF | termios.ICRNL | termios.INLCR | termios.IGNCR)
+        flags[LFLAG] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+        flags[CC] = list(flags[CC])
+        flags[CC][termios.VMIN] = 1
+        with suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, flags)
+
     def restore(self, *, drawn: bool) -> None:
         """Bring it back.
 
@@ -180,11 +199,13 @@ def supervise(run: Callable[[Child], int]) -> int:
     Returns:
         The exit status: the interface's own, or 128 + n after signal n.
     """
+    # A signal between the fork and the child's own handlers would run the parent's; and from here on there are flags
+    # to restore.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     terminal = Terminal()
+    terminal.listen()
     life, life_held = os.pipe()
     word, word_given = os.pipe()
-    # A signal between the fork and the child's own handlers would run the parent's.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
         os.close(life_held)

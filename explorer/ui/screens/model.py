@@ -51,6 +51,7 @@ class ModelScreen(Recovery, ValueCommands):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
+    AUTO_FOCUS = ""  # Textual would take the first field, the filter's, before it is hidden: a key would go there
 
     @dataclass
     class Happened(Message):
@@ -67,6 +68,10 @@ class ModelScreen(Recovery, ValueCommands):
         """The model's tree, grouped."""
         bench: Workbench
         """The groups to start with, tried on it."""
+
+    @dataclass
+    class Shown(Message):
+        """The model is on the screen."""
 
     @dataclass
     class Learned(Message):
@@ -98,6 +103,8 @@ class ModelScreen(Recovery, ValueCommands):
         self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
         self._learning: Loading | None = None
+        self.shown = False
+        """Whether the model is on the screen."""
         self._left = False
         self._began = time.monotonic()
         self._stage = "starting"
@@ -237,6 +244,8 @@ class ModelScreen(Recovery, ValueCommands):
             bar = self.query_one(FilterBar)
             bar.display = True
             bar.field.value = self.services.filter
+        self.shown = True
+        self.post_message(self.Shown())
         self.call_after_refresh(self.services.shown)
         self.want_first_values()
 
