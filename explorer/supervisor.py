@@ -65,6 +65,9 @@ IFLAG, LFLAG, CC = 0, 3, 6
 PR_SET_CHILD_SUBREAPER = 36
 """Linux, prctl(2): processes that a dead child leaves behind become ours."""
 
+OFFERED = "groups as typed are offered at the next start"
+"""What becomes of them after a bad end (`explorer.core.drafts`)."""
+
 CLEAN = b"clean"
 """The child's word that the terminal is as it was."""
 
@@ -110,6 +113,7 @@ class Child:
             os.close(self._word)
             os.read(reading, 1)
             self._terminal.restore(drawn=True)
+            self._terminal.write(f"\rparamx: its parent process was killed; {OFFERED}\n")
             os._exit(0)
         os._exit(128 + signal.SIGKILL)
 
@@ -139,10 +143,10 @@ class Terminal:
         self.write(SAVE_CURSOR)
 
     def listen(self) -> None:
-        """Keep what is typed for the interface, as it is typed: no echo, no line to be ended first.
+        r"""Keep what is typed for the interface, as it is typed: no echo, no line to be ended first.
 
         Nothing is flushed (TCSANOW): keys pressed already are the interface's too. Signals stay on until it is there:
-        Ctrl+C, Ctrl+Z and Ctrl+\\ work from the first moment.
+        Ctrl+C, Ctrl+Z and Ctrl+\ work from the first moment.
         """
         if self._flags is None:
             return
@@ -229,7 +233,7 @@ def supervise(run: Callable[[Child], int]) -> int:
         terminal.write(f"paramx: {said.decode(errors='replace')}\n")
     elif parent.asked is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) not in ENDING:
         name = signal.Signals(os.WTERMSIG(status)).name
-        terminal.write(f"paramx: the interface was ended by {name}; groups as typed are offered at the next start\n")
+        terminal.write(f"paramx: the interface was ended by {name}; {OFFERED}\n")
     if parent.asked is not None:
         return 128 + parent.asked
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

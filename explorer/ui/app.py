@@ -135,14 +135,15 @@ class ParamxApp(KeyOrderApp[str]):
         self._grouping = message.grouping
         shown = next((screen for screen in self.screen_stack if isinstance(screen, ModelScreen)), None)
         if self._services.drafts is not None and shown is not None:
-            changed = None if message.grouping == self._services.grouping else message.grouping
-            self._services.drafts.keep(shown.spec.target, changed)
+            as_at_the_start = not message.draft.fields and message.draft.grouping == self._services.grouping
+            self._services.drafts.keep(shown.spec.target, None if as_at_the_start else message.draft)
 
     def on_recovery_open_again(self, message: Recovery.OpenAgain) -> None:
         """Open the model again, with the groups as typed."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self.push_screen(ModelScreen(message.spec, replace(self._services, grouping=self._grouping, filter="")))
+        services = replace(self._services, grouping=self._grouping, filter="")
+        self.push_screen(ModelScreen(message.spec, services, message.draft))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave; who started the interface is told first."""

@@ -1,8 +1,8 @@
 """Takes keys one at a time: each has had its effect before the next is looked at, from the first one on.
 
 Textual posts a key to the widget that has the focus when the key arrives, not when it is its turn. Of `/bias` sent in
-one packet, as lines over SSH are, it gives `b` to the tree, before `/` has moved the focus; and keys that arrive before
-there is a screen go to nobody.
+one packet, as happens over SSH, it gives `b` to the tree, before `/` has moved the focus; and keys that arrive
+before there is a screen go to nobody.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class KeyOrderApp(CellDiffApp[Answer]):
 
     async def on_event(self, event: events.Event) -> None:
         """Hold a key until it is its turn."""
-        typed = isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded
-        if not typed or (isinstance(event, events.Key) and event.key in AT_ONCE):
+        at_once = isinstance(event, events.Key) and event.key in AT_ONCE
+        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded or at_once:
             await super().on_event(event)
             return
         idle = self._busy is None and event.time > self._began

@@ -13,7 +13,7 @@ from terminal import ENVIRONMENT, Terminal, paramx
 SHOWN = "24 parameters"
 
 GREETED, SUPERVISED, DRAWN = b" paramx ", b"\x1b7", b"\x1b[?1049h"
-"""What stands in the output when the line of the start is there, when the parent has the terminal, when Textual has."""
+"""Stands in the output when the first line is there, when the parent has the terminal, when Textual has it."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: str) -> None:
         terminal.assert_restored()
 
 
-@pytest.mark.parametrize("key", ["q", "jq", "/x\x1bq"])
+@pytest.mark.parametrize("key", ["q", "jq"])
 def test_quit_pressed_at_the_start_does_not_wait_for_the_model(stuck: str, key: str) -> None:
     with paramx("kantaibert", PYTHONPATH=stuck) as terminal:
         terminal.type(key)
@@ -99,6 +99,14 @@ def test_groups_typed_at_the_start_are_typed_when_the_model_is_there(small: str)
         assert terminal.wait() == 0
 
 
+def test_what_is_typed_before_the_start_screen_stands_in_its_field(tmp_path: Path) -> None:
+    with paramx(directory=tmp_path) as terminal:
+        terminal.type("kantai")
+        terminal.wait_for(" kantai ")
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+
+
 def test_what_is_typed_at_the_start_is_not_echoed_over_the_screen(small: str) -> None:
     with paramx(small) as terminal:
         when(terminal, SUPERVISED)
@@ -118,8 +126,7 @@ def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: str) -> 
         terminal.wait_for(SHOWN)
         terminal.settle()
         terminal.type("/weight")
-        terminal.wait_for("2 of 4")
-        assert " /  weight " in terminal.text()
+        terminal.wait_for(" /  weight ")
         terminal.type("\x1b")
         terminal.settle()
         terminal.type("\tw, layer.1")

@@ -1,4 +1,4 @@
-"""Strange terminals, locales and standard streams: it starts, or says why in one line and exits 2 (a target that can't be opened: 1)."""
+"""Strange terminals, locales and streams: it starts, or says why in one line and exits 2 (a target that fails: 1)."""
 
 from __future__ import annotations
 
