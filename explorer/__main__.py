@@ -15,7 +15,7 @@ from explorer.arguments import complaint, grouping_of, make_parser
 from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface, is_terminal
 from explorer.core.text import visible
-from explorer.output import EXIT_FAILED, drop_output, fail, greeting, take_any_name, write
+from explorer.output import EXIT_FAILED, drop_output, fail, greeting, ready, take_any_name, write
 from explorer.starting import Started
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def _run(argv: Sequence[str] | None) -> int:
     prints = arguments.format is not None or arguments.check or not can_show_the_interface()
     if mistake := complaint(arguments, prints):
         parser.error(mistake)
+    if prints and (status := ready()):
+        return status
     if not prints:
         greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
     grouping = grouping_of(parser, arguments)
@@ -179,8 +181,6 @@ def _keep_all() -> None:
 
 
 def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
-    if sys.stdout is None:
-        return fail("output: standard output is closed")
     from dataclasses import replace
 
     if format_name == "stats":
@@ -207,8 +207,6 @@ def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
 
 
 def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
-    if sys.stdout is None:
-        return fail("output: standard output is closed")
     from dataclasses import replace
 
     listing = _listing(replace(spec, skeleton=True), grouping, "")
@@ -230,8 +228,6 @@ def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, 
 
         first, other = specs
         return supervise(lambda child: _guarded(lambda: _interface(first, grouping, arguments, child, other)))
-    if sys.stdout is None:
-        return _trouble("output: standard output is closed")
     try:
         with _Progress() as progress:
             comparison = compare_targets(specs, grouping, arguments.values, progress.show)

@@ -59,8 +59,14 @@ interface that is told twice starts twice."""
 DRAW_SECONDS = 0.3
 """How long a terminal that takes no output is waited for."""
 
+IFLAG, LFLAG, CC = 0, 3, 6
+"""Places in what `termios.tcgetattr` returns: input modes, local modes, special characters."""
+
 PR_SET_CHILD_SUBREAPER = 36
 """Linux, prctl(2): processes that a dead child leaves behind become ours."""
+
+OFFERED = "groups as typed are offered at the next start"
+"""What becomes of them after a bad end (`explorer.core.drafts`)."""
 
 CLEAN = b"clean"
 """The child's word that the terminal is as it was."""
@@ -107,6 +113,7 @@ class Child:
             os.close(self._word)
             os.read(reading, 1)
             self._terminal.restore(drawn=True)
+            self._terminal.write(f"\rparamx: its parent process was killed; {OFFERED}\n")
             os._exit(0)
         os._exit(128 + signal.SIGKILL)
 
@@ -134,6 +141,22 @@ class Terminal:
             # A description of our own: not blocking, without making the shell's so.
             self._output = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.write(SAVE_CURSOR)
+
+    def listen(self) -> None:
+        r"""Keep what is typed for the interface, as it is typed: no echo, no line to be ended first.
+
+        Nothing is flushed (TCSANOW): keys pressed already are the interface's too. Signals stay on until it is there:
+        Ctrl+C, Ctrl+Z and Ctrl+\ work from the first moment.
+        """
+        if self._flags is None:
+            return
+        flags = list(self._flags)
+        flags[IFLAG] &= ~(termios.IXON | termios.IXOFF | termios.ICRNL | termios.INLCR | termios.IGNCR)
+        flags[LFLAG] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+        flags[CC] = list(flags[CC])
+        flags[CC][termios.VMIN] = 1
+        with suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, flags)
 
     def restore(self, *, drawn: bool) -> None:
         """Bring it back.
@@ -180,11 +203,13 @@ def supervise(run: Callable[[Child], int]) -> int:
     Returns:
         The exit status: the interface's own, or 128 + n after signal n.
     """
+    # A signal between the fork and the child's own handlers would run the parent's; and from here on there are flags
+    # to restore.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     terminal = Terminal()
+    terminal.listen()
     life, life_held = os.pipe()
     word, word_given = os.pipe()
-    # A signal between the fork and the child's own handlers would run the parent's.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
         os.close(life_held)
@@ -208,7 +233,7 @@ def supervise(run: Callable[[Child], int]) -> int:
         terminal.write(f"paramx: {said.decode(errors='replace')}\n")
     elif parent.asked is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) not in ENDING:
         name = signal.Signals(os.WTERMSIG(status)).name
-        terminal.write(f"paramx: the interface was ended by {name}; groups as typed are offered at the next start\n")
+        terminal.write(f"paramx: the interface was ended by {name}; {OFFERED}\n")
     if parent.asked is not None:
         return 128 + parent.asked
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -1,8 +1,8 @@
 """Keeps the groups that are being typed on the disk, so that a crash, a kill or a lost connection does not take them.
 
 One small TOML file a session and target, in `$XDG_STATE_HOME/paramx/drafts` (`~/.local/state/…`), replaced as a
-whole; the format is that of `--groups`. A session that ends well removes its own. One that is found later is offered,
-never applied by itself.
+whole at each keystroke; the format is that of `--groups`, with what can't be read yet in a comment. A session removes
+its own if it ends well. One that is found later is offered, never applied by itself.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ import tempfile
 import threading
 from pathlib import Path
 
+from explorer.core import draft as drafting
 from explorer.core import grouping_file
+from explorer.core.draft import Draft
 from explorer.core.errors import ParamxError
-from explorer.core.rules import Grouping
-from explorer.core.text import visible
 
 MOST = 32
 """Most files that are kept; the oldest go first."""
-
-PAUSE = 0.2
-"""Seconds between two writes: a disk on the network must not slow typing."""
 
 
 def drafts_folder() -> Path:
@@ -47,17 +44,15 @@ class Drafts:
         self._left: set[Path] = set()
         self._over = False
 
-    def keep(self, target: str, grouping: Grouping | None) -> None:
-        """Have the groups written soon, in a thread.
+    def keep(self, target: str, draft: Draft | None) -> None:
+        """Have the groups written at once, in a thread: a slow disk gets the latest of them, and slows no typing.
 
         Args:
             target: What they are tried on, as the user named it.
-            grouping: The groups; `None` if they are as at the start, and nothing has to be kept.
+            draft: The groups; `None` if they are as at the start, and nothing has to be kept.
         """
         try:
-            text = None
-            if grouping is not None:
-                text = f"# paramx: groups of {visible(target)}\n{grouping_file.dumps(grouping)}"
+            text = None if draft is None else drafting.dumps(draft, target)
         except ParamxError:  # an option that TOML does not have
             return
         if text is not None and len(text.encode()) > grouping_file.MAX_BYTES:
@@ -69,7 +64,7 @@ class Drafts:
                 self._thread.start()
             self._due.notify()
 
-    def left(self, target: str) -> Grouping | None:
+    def left(self, target: str) -> Draft | None:
         """Return the groups that a session left behind on a target as it ended badly, the latest; or `None`."""
         with contextlib.suppress(OSError, RuntimeError):
             mark, here = _mark(target), _mark(os.uname().nodename)
@@ -81,7 +76,7 @@ class Drafts:
             for _, path in sorted(found, reverse=True):
                 self._left.add(path)
                 with contextlib.suppress(ParamxError):
-                    return grouping_file.load(path)
+                    return drafting.loads(grouping_file.read(path), str(path))
         return None
 
     def clear(self) -> None:
@@ -105,7 +100,6 @@ class Drafts:
             for target, text in wanted.items():
                 with contextlib.suppress(OSError, RuntimeError):  # full, read-only, no home: typing goes on
                     self._write(target, text)
-            threading.Event().wait(PAUSE)
 
     def _write(self, target: str, text: str | None) -> None:
         folder = self._path()

@@ -44,6 +44,15 @@ def load(path: str | Path) -> Grouping:
     Raises:
         ParamxError: It can't be read, is no TOML, or does not say groups; the line is told.
     """
+    return loads(read(path), str(path))
+
+
+def read(path: str | Path) -> str:
+    """Read the text of a file of groups.
+
+    Raises:
+        ParamxError: It can't be read, is too large, or no text.
+    """
     try:
         # Not blocking: a named pipe would wait for a writer for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -59,11 +68,10 @@ def load(path: str | Path) -> Grouping:
     if len(data) > MAX_BYTES:
         raise ParamxError(str(path), f"larger than {MAX_BYTES:,} bytes, which no file of groups is")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ParamxError(f"{path}, line {line}", "not UTF-8 text") from error
-    return loads(text, str(path))
 
 
 def loads(text: str, source: str = "groups") -> Grouping:

@@ -98,6 +98,13 @@ class Loading(Protocol):
             ParamxError: Nothing is open, the source does not answer this, or it failed.
         """
 
+    def lost(self) -> str | None:
+        """Wait until what serves the open model is gone; return the line that says how. Called in a thread.
+
+        Returns:
+            The line; `None` after `cancel`, and at once where nothing can go by itself.
+        """
+
     def cancel(self) -> None:
         """Stop at once, from any thread: a worker process is killed and reaped. Harmless when already over."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from explorer.core.draft import Draft
 from explorer.core.groups import Assignment, Grouper, Grouping, Problem
 from explorer.core.lints import lint
-from explorer.core.options import OptionError, parse_options
+from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.patterns import join_terms, split_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from explorer.core.draft import Fields
     from explorer.core.param import Finding, Model
 
 
@@ -109,7 +111,7 @@ class Workbench:
             terms: Its terms with commas between; the catch-all's are not read.
         """
         before = self.draft.rules[rule]
-        typed = Typed()
+        typed = Typed((name, options, terms))
         draft = self.draft
         if name != before.name:
             try:
@@ -195,7 +197,7 @@ class Workbench:
 
     def trouble(self, rule: int) -> tuple[str, ...]:
         """Return what is wrong with the fields of one group as typed, one line each, with the column."""
-        typed = self._typed.get(rule, Typed())
+        typed = self._typed.get(rule, Typed(("", "", "")))
         lines = list(typed.trouble)
         columns = typed.columns or [at for _, at in split_terms(join_terms(self.draft.rules[rule].terms))]
         for problem in self.problems:
@@ -214,6 +216,23 @@ class Workbench:
     def changed(self) -> bool:
         """Whether what is typed differs from what was last kept."""
         return self.draft != self.kept or any(typed.trouble for typed in self._typed.values())
+
+    @property
+    def as_typed(self) -> Draft:
+        """What stands in the fields: all that can be read, and the texts of what can't."""
+        readable, spoiled = self.draft, {rule for rule, typed in self._typed.items() if typed.trouble}
+        for rule in {problem.rule for problem in self.problems if problem.kind == "syntax"}:
+            bad = {problem.term for problem in self.problems if (problem.rule, problem.kind) == (rule, "syntax")}
+            terms = self.draft.rules[rule].terms
+            readable = readable.with_terms(rule, [term for place, term in enumerate(terms) if place not in bad])
+            spoiled.add(rule)
+        fields = {}
+        for rule in spoiled:
+            shown = self.draft.rules[rule]
+            typed = self._typed.get(rule)
+            own = (shown.name, options_text(shown.options), join_terms(shown.terms))
+            fields[rule] = own if typed is None else typed.fields
+        return Draft(readable, fields)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -298,6 +317,8 @@ class Workbench:
 class Typed:
     """What the fields of one group say that the draft can't hold."""
 
+    fields: Fields
+    """Their texts: name, options, terms."""
     trouble: list[str] = field(default_factory=list)
     """What could not be read."""
     columns: list[int] = field(default_factory=list)

@@ -46,6 +46,10 @@ class LiveLoading:
             raise ParamxError(request, "nothing here answers that")
         return answer(arguments)
 
+    def lost(self) -> str | None:
+        """Return at once: nothing serves the module but this process."""
+        return None
+
     def cancel(self) -> None:
         """Give nothing more out; what runs already can't be stopped."""
         self._cancelled = True

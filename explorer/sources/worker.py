@@ -38,6 +38,7 @@ from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.text import visible
 from explorer.core.wire import decode, encode
+from explorer.sources import out_of_memory
 
 if TYPE_CHECKING:
     from explorer.sources import Opened
@@ -105,6 +106,7 @@ class WorkerLoading:
         self._asked = 0
         self._asking = threading.Lock()
         self._stage = "starting"
+        self._kills = out_of_memory.kills()
         reading, writing = os.pipe()
         try:
             # A session of its own: no terminal to prompt at, and one kill reaches the worker's own children too.
@@ -142,7 +144,19 @@ class WorkerLoading:
                 return
             self._over = not isinstance(event, Stage)
             self._loaded = isinstance(event, Loaded)
+            if self._loaded:
+                self._stage = ""
             yield event
+
+    def lost(self) -> str | None:
+        """Wait until the worker is gone; return the line that says how, `None` after `cancel`."""
+        if hasattr(os, "waitid"):  # before Python 3.13 macOS lacks it
+            with suppress(ChildProcessError):  # `cancel` was quicker
+                # Left to be reaped: until then its number is its own, and what it started can be killed.
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._process.wait()
+        return None if self._cancelled else self._how_it_died()
 
     def _next(self) -> Event:
         """Wait for the next event."""
@@ -184,6 +198,7 @@ class WorkerLoading:
             try:
                 _send(self._process.stdin, REQUEST, text)
                 answer = _receive(self._frames)
+                self._stage = "" if answer is not None else self._stage
             except (OSError, ValueError):  # the worker died, or `cancel` closed the pipes meanwhile
                 answer = None
             if answer is None:
@@ -214,15 +229,18 @@ class WorkerLoading:
         self._drain.join(REAP_SECONDS)
         text = bytes(self._log).decode(errors="replace")
         last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+        doing = f" while {self._stage}" if self._stage else ""
         if code == -signal.SIGKILL:
-            why = f"the worker was killed (signal 9) while {self._stage}: probably out of memory"
-            return ParamxError(self._spec.target, why, "free some memory, or open it on a larger machine").line
+            before, now = self._kills, out_of_memory.kills()
+            short = before is not None and now is not None and now > before
+            why = f"the worker was killed (signal 9){doing}" + (": the system ran out of memory" if short else "")
+            return ParamxError(self._spec.target, why, out_of_memory.REMEDY if short else "").line
         if code < 0:
             with suppress(ValueError):
                 last = f"{signal.Signals(-code).name} {last}".strip()
-            why = f"the worker crashed (signal {-code}) while {self._stage}"
+            why = f"the worker crashed (signal {-code}){doing}"
         else:
-            why = f"the worker ended (exit {code}) while {self._stage}"
+            why = f"the worker ended (exit {code}){doing}"
         return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line
 
 
@@ -365,6 +383,8 @@ def _answer(opened: Opened | None, request: dict[str, Any], reply: Reply) -> Non
 
 def unexpected(target: str, error: BaseException) -> ParamxError:
     """Tell an exception that nobody expected as one line."""
+    if out_of_memory.was_short(error):
+        return ParamxError(target, out_of_memory.shortage(), out_of_memory.REMEDY)
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if len(text) > LINE_LENGTH:
         text = text[: LINE_LENGTH - 1] + "…"

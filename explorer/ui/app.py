@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.theme import Theme
 
 from explorer.ui import keymap
-from explorer.ui.cell_diff import CellDiffApp
+from explorer.ui.key_order import KeyOrderApp
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.model import ModelScreen
 from explorer.ui.screens.start import StartScreen
@@ -53,7 +53,7 @@ ANSI_VARIABLES = {
 """The same variables where the terminal's own 16 colours are used; there styles such as reverse tell things apart."""
 
 
-class ParamxApp(CellDiffApp[str]):
+class ParamxApp(KeyOrderApp[str]):
     """Shows one screen at a time: the start screen, or a model. Its result is an error line, or nothing."""
 
     CSS_PATH = "styles.tcss"
@@ -63,6 +63,9 @@ class ParamxApp(CellDiffApp[str]):
 
     def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
         """Open `spec`; with an empty target, offer what can be opened; with another, compare the two."""
+        # Empty, it is as good as not set (no-color.org); Textual asks only whether it is there.
+        if os.environ.get("NO_COLOR") == "":
+            del os.environ["NO_COLOR"]
         # Said here and not by the theme alone: under NO_COLOR Textual picks its filter before it knows the theme, and
         # the wrong one turns the terminal's own colours into black on black.
         super().__init__(ansi_color=_few_colours() or None)
@@ -90,6 +93,16 @@ class ParamxApp(CellDiffApp[str]):
             self.push_screen(ModelScreen(self._spec, self._services))
         else:
             self.push_screen(StartScreen(self._services))
+        self.screen.call_after_refresh(self.take_keys)
+
+    @property
+    def opening(self) -> bool:
+        """Whether a model is on its way to the screen."""
+        return isinstance(self.screen, ModelScreen) and not self.screen.shown
+
+    def on_model_screen_shown(self) -> None:
+        """Look at the keys that waited for the model."""
+        self.take_keys()
 
     def on_start_screen_chosen(self, message: StartScreen.Chosen) -> None:
         """Open what was chosen."""
@@ -122,14 +135,15 @@ class ParamxApp(CellDiffApp[str]):
         self._grouping = message.grouping
         shown = next((screen for screen in self.screen_stack if isinstance(screen, ModelScreen)), None)
         if self._services.drafts is not None and shown is not None:
-            changed = None if message.grouping == self._services.grouping else message.grouping
-            self._services.drafts.keep(shown.spec.target, changed)
+            as_at_the_start = not message.draft.fields and message.draft.grouping == self._services.grouping
+            self._services.drafts.keep(shown.spec.target, None if as_at_the_start else message.draft)
 
     def on_recovery_open_again(self, message: Recovery.OpenAgain) -> None:
         """Open the model again, with the groups as typed."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self.push_screen(ModelScreen(message.spec, replace(self._services, grouping=self._grouping, filter="")))
+        services = replace(self._services, grouping=self._grouping, filter="")
+        self.push_screen(ModelScreen(message.spec, services, message.draft))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave; who started the interface is told first."""
@@ -137,6 +151,7 @@ class ParamxApp(CellDiffApp[str]):
         super().exit(result, return_code, message)
 
     def _offer(self, error: str = "") -> None:
+        self.drop_keys()
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.push_screen(StartScreen(self._services, error, self._typed if error else ""))

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from explorer.core import drafts, grouping_file
+from explorer.core.draft import Draft
 from explorer.core.drafts import Drafts, drafts_folder
 from explorer.core.rules import Grouping
 
-TYPED = Grouping.classic(["bias", "re:norm\\.\\d+", "ünïcode"])
+TYPED = Draft(Grouping.classic(["bias", "re:norm\\.\\d+", "ünïcode"]))
 
 
 def until(true: Callable[[], object]) -> None:
@@ -27,14 +28,14 @@ def until(true: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def dead(tmp_path: Path) -> Callable[[str, Grouping], Path]:
+def dead(tmp_path: Path) -> Callable[[str, Draft], Path]:
     """Write a draft as a process that is no more."""
 
-    def write(target: str, grouping: Grouping) -> Path:
+    def write(target: str, draft: Draft) -> Path:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
         mine = Drafts(tmp_path)
-        mine.keep(target, grouping)
+        mine.keep(target, draft)
         until(lambda: list(tmp_path.glob(f"*-{os.getpid()}.toml")))
         (path,) = tmp_path.glob(f"*-{os.getpid()}.toml")
         return path.rename(path.with_name(path.name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")))
@@ -42,12 +43,26 @@ def dead(tmp_path: Path) -> Callable[[str, Grouping], Path]:
     return write
 
 
-def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[str, Grouping], Path]) -> None:
+def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     path = dead("gpt2", TYPED)
     assert Drafts(tmp_path).left("gpt2") == TYPED
     assert Drafts(tmp_path).left("gpt") is None
     assert path.exists(), "it is offered until a session ends well"
     assert path.stat().st_mode & 0o077 == 0, "what is typed is its owner's"
+
+
+def test_what_is_half_typed_comes_back_as_it_was_typed(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
+    fields = {0: ("no decay", "weight_decay=", "bias, re:(, ünï\u2028code\\n"), 1: ("", "lr=1e", "")}
+    path = dead("gpt2", Draft(TYPED.grouping, fields))
+    left = Drafts(tmp_path).left("gpt2")
+    assert left is not None
+    assert left.grouping == TYPED.grouping
+    assert left.fields == {**fields, 0: (*fields[0][:2], "bias, re:(, ünï\\u2028code\\n")}, "made visible"
+    assert grouping_file.load(path) == TYPED.grouping, "to --groups it is a file of groups"
+    text = path.read_text()
+    for spoiled in ("[", "[1]", '{"9": ["a", "b", "c"]}', '{"0": ["a", 1, "c"]}', '{"0": "abc"}', "[" * 100_000):
+        path.write_text(text.rpartition("# half typed: ")[0] + f"# half typed: {spoiled}\n")
+        assert Drafts(tmp_path).left("gpt2") == TYPED, "what is spoiled is left out"
 
 
 def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
@@ -59,17 +74,17 @@ def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.toml"))) == 1
 
 
-def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[[str, Grouping], Path]) -> None:
+def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     dead("gpt2", TYPED)
     other = dead("bert", TYPED)
     mine = Drafts(tmp_path)
     assert mine.left("gpt2") == TYPED
-    mine.keep("gpt2", Grouping.classic(["x"]))
+    mine.keep("gpt2", Draft(Grouping.classic(["x"])))
     until(lambda: len(list(tmp_path.glob("*.toml"))) == 3)
     mine.clear()
     assert list(tmp_path.iterdir()) == [other], "what was not offered stays"
     mine.keep("gpt2", TYPED)
-    time.sleep(2 * drafts.PAUSE)
+    time.sleep(0.3)
     assert list(tmp_path.iterdir()) == [other], "nothing is written after the end"
 
 
@@ -82,7 +97,7 @@ def test_groups_as_at_the_start_are_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_path_is_the_same_wherever_it_is_named_from(
-    tmp_path: Path, dead: Callable[[str, Grouping], Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dead: Callable[[str, Draft], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "elsewhere" / "x.pt"
     file.parent.mkdir()
@@ -93,7 +108,7 @@ def test_a_path_is_the_same_wherever_it_is_named_from(
     assert Drafts(tmp_path).left("x.pt") == TYPED
 
 
-def test_spoiled_drafts_are_passed_over(tmp_path: Path, dead: Callable[[str, Grouping], Path]) -> None:
+def test_spoiled_drafts_are_passed_over(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     path = dead("gpt2", TYPED)
     for spoiled in (b"", b"\xff", b"x" * (grouping_file.MAX_BYTES + 1), b"[[groups]]"):
         path.write_bytes(spoiled)
@@ -122,16 +137,16 @@ def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     mine = Drafts(tmp_path / "file" / "folder")
     mine.keep("gpt2", TYPED)
-    mine.keep("gpt2", Grouping.classic(["y"]))
-    time.sleep(2 * drafts.PAUSE)
+    mine.keep("gpt2", Draft(Grouping.classic(["y"])))
+    time.sleep(0.3)
     assert mine.left("gpt2") is None
     mine.clear()
 
 
 def test_what_can_not_be_written_as_toml_is_not_kept(tmp_path: Path) -> None:
     mine = Drafts(tmp_path)
-    mine.keep("gpt2", TYPED.with_options(0, {"foreach": None}))
-    time.sleep(2 * drafts.PAUSE)
+    mine.keep("gpt2", Draft(TYPED.grouping.with_options(0, {"foreach": None})))
+    time.sleep(0.3)
     assert not list(tmp_path.iterdir())
 
 

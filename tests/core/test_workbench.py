@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.core.draft import Draft
 from explorer.core.groups import Grouping, Rule
 from explorer.core.param import Model, ModuleClass, Origin, Param
 from explorer.core.workbench import Move, Workbench
@@ -147,6 +148,22 @@ def test_options_that_can_not_be_read_keep_the_last_and_say_where(bench: Workben
     type_options(bench, "weight_decay=0.5")
     assert bench.draft.rules[0].options == {"weight_decay": 0.5}
     assert bench.trouble(0) == ()
+
+
+def test_as_typed_says_what_the_fields_say_also_where_they_can_not_be_read(bench: Workbench) -> None:
+    assert bench.as_typed == Draft(Grouping.classic())
+    bench.type_rule(0, "no_decay", "weight_decay=0.0", "bias, layer")
+    assert bench.as_typed == Draft(bench.draft)
+    bench.type_rule(0, "no_decay", "weight_decay=", "bias, re:(, layer")
+    typed = bench.as_typed
+    assert typed.grouping.rules[0].terms == ("bias", "layer"), "all that can be read"
+    assert typed.fields == {0: ("no_decay", "weight_decay=", "bias, re:(, layer")}
+    bench.change(bench.draft.add_rule(Rule("more"), 1))
+    typed = bench.as_typed
+    assert [rule.name for rule in typed.grouping.rules] == ["no_decay", "more", "decay"]
+    assert typed.fields[0][2] == "bias, re:(, layer", "a bad term stays one while another group is made"
+    bench.type_rule(0, "no_decay", "weight_decay=0.0", "bias")
+    assert bench.as_typed == Draft(bench.draft)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "decay"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import safetensors
-from terminal import Terminal, alive, paramx
+from terminal import ENVIRONMENT, Terminal, alive, paramx
 
 from explorer.core import grouping_file
 
@@ -59,7 +60,7 @@ def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
         os.kill(terminal.descendants()[0], number)
         assert terminal.wait() == 128 + number
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=120) as terminal:
-        terminal.wait_for("ended badly")
+        terminal.wait_for("R brings back your last groups")
         assert "layer.1" not in terminal.text().replace("layer.1.", ""), "only offered"
         terminal.press("R")
         terminal.wait_for("are back")
@@ -70,7 +71,48 @@ def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
-        assert "ended badly" not in terminal.text()
+        assert "R brings back" not in terminal.text()
+
+
+def test_what_is_half_typed_survives_a_kill_too(small: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type("\t, layer.1, re:(w")
+        terminal.wait_for("re:(w")
+        until(lambda: drafts(state) and "re:(w" in drafts(state)[0].read_text())
+        assert "layer.1" in grouping_file.load(drafts(state)[0]).rules[0].terms, "--groups reads what can be read"
+        os.kill(terminal.descendants()[0], signal.SIGKILL)
+        assert terminal.wait() == 128 + signal.SIGKILL
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait_for("R brings back your last groups")
+        terminal.press("R")
+        terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
+        terminal.type("\t\x1b[Feight)")
+        terminal.wait_for("re:(weight)")
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+
+
+def test_a_reload_that_fails_loses_nothing_that_was_typed(small: Path, tmp_path: Path) -> None:
+    state, content = tmp_path / "state", small.read_bytes()
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type("\t, layer.1, re:(w")
+        terminal.wait_for("re:(w")
+        small.unlink()
+        # Escape would go back to the groups last kept: Shift+Tab leaves the panel with what is typed.
+        terminal.press("shift+tab", "shift+tab", "shift+tab", "r")
+        assert terminal.wait() == 1
+    small.write_bytes(content)
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait_for("R brings back your last groups")
+        terminal.press("R")
+        terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
 
 
 def test_another_model_s_groups_are_not_offered(small: Path, tmp_path: Path) -> None:
@@ -84,7 +126,7 @@ def test_another_model_s_groups_are_not_offered(small: Path, tmp_path: Path) -> 
     with paramx(other.name, directory=other.parent, XDG_STATE_HOME=str(state)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
-        assert "ended badly" not in terminal.text()
+        assert "R brings back" not in terminal.text()
 
 
 # --- while it is open -----------------------------------------------------------------------------------------------
@@ -128,8 +170,11 @@ def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Pa
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         until(lambda: not any(map(alive, workers)))
+        # At once: nothing was asked of it.
+        terminal.wait_for("r opens again: the worker is gone")
+        terminal.wait_for("was killed (signal 9)")
+        assert "memory" not in terminal.text(), "nothing shows that it was"
         terminal.press("down", "up")
-        assert "safetensors header" in terminal.text()
         terminal.press("down", "v")
         terminal.wait_for("opens it again")
         assert "was killed" in terminal.text()
@@ -141,6 +186,39 @@ def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Pa
         terminal.wait_for(SHOWN)
         assert ", layer.1" in terminal.wait_for(", layer.1")
         terminal.press("q")
+        assert terminal.wait() == 0
+
+
+def test_memory_that_runs_out_while_it_opens_is_told(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+if any("explorer.sources.worker" in part for part in sys.orig_argv):
+    resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+"""
+    (tmp_path / "sitecustomize.py").write_text(code)
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    with paramx("kantaibert", columns=160, PYTHONPATH=path) as terminal:
+        assert terminal.wait() == 1
+        terminal.assert_restored()
+        assert "out of memory: a process may have 400 MiB here; free some memory" in terminal.text()
+
+
+def test_memory_that_runs_out_later_is_told_and_the_key_tries_again(small: Path) -> None:
+    with paramx(small.name, directory=small.parent, columns=120) as terminal:
+        type_a_term(terminal)
+        worker = terminal.descendants()[1]
+        limit = resource.prlimit(worker, resource.RLIMIT_AS)
+        size = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(worker, resource.RLIMIT_AS, (size + (1 << 20), limit[1]))
+        terminal.press("S")
+        terminal.wait_for("out of memory: a process may have")
+        terminal.press("escape")
+        resource.prlimit(worker, resource.RLIMIT_AS, limit)
+        terminal.press("S")
+        terminal.wait_for("all finite")
+        terminal.press("escape")
+        assert ", layer.1" in terminal.wait_for(", layer.1")
+        terminal.press("ctrl+q")
         assert terminal.wait() == 0
 
 

@@ -1,8 +1,10 @@
-"""Strange terminals, locales and standard streams: it starts, or says why in one line and exits 2 (failures: 1)."""
+"""Strange terminals, locales and streams: it starts, or says why in one line and exits 2 (a target that fails: 1)."""
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,19 @@ def test_it_starts_in_any_terminal_that_is_not_dumb(small: Path, term: str) -> N
         terminal.assert_restored()
 
 
+def test_an_empty_no_color_is_as_good_as_not_set(small: Path) -> None:
+    colour = re.compile(rb"\x1b\[(?:[\d:;]*;)?[34]8;[25];")
+    seen = {}
+    for value in ("", "1"):
+        with paramx(small.name, directory=small.parent, NO_COLOR=value) as terminal:
+            terminal.wait_for(SHOWN)
+            terminal.settle()
+            terminal.press("q")
+            assert terminal.wait() == 0
+            seen[value] = colour.search(bytes(terminal.raw)) is not None
+    assert seen == {"": True, "1": False}, "no-color.org: when present and not an empty string"
+
+
 def test_it_starts_where_no_terminal_is_named(small: Path) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("TERM", "COLORTERM")}
     with Terminal([sys.executable, "-m", "explorer", str(small)], 80, 24, environment, ROOT) as terminal:
@@ -122,7 +137,7 @@ def test_without_a_whole_terminal_it_prints_or_says_why(small: Path, redirected:
         status = terminal.wait()
         terminal.assert_restored()
         if redirected == ">&-":
-            assert status == 1
+            assert status == 2
             assert "standard output is closed" in terminal.text()
         else:
             assert status == 0
@@ -144,30 +159,107 @@ def test_without_a_target_and_a_whole_terminal_the_usage_is_exit_2(tmp_path: Pat
 @pytest.mark.parametrize(
     ("redirected", "status"),
     [
-        (">/dev/full", 1),
+        (">/dev/full", 2),
+        (">&-", 2),
+        ("1</dev/null", 2),
         ("2>/dev/full", 0),
-        (">/dev/full 2>/dev/full", 1),
-        (">&- 2>&-", 1),
-        ("<&- >&- 2>&-", 1),
-        ("| head -c 1 >/dev/null", None),
+        (">/dev/full 2>/dev/full", 2),
+        (">&- 2>&-", 2),
+        ("<&- >&- 2>&-", 2),
+        (">out", 0),
+        ("| cat", 0),
         ("<&-", 0),
         ("2>&-", 0),
     ],
 )
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_streams_that_are_closed_or_full_end_in_one_line(
-    small: Path, redirected: str, status: int | None, form: str
+    small: Path, redirected: str, status: int, form: str
 ) -> None:
     done = run(small, "--print", form, script=redirected)
     assert b"Traceback" not in done.stdout + done.stderr
     assert b"Exception" not in done.stderr
-    if status is not None:
-        assert done.returncode == status
-    assert len(done.stderr.splitlines()) <= 1
+    assert done.returncode == status
+    told = done.stderr.splitlines()
+    assert len(told) == (1 if status and "2>" not in redirected else 0)
+    assert all(line.startswith(b"paramx: output: ") for line in told)
+
+
+@pytest.fixture
+def never(tmp_path: Path) -> dict[str, str]:
+    """An environment in which building a model lasts for ever."""
+    os.mkfifo(tmp_path / "never")
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap" / "torch.py").write_text(f"open({str(tmp_path / 'never')!r}).read()\n")
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "trap"), ENVIRONMENT["PYTHONPATH"]])}
+
+
+@pytest.mark.parametrize("redirected", [">/dev/full", ">&-", "1</dev/null"])
+@pytest.mark.parametrize("printed", [["--print", "table"], ["--check"], ["--print", "json"], []])
+def test_an_output_that_takes_nothing_is_told_before_anything_is_built(
+    small: Path, never: dict[str, str], redirected: str, printed: list[str]
+) -> None:
+    done = run(Path(small.parent / "gpt2"), *printed, script=redirected, **never)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"paramx: output: ")
+
+
+def test_a_disk_that_is_full_already_is_told_before_anything_is_built(never: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "hook").mkdir()
+    code = """
+import os
+class Full:
+    f_blocks, f_bfree = 1000, 0
+os.fstatvfs = lambda number: Full
+"""
+    (tmp_path / "hook" / "sitecustomize.py").write_text(code)
+    never["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "hook"), never["PYTHONPATH"]])
+    done = run(tmp_path / "gpt2", "--print", "table", script=">out", **never)
+    assert done.returncode == 2
+    assert done.stderr == b"paramx: output: No space left on device\n"
+
+
+def test_a_disk_that_fills_up_while_it_is_written_is_exit_2(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "hook").mkdir()
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    (tmp_path / "hook" / "sitecustomize.py").write_text(limit)
+    path = os.pathsep.join([str(tmp_path / "hook"), ENVIRONMENT["PYTHONPATH"]])
+    done = run(small, "--print", "table", script=">out", PYTHONPATH=path)
+    assert done.returncode == 2
+    assert done.stderr == b"paramx: output: File too large\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_error(small: Path) -> None:
+    names = [f"layer.{number}.weight" for number in range(3000)]
+    safetensors(small, names)
+    for reader in ("head -n 1", "true"):
+        script = (
+            f'"$PYTHON" -m explorer small.safetensors --print table | {reader}; echo "${{PIPESTATUS[0]}}" >status'
+        )
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env={**ENVIRONMENT, "PYTHON": sys.executable},
+            cwd=small.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        assert done.stderr == b"", reader
+        assert (small.parent / "status").read_text() == "141\n", "128 + SIGPIPE, as shells write it"
+        assert len(done.stdout.splitlines()) == (reader != "true")
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
+def test_the_terminal_is_told_where_standard_error_is_lost(small: Path, redirected: str) -> None:
+    script = f'cd "$1" && exec "$0" -m explorer none.safetensors --print table {redirected}'
+    with Terminal(["sh", "-c", script, sys.executable, str(small.parent)], 80, 24, ENVIRONMENT, ROOT) as terminal:
+        assert terminal.wait() == 1
+        assert "paramx: none.safetensors: " in terminal.text()
 
 
 def test_help_and_usage_survive_closed_and_full_streams(small: Path) -> None:
-    for script, status in ((">/dev/full", 1), (">&-", 0), ("2>/dev/full", 0)):
+    for script, status in ((">/dev/full", 2), (">&-", 0), ("2>/dev/full", 0)):
         done = run(small, "--help", script=script)
         assert (done.returncode, b"Traceback" in done.stderr) == (status, False), script
     for script in ("2>/dev/full", "2>&-", ">&- 2>&-"):

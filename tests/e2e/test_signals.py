@@ -103,6 +103,8 @@ def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restore
         assert gone(pids)
         terminal.settle()
         terminal.assert_restored()
+        after = bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+        assert b"paramx: its parent process was killed; groups as typed are offered" in after
 
 
 def test_a_stopped_interface_is_ended_too(small: str) -> None:

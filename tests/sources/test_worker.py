@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
+from checkpoint_files import safetensors_bytes
 
+from explorer.core.asking import ask_to_the_end
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
-from explorer.sources import worker
+from explorer.sources import out_of_memory, worker
 from explorer.sources.worker import open_in_worker
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +42,24 @@ def wait_until(condition, seconds=10.0):
             return True
         time.sleep(0.02)
     return condition()
+
+
+def small(folder):
+    """A checkpoint with one tensor."""
+    path = folder / "small.safetensors"
+    path.write_bytes(safetensors_bytes({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}, bytes(24)))
+    return path
+
+
+def limited(folder, monkeypatch, nbytes):
+    """Let the worker, and only it, have so much memory."""
+    code = f"""
+import resource, sys
+if any("explorer.sources.worker" in part for part in sys.orig_argv):
+    resource.setrlimit(resource.RLIMIT_AS, ({nbytes}, {nbytes}))
+"""
+    (folder / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
 
 
 @pytest.fixture(autouse=True)
@@ -204,9 +225,77 @@ class TestDeath:
         loading.cancel()
         return last.line
 
-    def test_a_killed_worker_is_told_as_out_of_memory(self):
+    def test_a_killed_worker_is_told_and_no_reason_is_made_up(self, monkeypatch):
+        monkeypatch.setattr(out_of_memory, "kills", lambda: 7)
         line = self.killed_by(signal.SIGKILL)
-        assert line.startswith("kantaibert: the worker was killed (signal 9) while importing torch: probably out of")
+        assert line == "kantaibert: the worker was killed (signal 9) while importing torch"
+
+    def test_memory_is_named_where_the_system_killed_for_it_meanwhile(self, monkeypatch):
+        counts = iter([7, 8])
+        monkeypatch.setattr(out_of_memory, "kills", lambda: next(counts))
+        line = self.killed_by(signal.SIGKILL)
+        told = "kantaibert: the worker was killed (signal 9) while importing torch: the system ran out of memory;"
+        assert line.startswith(told)
+            "kantaibert: the worker was killed (signal 9) while importing torch: the system ran out of"
+        )
+        assert line.endswith("; free some memory, or open it on a larger machine")
+
+    def test_a_system_that_does_not_count_is_not_guessed_about(self, monkeypatch):
+        monkeypatch.setattr(out_of_memory, "kills", lambda: None)
+        assert "memory" not in self.killed_by(signal.SIGKILL)
+
+    def test_the_system_s_counter_is_read(self, tmp_path):
+        (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 4\noom 2\noom_kill 3\noom_group_kill 1\n")
+        assert out_of_memory._counter(tmp_path / "memory.events") == 3
+        if "oom_kill " in Path("/proc/vmstat").read_text():
+            assert isinstance(out_of_memory.kills(), int)
+
+    @pytest.mark.parametrize("mebibytes", [200, 700])
+    def test_memory_that_really_runs_out_is_told_as_that(self, mebibytes, tmp_path, monkeypatch):
+        limited(tmp_path, monkeypatch, mebibytes << 20)
+        loading = open_in_worker(OpenSpec("kantaibert"))
+        *_, last = loading.events()
+        loading.cancel()
+        assert isinstance(last, Failed)
+        told = f"kantaibert: out of memory: a process may have {mebibytes} MiB here; free some memory"
+        assert last.line.startswith(told)
+
+    def test_an_answer_that_finds_no_memory_says_so_and_the_worker_goes_on(self, tmp_path):
+        limit = resource.prlimit(os.getpid(), resource.RLIMIT_AS)
+        loading = open_in_worker(OpenSpec(str(small(tmp_path))))
+        *_, last = loading.events()
+        assert isinstance(last, Loaded)
+        pid = loading._process.pid
+        size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(pid, resource.RLIMIT_AS, (size + (1 << 20), limit[1]))
+        with pytest.raises(ParamxError, match="out of memory: a process may have"):
+            loading.ask("statistics", {"index": 0})
+        resource.prlimit(pid, resource.RLIMIT_AS, limit)
+        assert ask_to_the_end(loading.ask, "statistics", {"index": 0}) is not None
+        loading.cancel()
+
+    def test_who_waits_learns_at_once_that_the_worker_is_gone(self, tmp_path):
+        loading = open_in_worker(OpenSpec(str(small(tmp_path))))
+        list(loading.events())
+        told = []
+        thread = threading.Thread(target=lambda: told.append(loading.lost()))
+        thread.start()
+        time.sleep(0.1)
+        assert not told, "it waits"
+        os.kill(loading._process.pid, signal.SIGKILL)
+        thread.join(20)
+        assert told == [f"{tmp_path / 'small.safetensors'}: the worker was killed (signal 9)"]
+
+    def test_who_waits_learns_nothing_of_a_worker_that_was_ended(self, tmp_path):
+        loading = open_in_worker(OpenSpec(str(small(tmp_path))))
+        list(loading.events())
+        told = []
+        thread = threading.Thread(target=lambda: told.append(loading.lost()))
+        thread.start()
+        time.sleep(0.1)
+        loading.cancel()
+        thread.join(20)
+        assert told == [None]
 
     def test_a_crash_tells_its_signal(self):
         assert "crashed (signal 11) while importing torch: SIGSEGV" in self.killed_by(signal.SIGSEGV)

@@ -89,6 +89,9 @@ class FakeLoading:
     def __init__(self, events: Sequence[Event]) -> None:
         self._events = events
         self.cancelled = threading.Event()
+        self.gone = threading.Event()
+        self.how = ""
+        """How it went, once a test sets `gone`."""
 
     def events(self) -> Iterator[Event]:
         for event in self._events:
@@ -101,8 +104,13 @@ class FakeLoading:
     def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
         raise ParamxError(request, "a made model answers nothing")
 
+    def lost(self) -> str | None:
+        self.gone.wait(60)
+        return None if self.cancelled.is_set() else self.how
+
     def cancel(self) -> None:
         self.cancelled.set()
+        self.gone.set()
 
 
 class FakeOpener:

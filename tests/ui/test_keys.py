@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from fakes import FakeOpener, Hands, make_app, running
 
+from explorer.core.draft import Draft
 from explorer.core.groups import Grouping
 from explorer.core.param import Model
 from explorer.ui import keymap
@@ -403,11 +404,12 @@ async def _(ui: Hands, key: str) -> None:
 async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
     assert "No groups were left behind" in ui.text
-    ui.model_screen.post_message(ui.model_screen.LeftBehind(Grouping.classic(["lost"])))
-    await ui.until(lambda: "ended badly" in ui.text)
+    ui.model_screen.post_message(ui.model_screen.LeftBehind(Draft(Grouping.classic(["lost"]))))
+    await ui.until(lambda: "R brings back" in ui.lines[-1])
     assert ui.model_screen.bench.draft != Grouping.classic(["lost"]), "never by itself"
     await ui.press(key)
     assert ui.model_screen.bench.draft == Grouping.classic(["lost"])
+    assert "R brings back" not in ui.text
     await ui.press("ctrl+underscore")
     assert ui.model_screen.bench.draft == Grouping.classic()
 

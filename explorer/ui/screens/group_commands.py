@@ -20,6 +20,7 @@ from explorer.ui.widgets.tree_table import Marks, TreeTable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from explorer.core.draft import Draft
     from explorer.core.groups import Grouping
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
@@ -38,6 +39,8 @@ class GroupCommands(Screen[None]):
 
         grouping: Grouping
         """The last groups without a bad term."""
+        draft: Draft
+        """What stands in the fields, bad terms too."""
 
     def __init__(self) -> None:
         """Start without a model."""
@@ -50,6 +53,9 @@ class GroupCommands(Screen[None]):
         """Show the whole tree again."""
         raise NotImplementedError
 
+    def edited(self) -> None:
+        """Know that the user has changed the groups."""
+
     # -- editing ----------------------------------------------------------------------------------------------
 
     def on_rule_editor_edited(self, message: RuleEditor.Edited) -> None:
@@ -57,6 +63,7 @@ class GroupCommands(Screen[None]):
         if self.bench is not None:
             self.bench.type_rule(message.rule, message.name, message.options, message.terms)
             self._tell_groups()
+            self.edited()
 
     def _tell_groups(self) -> None:
         table, bench = self.query_one(TreeTable), self.bench
@@ -64,13 +71,14 @@ class GroupCommands(Screen[None]):
             return
         table.regroup(bench.assignment.codes, self.marks(table.view))
         self.tell_memory()
-        self.post_message(self.GroupsChanged(bench.assigned))
+        self.post_message(self.GroupsChanged(bench.assigned, bench.as_typed))
 
     def _change_groups(self, draft: Grouping, focus: int | None = None) -> None:
         """Take groups that a command made, and put their text into the fields."""
         if self.bench is not None:
             self.bench.change(draft)
             self._rewrite(focus)
+            self.edited()
 
     def _rewrite(self, focus: int | None = None) -> None:
         self.run_worker(self._write_fields(focus), exclusive=True, group="rewrite")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.timer import Timer
 
+    from explorer.core.draft import Draft
     from explorer.core.loading import Loading
     from explorer.core.param import Model
     from explorer.ui.services import Services
@@ -51,6 +52,7 @@ class ModelScreen(Recovery, ValueCommands):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
+    AUTO_FOCUS = ""  # Textual would take the first field, the filter's, before it is hidden: a key would go there
 
     @dataclass
     class Happened(Message):
@@ -67,6 +69,10 @@ class ModelScreen(Recovery, ValueCommands):
         """The model's tree, grouped."""
         bench: Workbench
         """The groups to start with, tried on it."""
+
+    @dataclass
+    class Shown(Message):
+        """The model is on the screen."""
 
     @dataclass
     class Learned(Message):
@@ -90,14 +96,17 @@ class ModelScreen(Recovery, ValueCommands):
     class OpenAnother(Message):
         """The start screen is asked for."""
 
-    def __init__(self, spec: OpenSpec, services: Services) -> None:
-        """Show `spec`; it is opened when the screen is mounted."""
+    def __init__(self, spec: OpenSpec, services: Services, draft: Draft | None = None) -> None:
+        """Show `spec`; it is opened when the screen is mounted. With a draft, that stands in the fields then."""
         super().__init__()
+        self._draft = draft
         self.spec = spec
         self.services = services
         self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
         self._learning: Loading | None = None
+        self.shown = False
+        """Whether the model is on the screen."""
         self._left = False
         self._began = time.monotonic()
         self._stage = "starting"
@@ -203,6 +212,16 @@ class ModelScreen(Recovery, ValueCommands):
         """Show the model."""
         self._stop_clock()
         self.run_worker(self._show(message.view, message.bench), exclusive=True)
+        self.run_worker(self._watch, thread=True, exit_on_error=True)
+
+    def _watch(self) -> None:
+        """Say when what serves the model is gone, whichever does so now; runs in a thread and touches no widget."""
+        watched = None
+        while not self._left and self._loading is not None and self._loading is not watched:
+            watched = self._loading
+            line = watched.lost()
+            if line is not None and watched is self._loading and not self._left:
+                self.post_message(self.Lost(line))
 
     def _stop_clock(self) -> None:
         if self._clock is not None:
@@ -237,6 +256,11 @@ class ModelScreen(Recovery, ValueCommands):
             bar = self.query_one(FilterBar)
             bar.display = True
             bar.field.value = self.services.filter
+        if self._draft is not None:
+            self.take_draft(self._draft)
+            self._draft = None
+        self.shown = True
+        self.post_message(self.Shown())
         self.call_after_refresh(self.services.shown)
         self.want_first_values()
 
@@ -275,7 +299,7 @@ class ModelScreen(Recovery, ValueCommands):
 
     def _tell_bars(self) -> None:
         view = self.query_one(TreeTable).view
-        self._tell_keys()
+        self.tell_keys()
         if view is None or self.bench is None:
             self._tell_waiting()
             return
@@ -286,10 +310,14 @@ class ModelScreen(Recovery, ValueCommands):
 
     def on_descendant_focus(self) -> None:
         """Show the keys of the panel that has the focus now."""
-        self._tell_keys()
+        self.tell_keys()
 
-    def _tell_keys(self) -> None:
-        self.query_one(KeysBar).tell("groups" if self._in_groups else "tree", "anywhere")
+    def tell_keys(self) -> None:
+        """Show the keys that help where the focus is."""
+        in_groups = self._in_groups
+        # Where letters are text, no letter helps.
+        hints = {} if in_groups or self.focused is self.query_one(FilterBar).field else self.hints
+        self.query_one(KeysBar).tell("groups" if in_groups else "tree", "anywhere", hints=hints)
 
     @property
     def _in_groups(self) -> bool:

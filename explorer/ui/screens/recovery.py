@@ -10,11 +10,11 @@ from textual.message import Message
 from explorer.ui.screens.group_commands import GroupCommands
 
 if TYPE_CHECKING:
-    from explorer.core.groups import Grouping
+    from explorer.core.draft import Draft
     from explorer.core.loading import OpenSpec
 
-OFFER_SECONDS = 12
-"""How long the offer of groups left behind is shown."""
+TOLD_SECONDS = 8
+"""How long a notice of what went wrong is shown; the key that helps stays in the keys bar."""
 
 
 class Recovery(GroupCommands):
@@ -27,8 +27,15 @@ class Recovery(GroupCommands):
     class LeftBehind(Message):
         """Groups of a session that ended badly were found."""
 
-        grouping: Grouping
-        """The groups."""
+        draft: Draft
+        """What was typed."""
+
+    @dataclass
+    class Lost(Message):
+        """What served the model is gone."""
+
+        line: str
+        """How, as far as it is known."""
 
     @dataclass
     class OpenAgain(Message):
@@ -36,24 +43,33 @@ class Recovery(GroupCommands):
 
         spec: OpenSpec
         """What is open."""
+        draft: Draft
+        """What stands in the fields."""
 
     def __init__(self) -> None:
-        """Start with nothing left behind."""
+        """Start with nothing left behind and nothing lost."""
         super().__init__()
-        self._left_behind: Grouping | None = None
+        self._left_behind: Draft | None = None
+        self.hints: dict[str, str] = {}
+        """Keys that help now, and what for: they stand first in the keys bar until they are pressed."""
+
+    def tell_keys(self) -> None:
+        """Show the keys that help where the focus is."""
+        raise NotImplementedError
+
+    # -- groups left behind -----------------------------------------------------------------------------------
 
     def look_for_a_draft(self) -> None:
         """Look for groups left behind; runs in a thread."""
         drafts = self.services.drafts
         found = drafts.left(self.spec.target) if drafts is not None else None
-        if found is not None and found != self.services.grouping:
+        if found is not None and (found.fields or found.grouping != self.services.grouping):
             self.post_message(self.LeftBehind(found))
 
     def on_recovery_left_behind(self, message: LeftBehind) -> None:
         """Offer them; nothing is changed without being asked."""
-        self._left_behind = message.grouping
-        text = "R brings back the groups of a session that ended badly."
-        self.notify(text, timeout=OFFER_SECONDS, markup=False)
+        self._left_behind = message.draft
+        self._hint("R", "brings back your last groups")
 
     def action_recover(self) -> None:
         """Take the groups left behind; undo brings back what was."""
@@ -62,10 +78,38 @@ class Recovery(GroupCommands):
         if self._left_behind is None:
             self.notify("No groups were left behind.", timeout=3)
         else:
-            self._change_groups(self._left_behind)
+            self.take_draft(self._left_behind)
+            self.edited()
             self.notify("The groups of your last session are back.", timeout=4)
+
+    def take_draft(self, draft: Draft) -> None:
+        """Put what somebody typed into the fields, also what can't be read."""
+        if self.bench is not None:
+            self.bench.change(draft.grouping)
+            for rule, (name, options, terms) in draft.fields.items():
+                self.bench.type_rule(rule, name, options, terms)
+            self._rewrite()
+
+    def edited(self) -> None:
+        """Take the offer away: who types has groups of their own now. `R` still does it."""
+        self._hint("R", "")
+
+    # -- what was lost ----------------------------------------------------------------------------------------
+
+    def on_recovery_lost(self, message: Lost) -> None:
+        """Say at once that nothing serves the model any more: its values are gone, the table and the groups stay."""
+        self.notify(message.line, title="r opens it again", severity="warning", timeout=TOLD_SECONDS, markup=False)
+        self._hint("r", "opens again: the worker is gone")
 
     def action_reload(self) -> None:
         """Open the model again: its file changed, or what served it is gone."""
         if self.bench is not None:
-            self.post_message(self.OpenAgain(self.spec))
+            self.post_message(self.OpenAgain(self.spec, self.bench.as_typed))
+
+    def _hint(self, key: str, text: str) -> None:
+        """Show a key first in the keys bar; without a text, no longer."""
+        if text:
+            self.hints[key] = text
+            self.tell_keys()
+        elif self.hints.pop(key, None) is not None:
+            self.tell_keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -221,10 +222,12 @@ class FilterBar(Horizontal):
 class KeysBar(Steady):
     """The keys that help most where the focus is; as many as fit."""
 
-    def tell(self, *where: keymap.Where) -> None:
-        """Show the keys for a focus in one of `where`."""
+    def tell(self, *where: keymap.Where, hints: Mapping[str, str] | None = None) -> None:
+        """Show the keys for a focus in one of `where`; before them those that `hints` says something of."""
         text = Text(no_wrap=True, overflow="crop")
-        if "tree" in where:
+        for key, what in (hints or {}).items():
+            text.append(f" {key} {what} ", "bold reverse")
+        if "tree" in where and not hints:
             text.append(" ↑↓", "bold")
             text.append(" move")
         entries = [(command.id, self._entry(command, "groups" in where)) for command in keymap.bar(*where)]

@@ -20,6 +20,7 @@ from explorer.ui.widgets.steady import Steady
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from explorer.core.draft import Fields
     from explorer.core.groups import Rule
     from explorer.core.memory import MemoryReport
     from explorer.core.param import Finding
@@ -105,6 +106,11 @@ class RuleEditor(Vertical):
             self._options.value = options_text(rule.options)
             if not self.catch_all:
                 self.terms.value = join_terms(rule.terms)
+
+    def fill(self, fields: Fields) -> None:
+        """Put texts into the fields as somebody typed them."""
+        with self.prevent(Input.Changed):
+            self._title.value, self._options.value, self.terms.value = fields
 
     def tell(
         self,
@@ -225,8 +231,12 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         if not fits or any(editor.catch_all != (editor.position == len(rules) - 1) for editor in editors):
             await self.show(bench, self._first)
             return
+        half_typed = bench.as_typed.fields
         for editor in editors:
-            editor.write(rules[editor.position])
+            if editor.position in half_typed:
+                editor.fill(half_typed[editor.position])
+            else:
+                editor.write(rules[editor.position])
         self.tell(bench)
 
     def tell(self, bench: Workbench) -> None:

@@ -1,0 +1,61 @@
+"""Whether it was memory that ran out: said only where something shows it."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from pathlib import Path
+
+from explorer.core.text import short_bytes
+
+SAYS = ("can't allocate memory", "cannot allocate memory", "bad_alloc", "out of memory")
+"""What libraries write when an allocation failed: torch's allocators, the C library, C++, CUDA."""
+
+NOT_MAPPED = "failed to map segment from shared object"
+"""What the dynamic linker writes when a library does not fit; also where it may not be executed."""
+
+REMEDY = "free some memory, or open it on a larger machine"
+"""What would work."""
+
+
+def kills() -> int | None:
+    """Return how many processes the system has killed for memory: in this control group, else on this machine.
+
+    `None` where it does not tell (cgroup-v2.rst, memory.events; proc(5), /proc/vmstat).
+    """
+    with suppress(OSError, ValueError, StopIteration):
+        groups = Path("/proc/self/cgroup").read_text(errors="replace").splitlines()
+        group = next(line for line in groups if line.startswith("0::")).removeprefix("0::/")
+        return _counter(Path("/sys/fs/cgroup", group, "memory.events"))
+    with suppress(OSError, ValueError, StopIteration):
+        return _counter(Path("/proc/vmstat"))
+    return None
+
+
+def _counter(path: Path) -> int:
+    lines = path.read_text(errors="replace").splitlines()
+    return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
+
+
+def was_short(error: BaseException) -> bool:
+    """Tell whether an exception says that memory ran out."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in SAYS) or (NOT_MAPPED in text and _limit() is not None)
+
+
+def shortage() -> str:
+    """Say that memory ran out, and the limit of this process where it has one."""
+    limit = _limit()
+    return "out of memory" + ("" if limit is None else f": a process may have {short_bytes(limit)} here")
+
+
+def _limit() -> int | None:
+    """Return the bytes of address space that this process may have (`ulimit -v`), `None` without a limit."""
+    with suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        return None if limit == resource.RLIM_INFINITY else limit
+    return None

@@ -1,0 +1,144 @@
+"""No key is lost: not one pressed before the program is there, and none of several that come in one packet."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from checkpoints import safetensors
+from terminal import ENVIRONMENT, Terminal, paramx
+
+SHOWN = "24 parameters"
+
+GREETED, SUPERVISED, DRAWN = b" paramx ", b"\x1b7", b"\x1b[?1049h"
+"""Stands in the output when the first line is there, when the parent has the terminal, when Textual has it."""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    return str(safetensors(tmp_path / "small.safetensors"))
+
+
+@pytest.fixture
+def stuck(tmp_path: Path) -> str:
+    """A PYTHONPATH with a `torch` whose import lasts for ever."""
+    (tmp_path / "trap").mkdir()
+    os.mkfifo(tmp_path / "trap" / "never")
+    (tmp_path / "trap" / "torch.py").write_text(f"open({str(tmp_path / 'trap' / 'never')!r}).read()\n")
+    return os.pathsep.join([str(tmp_path / "trap"), ENVIRONMENT["PYTHONPATH"]])
+
+
+def after(terminal: Terminal, milliseconds: int) -> None:
+    """Let the program run for so long."""
+    until = time.monotonic() + milliseconds / 1000
+    while time.monotonic() < until:
+        terminal.pump(0.005)
+
+
+def when(terminal: Terminal, sent: bytes) -> None:
+    """Wait until the program has sent something."""
+    terminal.wait_for(lambda _: sent in terminal.raw)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 50, 100, 200, 300])
+def test_quit_works_from_the_first_moment(small: str, milliseconds: int) -> None:
+    with paramx(small) as terminal:
+        after(terminal, milliseconds)
+        terminal.type("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: str) -> None:
+    with paramx(small) as terminal:
+        when(terminal, SUPERVISED)
+        after(terminal, 20)
+        terminal.type("\x11")  # with the shell's flags it goes on with output that Ctrl+S stopped, and is no key
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+@pytest.mark.parametrize("key", ["q", "jq"])
+def test_quit_pressed_at_the_start_does_not_wait_for_the_model(stuck: str, key: str) -> None:
+    with paramx("kantaibert", PYTHONPATH=stuck) as terminal:
+        terminal.type(key)
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_keys_that_wait_for_the_model_do_not_keep_a_later_quit(stuck: str) -> None:
+    with paramx("kantaibert", PYTHONPATH=stuck) as terminal:
+        terminal.type("/query")
+        terminal.wait_for("torch…")
+        terminal.settle(1.0)
+        assert terminal.status is None, "the q of a name typed into the filter is no quit"
+        terminal.type("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+@pytest.mark.parametrize("moment", [b"", GREETED, SUPERVISED, DRAWN])
+def test_a_filter_typed_at_the_start_filters_when_the_model_is_there(small: str, moment: bytes) -> None:
+    with paramx(small) as terminal:
+        when(terminal, moment)
+        terminal.type("/bias\r")
+        terminal.wait_for("2 of 4")
+        terminal.press("/", ".0")  # Enter went to the tree
+        terminal.wait_for("0 of 4")
+        terminal.press("escape", "q")
+        assert terminal.wait() == 0
+
+
+def test_groups_typed_at_the_start_are_typed_when_the_model_is_there(small: str) -> None:
+    with paramx(small) as terminal:
+        terminal.type("\t, layer.1")
+        terminal.wait_for("LayerNorm.weight, layer.1")
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+
+
+def test_what_is_typed_before_the_start_screen_stands_in_its_field(tmp_path: Path) -> None:
+    with paramx(directory=tmp_path) as terminal:
+        terminal.type("kantai")
+        terminal.wait_for(" kantai ")
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+
+
+def test_what_is_typed_at_the_start_is_not_echoed_over_the_screen(small: str) -> None:
+    with paramx(small) as terminal:
+        when(terminal, SUPERVISED)
+        after(terminal, 20)
+        terminal.type("zzz")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        assert b"zzz" not in terminal.raw
+        assert "zzz" not in terminal.text()
+        terminal.press("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: str) -> None:
+    with paramx(small) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type("/weight")
+        terminal.wait_for(" /  weight ")
+        terminal.type("\x1b")
+        terminal.settle()
+        terminal.type("\tw, layer.1")
+        terminal.wait_for("LayerNorm.weightw, layer.1")
+        terminal.type("\x1b")
+        terminal.settle()
+        terminal.type("\x1b")
+        terminal.settle()
+        terminal.type("?")
+        terminal.wait_for("In the tree")
+        terminal.type("\x1b")
+        terminal.settle()
+        terminal.type("eq")  # q does not reach the app through the dialog
+        terminal.type("\x11")
+        assert terminal.wait() == 0

@@ -1,0 +1,99 @@
+"""After something went wrong: what is offered, how long it stands there, and that nothing typed is lost."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeOpener, Hands, make_app, running
+from rich.cells import cell_len
+
+from explorer.core.draft import Draft
+from explorer.core.groups import Grouping
+from explorer.core.param import Model
+
+LEFT = Draft(Grouping.classic(["lost", "bias"]), {0: ("no_decay", "weight_decay=0.0 lr=", "lost, bias, re:(")})
+"""Groups of a session that ended while a term and an option were half typed."""
+
+SIZES = [(60, 20), (80, 24), (160, 45)]
+
+
+def leave_behind(ui: Hands) -> None:
+    ui.model_screen.post_message(ui.model_screen.LeftBehind(LEFT))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_offer_is_whole_and_stays_and_covers_nothing(model: Model, size: tuple[int, int]) -> None:
+    async with running(make_app(model), size) as ui:
+        before = ui.lines
+        leave_behind(ui)
+        await ui.until(lambda: " R brings back your last groups " in ui.lines[-1])
+        assert ui.lines[:-1] == before[:-1], "only the line of the keys is another"
+        assert "help" in ui.lines[-1]
+        assert "quit" in ui.lines[-1]
+        assert cell_len(ui.lines[-1].rstrip()) <= size[0]
+        await ui.press("down")
+        assert "R brings back" in ui.lines[-1], "it stays"
+        await ui.press("slash")
+        assert "R brings back" not in ui.lines[-1], "there R is a letter"
+        await ui.press("escape")
+        assert "R brings back" in ui.lines[-1]
+
+
+@pytest.mark.parametrize("edit", ["R", "typing", "O"])
+async def test_the_offer_goes_when_it_is_taken_or_other_groups_are_made(model: Model, edit: str) -> None:
+    async with running(make_app(model)) as ui:
+        leave_behind(ui)
+        await ui.until(lambda: "R brings back" in ui.lines[-1])
+        if edit == "typing":
+            await ui.press("tab", "x", "escape", "escape")
+        else:
+            await ui.press(edit)
+        assert "R brings back" not in ui.text
+
+
+async def test_what_was_half_typed_comes_back_into_its_fields(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        leave_behind(ui)
+        await ui.until(lambda: "R brings back" in ui.lines[-1])
+        await ui.press("R")
+        await ui.until(lambda: "re:(" in ui.text)
+        bench, editor = ui.model_screen.bench, ui.groups.editors[0]
+        assert bench is not None
+        assert editor.terms.value == "lost, bias, re:("
+        assert "weight_decay=0.0 lr=" in ui.text
+        assert "✖" in ui.text
+        assert bench.as_typed == LEFT, "kept again as it came"
+        ui.model_screen.query_one("#groups")
+        await ui.press("tab")
+        await ui.write("lost, bias, re:(a)")
+        assert bench.draft.rules[0].terms == ("lost", "bias", "re:(a)"), "and typing goes on from there"
+
+
+async def test_a_worker_that_goes_is_told_at_once_and_r_opens_it_again_with_all_that_is_typed(model: Model) -> None:
+    opener = FakeOpener(model=model)
+    async with running(make_app(opener=opener)) as ui:
+        await ui.press("tab")
+        await ui.write("bias, re:(")
+        await ui.press("tab")
+        await ui.write("weight_decay=")
+        ui.tree.focus()
+        await ui.settle()
+        opener.loadings[0].how = "model: the worker was killed (signal 9)"
+        opener.loadings[0].gone.set()
+        await ui.until(lambda: "the worker was killed (signal 9)" in ui.text)
+        assert " r opens again: the worker is gone " in ui.lines[-1]
+        await ui.press("r")
+        await ui.until(lambda: len(opener.loadings) == 2 and ui.model_screen.shown)
+        await ui.until(lambda: "re:(" in ui.text)
+        assert ui.groups.editors[0].terms.value == "bias, re:("
+        assert "the worker is gone" not in ui.lines[-1]
+
+
+async def test_a_worker_that_is_ended_is_not_told(model: Model) -> None:
+    opener = FakeOpener(model=model)
+    async with running(make_app(opener=opener)) as ui:
+        opener.loadings[0].how = "model: the worker was killed (signal 9)"
+        await ui.press("r")
+        await ui.until(lambda: len(opener.loadings) == 2 and ui.model_screen.shown)
+        await ui.settle()
+        assert opener.loadings[0].cancelled.is_set()
+        assert "worker" not in ui.text
