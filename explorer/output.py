@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
+from explorer.core.text import harmless, harmless_line
 from explorer.starting import Greeting
 
 EXIT_FAILED = 1
@@ -30,7 +31,7 @@ def take_any_name() -> None:
 def write(pieces: Iterable[str]) -> int:
     """Write to stdout and flush, so that what goes wrong is told here and not by the interpreter as it ends."""
     try:
-        sys.stdout.writelines(pieces)
+        sys.stdout.writelines(map(harmless, pieces))
         sys.stdout.flush()
     except BrokenPipeError:  # `paramx gpt2 | head` has read enough
         drop_output()
@@ -46,7 +47,7 @@ def fail(line: str) -> int:
     greeting.wipe()
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"paramx: {line}", file=sys.stderr)
+            print(f"paramx: {harmless_line(line)}", file=sys.stderr)
     return EXIT_FAILED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -26,6 +27,32 @@ def visible(text: str) -> str:
     return "".join(_escape(char) if _is_hidden(char) else char for char in text)
 
 
+_ACTING = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
+"""Characters that a terminal may act on, but for the newline."""
+
+
+def harmless(text: str) -> str:
+    r"""Return whole lines of text on their way out, with every character that a terminal could act on written out.
+
+    The second filter: what entered was made `visible`, so this finds nothing unless that was forgotten somewhere.
+    Always `\u001b`, never `\x1b`: the text may be JSON.
+    """
+    return _ACTING.sub(lambda match: _escape_long(match[0]), text)
+
+
+def harmless_line(text: str) -> str:
+    """Return `harmless` text in one line."""
+    return harmless(text).replace("\n", "\\n")
+
+
+def _escape_long(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def _is_hidden(char: str) -> bool:
     return unicodedata.category(char) in HIDDEN_CATEGORIES or char in DEFAULT_IGNORABLE
 
@@ -37,7 +64,7 @@ def _escape(char: str) -> str:
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _escape_long(char)
 
 
 def short_count(count: int) -> str:
