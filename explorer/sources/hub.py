@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import Report
+from explorer.sources.checkpoint.files import UnreadableError, inside, parse_json
 from explorer.sources.hub_cache import REVISION, SHORT_COMMIT, is_repo_id, snapshot
 from explorer.sources.hub_fetch import fetch_config
 
@@ -116,10 +116,9 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
             what, (error.strerror or str(error)).lower(), "check the path and its permissions"
         ) from None
     try:
-        config = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ParamxError(what, f"not valid JSON: {why}", "repair the file") from None
+        config = parse_json(data, "the config")
+    except UnreadableError as error:
+        raise ParamxError(what, error.why, "repair the file") from None
     if not isinstance(config, dict):
         raise ParamxError(
             what, f"the config is a JSON {_json_kind(config)}, not an object", "give a model's config.json"
@@ -165,6 +164,8 @@ def _local(target: str) -> Found | None:
         if path.is_dir():
             config = path / "config.json"
             if config.exists():
+                if inside(path, config.name) is None:
+                    raise ParamxError(str(config), "the link leads out of the directory", "name the file itself")
                 return Found(read_config(config, str(config)), "config.json, no weights", config, path)
             if looks_like_path(target) or not is_repo_id(target):
                 if (path / "adapter_config.json").exists():

@@ -23,7 +23,9 @@ from explorer.ui.cell_diff import Cells
 CONSOLE = Console(color_system="truecolor", force_terminal=True, width=24)
 
 HOSTILE = st.text(
-    st.sampled_from("ab\x1b[31m\x9b\x9d\x07\r\n\x00\x7f\u202e\u2066\u200b\u200d\ud800\ue000\xad漢é\u0301👩\U000e0041 ×"),
+    st.sampled_from(
+        "ab\x1b[31m\x9b\x9d\x07\r\n\x00\x7f\u202e\u2066\u200b\u200d\ud800\ue000\xad漢é\u0301👩\U000e0041 ×"
+    ),
     max_size=24,
 )
 
@@ -65,7 +67,9 @@ def test_visible_text_is_printed_as_it_is() -> None:
     assert harmless(text) == text
 
 
-@pytest.mark.parametrize("style", [None, Style(link=f"https://example.org/{EVIL}"), Style(link="https://example.org/a")])
+@pytest.mark.parametrize(
+    "style", [None, Style(link=f"https://example.org/{EVIL}"), Style(link="https://example.org/a")]
+)
 def test_no_update_of_textual_s_carries_what_acts(style: Style | None) -> None:
     strip = Strip([Segment(f"a{EVIL}b", style), Segment("\ud800", style)])
     chops: list[dict[int, Strip | None]] = [{0: strip, 12: None}]

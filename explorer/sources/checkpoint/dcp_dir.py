@@ -113,6 +113,8 @@ class _Notes:
 def _open(target: str) -> Model:
     path = path_of(target)
     directory = path if is_directory(path) else path.parent
+    if directory == path and (directory / DCP_METADATA).is_symlink() and inside(directory, DCP_METADATA) is None:
+        raise UnreadableError("the link leads out of the directory", "name the file itself")
     rules = TorchRules(PACKAGES)
     with File(directory / DCP_METADATA) as file:
         if not file.size:

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,20 @@ def parse_json(data: bytes, what: str) -> Any:
     except ValueError as error:
         reason = f"{what} is not JSON: {error}"
     raise UnreadableError(reason, "download it again")
+
+
+def doubled_keys(data: bytes) -> list[str]:
+    """Return the keys that stand twice in one object of a JSON text that `parse_json` has taken."""
+    doubled: dict[str, None] = {}
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            doubled.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return made
+
+    json.loads(data.decode("utf-8"), object_pairs_hook=build)
+    return list(doubled)
 
 
 def inside(directory: Path, name: str) -> Path | None:
