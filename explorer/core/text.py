@@ -24,8 +24,24 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(char) if _is_hidden(char) else char for char in text)
+    return text.translate(_SHOWN)
 
+
+class _Shown(dict[int, str]):
+    """What each character is shown as, by its code; looked up when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        shown = _escape(char) if _is_hidden(char) else char
+        if len(self) < REMEMBERED:
+            self[code] = shown
+        return shown
+
+
+REMEMBERED = 10_000
+"""Most characters of which it is remembered how they are shown: a stranger's text may have all 1.1 million."""
+
+_SHOWN = _Shown()
 
 _ACTING = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"

@@ -84,11 +84,15 @@ def looks_like_path(target: str) -> bool:
 
 
 BUILT_ONE_BY_ONE = {
-    re.compile(r"(layers?|blocks|depths?|experts|stages)$"): 100_000,
+    re.compile(r"(layers?|blocks|depths?|experts|stages|groups|group_num|codebooks|quantizers|levels)$"): 100_000,
     re.compile(r"labels$"): 1_000_000,
 }
 """Ends of a config's keys whose number is a number of things that are built one by one, as `num_hidden_layers` and
 `depths`, and the most of them that a config may ask for: models have hundreds."""
+
+
+MAX_NUMBERS = 20_000
+"""Most numbers of one list of a config: some models have a layer for each (`conv_dim`, `hidden_sizes`, `depths`)."""
 
 
 def read_config(path: Path, what: str) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
     """Refuse a config whose building would not end: libraries loop over the number of layers, at 1 ms a turn.
 
     Raises:
-        ParamxError: It asks for more than `BUILT_ONE_BY_ONE` allows.
+        ParamxError: It asks for more than `BUILT_ONE_BY_ONE` or `MAX_NUMBERS` allows.
     """
     left: list[Any] = [config]
     while left:
@@ -146,6 +150,10 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
                         raise ParamxError(what, f"{key} is {count}: no model has so many", "correct the config")
         elif isinstance(value, list):
             left += value
+            if sum(type(item) in (int, float) for item in value) > MAX_NUMBERS:
+                raise ParamxError(
+                    what, f"a list of {len(value):,} numbers: no model has so many", "correct the config"
+                )
 
 
 def nearest(word: str, names: Sequence[str]) -> str:

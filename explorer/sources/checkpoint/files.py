@@ -31,6 +31,9 @@ memory."""
 MAX_VALUES = 8_000_000
 """Most values in one JSON text: a number is 2 bytes of text and up to 40 of memory."""
 
+MAX_QUOTES = 12_000_000
+"""Most quotes in one JSON text, those of a million tensors: a key and its text are 6 bytes, and 200 of memory."""
+
 TOLD_NAMES = 1000
 """Most names that a finding carries."""
 
@@ -131,7 +134,11 @@ def parse_json(data: bytes, what: str) -> Any:
         UnreadableError: It is no JSON, or would fill the memory.
     """
     large = len(data) > 2 * MAX_CONTAINERS  # shorter text can't hold that many
-    if large and (data.count(b"{") + data.count(b"[") > MAX_CONTAINERS or data.count(b",") > MAX_VALUES):
+    if large and (
+        data.count(b"{") + data.count(b"[") > MAX_CONTAINERS
+        or data.count(b",") > MAX_VALUES
+        or data.count(b'"') > MAX_QUOTES
+    ):
         raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")
     try:
         # Bytes would let `json.loads` guess at UTF-16 and UTF-32, which the formats do not allow.

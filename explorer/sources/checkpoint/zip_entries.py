@@ -38,6 +38,9 @@ STORED, DEFLATED, ENCRYPTED = 0, 8, -1
 MAX_DIRECTORY = 256 << 20
 """Longest central directory in bytes: 2 million entries with torch's names."""
 
+MAX_ENTRIES = 1_000_000
+"""Most entries of an archive, each some 400 bytes of memory; torch writes one for each storage."""
+
 MAX_INFLATED = 128 << 20
 """Longest entry that is inflated, in bytes; a bomb grows by a factor of 1,000."""
 
@@ -95,7 +98,7 @@ def _directory(file: File) -> tuple[int, int, int]:
     start = max(0, file.size - _END.size - 0xFFFF)
     tail = file.read(start, file.size - start)
     at = tail.rfind(b"PK\5\6")
-    if at < 0:
+    if at < 0 or at + _END.size > len(tail):
         raise UnreadableError("cut short: the zip archive has no end", "download it again", "truncated")
     *_, claimed, size, offset, _ = _END.unpack_from(tail, at)
     locator = tail[at - 20 : at] if at >= 20 else b""
@@ -125,6 +128,8 @@ def _entries(directory: bytes, file_size: int, claimed: int) -> Archive:
         if at > len(directory):
             raise UnreadableError("the zip archive's directory is damaged", "download it again")
         records += 1
+        if records > MAX_ENTRIES:
+            raise UnreadableError("the zip archive has more entries than any checkpoint", "it may be made to do harm")
         if name in entries:
             doubled.append(name)
         if header + 30 + compressed <= file_size:  # what claims to lie past the end is not there
