@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from explorer.arguments import complaint, grouping_of, make_parser
 from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface, is_terminal
-from explorer.core.text import visible
+from explorer.core.text import harmless_line, visible
 from explorer.output import EXIT_FAILED, drop_output, fail, greeting, ready, take_any_name, write
 from explorer.starting import Started
 
@@ -147,7 +147,7 @@ def _run_interface(
         gpu=arguments.gpu_memory,
         shown=_keep_all,
         drafts=drafts,
-        leaving=child.leave,
+        leaving=lambda error: child.leave(error and harmless_line(error)),
     )
     greeting.wipe()
     outcome = run(spec, services, other)
@@ -290,7 +290,7 @@ class _Progress:
 
     def show(self, text: str) -> None:
         """Show a stage in place of the last."""
-        self._write(f"{text} …")
+        self._write(f"{harmless_line(text)} …")
 
     def _write(self, text: str) -> None:
         if self._stream is None:

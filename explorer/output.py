@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from explorer.core.terminal import is_terminal
+from explorer.core.text import harmless, harmless_line
 from explorer.starting import Greeting
 
 EXIT_FAILED = 1
@@ -40,7 +41,7 @@ def take_any_name() -> None:
 def write(pieces: Iterable[str]) -> int:
     """Write to stdout and flush, so that what goes wrong is told here and not by the interpreter as it ends."""
     try:
-        sys.stdout.writelines(pieces)
+        sys.stdout.writelines(map(harmless, pieces))
         sys.stdout.flush()
     except BrokenPipeError:  # `paramx gpt2 | head` has read enough
         drop_output()
@@ -96,7 +97,7 @@ def _is_full(number: int) -> bool:
 def fail(line: str, status: int = EXIT_FAILED) -> int:
     """Tell in one line what can't be done, and return the exit status that says so."""
     greeting.wipe()
-    text = f"paramx: {line}\n"
+    text = f"paramx: {harmless_line(line)}\n"
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(text)

@@ -9,6 +9,8 @@ import os
 import sys
 from contextlib import suppress
 
+from explorer.core.text import harmless_line
+
 TYPE_CHECKING = False
 """As `typing` has it, whose import takes longer than all that is here."""
 
@@ -27,11 +29,11 @@ class Greeting:
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Show a line; it must be visible text."""
+        """Show a line."""
         with suppress(OSError, ValueError):
             columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0 where nobody has set it
             # The cursor goes back to the first column: a terminal that is taken away now leaves no prompt behind it.
-            self._write(f" paramx  {text}"[: columns - 1] + "\r")
+            self._write(f" paramx  {harmless_line(text)}"[: columns - 1] + "\r")
             self._shown = True
 
     def wipe(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -23,7 +24,49 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(char) if _is_hidden(char) else char for char in text)
+    return text.translate(_SHOWN)
+
+
+class _Shown(dict[int, str]):
+    """What each character is shown as, by its code; looked up when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        shown = _escape(char) if _is_hidden(char) else char
+        if len(self) < REMEMBERED:
+            self[code] = shown
+        return shown
+
+
+REMEMBERED = 10_000
+"""Most characters of which it is remembered how they are shown: a stranger's text may have all 1.1 million."""
+
+_SHOWN = _Shown()
+
+_ACTING = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
+"""Characters that a terminal may act on, but for the newline."""
+
+
+def harmless(text: str) -> str:
+    r"""Return whole lines of text on their way out, with every character that a terminal could act on written out.
+
+    The second filter: what entered was made `visible`, so this finds nothing unless that was forgotten somewhere.
+    Always `\u001b`, never `\x1b`: the text may be JSON.
+    """
+    return _ACTING.sub(lambda match: _escape_long(match[0]), text)
+
+
+def harmless_line(text: str) -> str:
+    """Return `harmless` text in one line."""
+    return harmless(text).replace("\n", "\\n")
+
+
+def _escape_long(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _is_hidden(char: str) -> bool:
@@ -37,7 +80,7 @@ def _escape(char: str) -> str:
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _escape_long(char)
 
 
 def short_count(count: int) -> str:

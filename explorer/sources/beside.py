@@ -41,13 +41,16 @@ def skeleton_spec(spec: OpenSpec, model: Model) -> OpenSpec | None:
 
 def config_beside(target: str) -> Path | None:
     """Return the `config.json` of a model that lies beside a checkpoint's file."""
+    from explorer.sources.checkpoint.files import inside
     from explorer.sources.checkpoint.targets import CONFIG, path_of
     from explorer.sources.local import tells_model
 
     try:
         path = path_of(target)
         config = path.parent / CONFIG
-        regular = not path.is_dir() and stat.S_ISREG(config.stat().st_mode)
+        regular = (
+            not path.is_dir() and stat.S_ISREG(config.stat().st_mode) and inside(path.parent, CONFIG) is not None
+        )
     except (OSError, ValueError):
         return None
     return config if regular and tells_model(config) else None

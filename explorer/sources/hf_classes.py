@@ -141,7 +141,7 @@ def config_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> 
 def architecture(config: Mapping[str, Any]) -> str | None:
     """Return the class that a config names, if it names one."""
     named = config.get("architectures")
-    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
+    return named[0] or None if isinstance(named, list) and named and isinstance(named[0], str) else None
 
 
 def version() -> str:
@@ -164,7 +164,8 @@ def cannot_build(
             return ParamxError(
                 target, f"{what} needs the package {name}", f"pip install {package[1] if package else name}"
             )
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # What torch quotes may end in a line of its own with nothing but a closing quote.
+    lines = [line.strip() for line in str(error).splitlines() if re.search(r"\w", line)]
     last = lines[-1] if lines else ""
     if len(last) > LINE_LENGTH:
         last = last[: LINE_LENGTH - 1] + "…"

@@ -12,8 +12,9 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
 from explorer.sources import Opened, Report, hf_load, table_cache
+from explorer.sources.config_told import findings as config_findings
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
-from explorer.sources.hf_weights import Weights, over_weights, read_weights, weights_beside
+from explorer.sources.hf_weights import Weights, over_weights, read_beside, weights_beside
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.json_safe import json_safe
 from explorer.sources.live_module import table_of
@@ -100,11 +101,11 @@ def build(
             "python": platform.python_version(),
         },
     )
-    table = table_of(model, origin, findings)
+    table = table_of(model, origin, (*findings, *config_findings(found, spec, type(model).__name__)))
     values: OpenTensor = ModuleValues(model)
     if overlay is not None:
         beside = weights_beside(found.directory) if found.directory is not None else None
-        values = OverlaidValues(table, overlay, lambda: weights or read_weights(beside or ""))
+        values = OverlaidValues(table, overlay, lambda: weights or read_beside(beside or ""))
     opened = Opened(table, {**answers_of(model), **value_answers(values)}, values)
     if spec.device_map is not None and not spec.load:
         opened = hf_load.plan(opened, model, spec, report)
@@ -210,7 +211,7 @@ def _skeleton(
             reason = f"quantized ({_quant_method(quantized)})"
         else:
             try:
-                weights = weights or read_weights(beside or "")
+                weights = weights or read_beside(beside or "")
                 model, overlay, notes = over_weights(model_class, config, weights)
                 description = description.replace("config.json, no weights", "directory with weights")
                 notes = (*notes, *overlay_findings(overlay))

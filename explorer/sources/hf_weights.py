@@ -19,6 +19,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model
 from explorer.sources.checkpoint import locate
+from explorer.sources.checkpoint.files import inside
 from explorer.sources.overlay import Overlay, lay_over
 
 if TYPE_CHECKING:
@@ -66,6 +67,17 @@ class Weights:
 def weights_beside(directory: Path) -> str | None:
     """Return the path of the weights that transformers would load from a directory, `None` where it has none."""
     return next((str(directory / name) for _, name in FILES if (directory / name).exists()), None)
+
+
+def read_beside(path: str) -> Weights:
+    """Read the weights that a directory was found to have; a link may not lead out of it.
+
+    Raises:
+        ParamxError: It does, or they can't be read.
+    """
+    if inside(Path(path).parent, Path(path).name) is None:
+        raise ParamxError(path, "the link leads out of the directory", "name the file itself")
+    return read_weights(path)
 
 
 def read_weights(target: str) -> Weights:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import Report
+from explorer.sources.checkpoint.files import UnreadableError, inside, parse_json
 from explorer.sources.hub_cache import REVISION, SHORT_COMMIT, is_repo_id, snapshot
 from explorer.sources.hub_fetch import fetch_config
 
@@ -84,11 +84,15 @@ def looks_like_path(target: str) -> bool:
 
 
 BUILT_ONE_BY_ONE = {
-    re.compile(r"(layers?|blocks|depths?|experts|stages)$"): 100_000,
+    re.compile(r"(layers?|blocks|depths?|experts|stages|groups|group_num|codebooks|quantizers|levels)$"): 100_000,
     re.compile(r"labels$"): 1_000_000,
 }
 """Ends of a config's keys whose number is a number of things that are built one by one, as `num_hidden_layers` and
 `depths`, and the most of them that a config may ask for: models have hundreds."""
+
+
+MAX_NUMBERS = 20_000
+"""Most numbers of one list of a config: some models have a layer for each (`conv_dim`, `hidden_sizes`, `depths`)."""
 
 
 def read_config(path: Path, what: str) -> dict[str, Any]:
@@ -116,10 +120,9 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
             what, (error.strerror or str(error)).lower(), "check the path and its permissions"
         ) from None
     try:
-        config = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ParamxError(what, f"not valid JSON: {why}", "repair the file") from None
+        config = parse_json(data, "the config")
+    except UnreadableError as error:
+        raise ParamxError(what, error.why, "repair the file") from None
     if not isinstance(config, dict):
         raise ParamxError(
             what, f"the config is a JSON {_json_kind(config)}, not an object", "give a model's config.json"
@@ -132,7 +135,7 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
     """Refuse a config whose building would not end: libraries loop over the number of layers, at 1 ms a turn.
 
     Raises:
-        ParamxError: It asks for more than `BUILT_ONE_BY_ONE` allows.
+        ParamxError: It asks for more than `BUILT_ONE_BY_ONE` or `MAX_NUMBERS` allows.
     """
     left: list[Any] = [config]
     while left:
@@ -147,6 +150,10 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
                         raise ParamxError(what, f"{key} is {count}: no model has so many", "correct the config")
         elif isinstance(value, list):
             left += value
+            if sum(type(item) in (int, float) for item in value) > MAX_NUMBERS:
+                raise ParamxError(
+                    what, f"a list of {len(value):,} numbers: no model has so many", "correct the config"
+                )
 
 
 def nearest(word: str, names: Sequence[str]) -> str:
@@ -165,6 +172,8 @@ def _local(target: str) -> Found | None:
         if path.is_dir():
             config = path / "config.json"
             if config.exists():
+                if inside(path, config.name) is None:
+                    raise ParamxError(str(config), "the link leads out of the directory", "name the file itself")
                 return Found(read_config(config, str(config)), "config.json, no weights", config, path)
             if looks_like_path(target) or not is_repo_id(target):
                 if (path / "adapter_config.json").exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from explorer.core.choice import Choice
 from explorer.core.text import plural, short_bytes, short_count, visible
+from explorer.sources.checkpoint.files import File, UnreadableError
 from explorer.sources.hub_cache import SHORT_COMMIT, cached_models
 
 MAX_DEPTH = 2
@@ -151,9 +152,9 @@ def _is_wanted(name: str) -> bool:
 def tells_model(config: Path) -> bool:
     """Whether a `config.json` is a model's: pooling layers, adapters and web tools have files of that name too."""
     try:
-        with config.open("rb") as file:
-            text = file.read(MAX_PEEK)
-    except OSError:
+        with File(config) as file:  # never waits, should it be a pipe by now
+            text = file.read(0, min(MAX_PEEK, file.size))
+    except UnreadableError:
         return False
     return b'"model_type"' in text or b'"architectures"' in text
 

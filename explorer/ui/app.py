@@ -11,6 +11,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import Theme
 
+from explorer.core.text import harmless
 from explorer.ui import keymap
 from explorer.ui.key_order import KeyOrderApp
 from explorer.ui.screens.help import HelpScreen
@@ -149,6 +150,10 @@ class ParamxApp(KeyOrderApp[str]):
         """Leave; who started the interface is told first."""
         self._services.leaving(result)
         super().exit(result, return_code, message)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put text on the terminal's clipboard: no control but of lines, for it may be pasted into a shell."""
+        super().copy_to_clipboard(harmless(text))
 
     def _offer(self, error: str = "") -> None:
         self.drop_keys()

@@ -14,6 +14,8 @@ from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
 from textual.strip import Strip
 
+from explorer.ui.boundary import contained, drawable, link_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -77,8 +79,8 @@ class Look:
             foreground = ";".join(style.color.downgrade(colors).get_ansi_codes())
         if style.bgcolor is not None:
             background = ";".join(style.bgcolor.downgrade(colors).get_ansi_codes(foreground=False))
-        link = f"\x1b]8;id={style.link_id};{style.link}\x1b\\" if style.link else ""
-        return cls(attributes, foreground, background, link)
+        link = link_of(style)
+        return cls(attributes, foreground, background, f"\x1b]8;id={style.link_id};{link}\x1b\\" if link else "")
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -186,7 +188,7 @@ class Cells:
             if text.isascii() and text.isprintable():
                 cells = list(text)
             else:
-                lead, cells = _cells(text)
+                lead, cells = _cells(drawable(text))
                 if lead:
                     if x == begin:
                         raise UnknownUpdateError("a combining character with nothing before it")
@@ -254,8 +256,6 @@ def _cells(text: str) -> tuple[str, list[str]]:
     """
     lead, cells = "", list[str]()
     for char in text:
-        if char < " " or "\x7f" <= char < "\xa0":
-            raise UnknownUpdateError("a control character in the text")
         size = get_character_cell_size(char)
         if size:
             cells += [char, ""][:size]
@@ -310,7 +310,7 @@ class CellDiffApp(App[Answer]):
                 update = self._difference(screen, renderable)
             except Exception:
                 # Private parts that changed, or an update that is none of the two: Textual knows what to do with it.
-                self._cells, update = None, renderable
+                self._cells, update = None, contained(renderable)
         super()._display(screen, update)
 
     def _difference(self, screen: Screen[object], renderable: RenderableType) -> RenderableType | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 from checkpoints import safetensors
-from terminal import KEYS, Terminal, paramx
+from terminal import ENVIRONMENT, KEYS, Terminal, paramx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hostile"))
 from cases import NAMES
@@ -123,6 +125,85 @@ def test_the_start_screen_and_error_lines_are_spelled_out(hostile: Path) -> None
             assert terminal.wait() == 1
             assert leaks(bytes(terminal.raw)) == []
             terminal.assert_restored()
+
+
+FORGOTTEN = r"""
+import os, re, sys
+if any(argument == "explorer" or argument.endswith("/explorer") for argument in sys.orig_argv):
+    import explorer.core.text as text
+    # But for what ends a name between the processes, and what no encoding has.
+    text.visible = lambda text: re.sub("[\n\ud800-\udfff]", lambda match: ascii(match[0])[1:-1], text)
+    if os.environ["FORGET"] == "both":
+        import explorer.ui.boundary as boundary
+        text.harmless = boundary.drawable = lambda text: text
+        boundary.contained = lambda update: update
+"""
+"""Put into the interface's process: a program that forgets its first filter everywhere, or both."""
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> dict[str, str]:
+    """An environment for a program that does not make names visible where they enter."""
+    folder = tmp_path / "forgetful"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(FORGOTTEN)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), ENVIRONMENT["PYTHONPATH"]])}
+
+
+@pytest.mark.parametrize("target", ["all.safetensors", "\x1b]0;owned\x07[bold]\n.safetensors", "none\x1b[31mred"])
+def test_the_second_filter_holds_where_the_first_is_forgotten(
+    hostile: Path, forgetful: dict[str, str], target: str
+) -> None:
+    with paramx(target, columns=120, rows=40, directory=hostile, FORGET="first", **forgetful) as terminal:
+        if (hostile / target).exists():
+            terminal.wait_for("header")
+            tour(terminal)
+            terminal.press("escape", "ctrl+q")
+        terminal.wait()
+        assert leaks(bytes(terminal.raw)) == []
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "loop"])
+def test_what_is_printed_holds_no_control_where_the_first_filter_is_forgotten(
+    hostile: Path, forgetful: dict[str, str], form: str
+) -> None:
+    with paramx("all.safetensors", "--print", form, directory=hostile, FORGET="first", **forgetful) as terminal:
+        terminal.wait()
+        # The progress line goes back to the first column.
+        assert leaks(bytes(terminal.raw)) == []
+        assert b"owned" in terminal.raw or form == "loop", "names are in it"
+
+
+def test_a_program_without_any_filter_leaks(hostile: Path, forgetful: dict[str, str]) -> None:
+    """A planted leak: what the tests above look for is there to be seen."""
+    with paramx("all.safetensors", columns=120, directory=hostile, FORGET="both", **forgetful) as terminal:
+        terminal.wait_for("header")
+        terminal.settle()
+        terminal.press("*")
+        terminal.settle()
+        assert leaks(bytes(terminal.raw)) != []
+
+
+def test_the_clipboard_is_given_no_control(hostile: Path) -> None:
+    with paramx("all.safetensors", columns=120, directory=hostile) as terminal:
+        terminal.wait_for("header")
+        terminal.settle()
+        terminal.press("tab", "enter")
+        terminal.settle()
+        terminal.type("\x1b[200~,\x1b[31mred\x1b]0;owned\x07\u202e\x1b[201~")
+        terminal.settle()
+        terminal.press("enter", "escape", "e")
+        terminal.wait_for("Export")
+        terminal.press("y")
+        terminal.wait_for("Sent to")
+        terminal.press("escape", "ctrl+q")
+        terminal.wait()
+        assert leaks(bytes(terminal.raw)) == []
+        copied = re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)", bytes(terminal.raw))
+        assert copied
+        for text in copied:
+            assert "owned" in base64.b64decode(text).decode()
+            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", base64.b64decode(text).decode())
 
 
 def test_a_leak_would_be_seen() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-OK, WARN, ERROR, SURVIVES = "ok", "warn", "error", "survives"
-"""What may come out: a table; a table and a finding; one line; any of the three (what a system decides)."""
+OK, WARN, ERROR = "ok", "warn", "error"
+"""What comes out: a table, perhaps with a hint; a table and a warning; one line of error."""
 
 Make = Callable[[Path], "Path | str"]
 """Writes a case's files into an empty folder and returns the target."""
@@ -22,15 +22,17 @@ class Case:
     name: str
     """What is wrong with it."""
     expected: str
-    """`ok`, `warn`, `error` or `survives`."""
+    """`ok`, `warn` or `error`."""
     make: Make
     """Writes it."""
     told: str = ""
     """Text that the findings or the error must have."""
-    seconds: float = 20.0
-    """When it counts as hung: generous, for slow machines."""
-    megabytes: int = 768
-    """How much memory it may take beyond what the reader itself has, in MiB."""
+    seconds: float = 15.0
+    """How much processor time it may take before it is ended: several times what it needs, for slow machines."""
+    megabytes: int = 512
+    """How much memory it may take at once beyond what the reader itself has, in MiB."""
+    skeleton: bool = False
+    """Whether the skeleton of the config beside it is laid over it."""
 
     @property
     def id(self) -> str:

@@ -194,14 +194,14 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("text", "why"),
         [
-            ("", "not valid JSON"),
-            ("{", "not valid JSON"),
+            ("", "not JSON"),
+            ("{", "not JSON"),
             ("[1]", "a JSON array, not an object"),
             ("null", "a JSON null, not an object"),
             ("true", "a JSON boolean, not an object"),
             ('"x"', "a JSON string, not an object"),
             ("[" * 100_000, "nested too deeply"),
-            ('"\\u001b[31m', "not valid JSON"),
+            ('"\\u001b[31m', "not JSON"),
         ],
     )
     def test_a_broken_config_is_told_in_one_line(self, text, why):
@@ -210,7 +210,7 @@ class TestPaths:
 
     def test_bytes_that_are_no_text(self):
         Path("config.json").write_bytes(b"\xff\xfe\x00{")
-        assert "not valid JSON" in refusal(".")
+        assert "not UTF-8" in refusal(".")
 
     def test_a_pipe_is_not_waited_for(self):
         os.mkfifo("config.json")

@@ -339,7 +339,7 @@ def test_the_config_of_another_model_is_not_laid_over(tmp_path):
     ("text", "why"),
     [
         ('{"model_type": "nonsense"}', "has no model type 'nonsense'"),
-        ('{"model_type": ', "not valid JSON"),
+        ('{"model_type": ', "not JSON"),
         ('{"model_type": "bert", "architectures": ["Nothing"]}', "the config names Nothing"),
         ('{"model_type": "bert", "hidden_size": 17}', "BertForMaskedLM can't be built"),
     ],

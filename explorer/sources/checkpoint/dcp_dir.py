@@ -29,7 +29,7 @@ from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.text import plural, visible
 from explorer.sources.checkpoint.dtypes import dtype_bytes
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, tensors, told, warn
-from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
+from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
 from explorer.sources.checkpoint.place import Place
@@ -113,6 +113,8 @@ class _Notes:
 def _open(target: str) -> Model:
     path = path_of(target)
     directory = path if is_directory(path) else path.parent
+    if directory == path and (directory / DCP_METADATA).is_symlink() and inside(directory, DCP_METADATA) is None:
+        raise UnreadableError("the link leads out of the directory", "name the file itself")
     rules = TorchRules(PACKAGES)
     with File(directory / DCP_METADATA) as file:
         if not file.size:
@@ -170,6 +172,9 @@ def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Note
     index = 0
     for name, value in entries.items():
         if _is_a(value, "BytesStorageMetadata"):
+            continue
+        if len(name) > MAX_NAME:
+            notes.bad.setdefault(f"its name has more than {MAX_NAME:,} characters", []).append(name[:MAX_NAME])
             continue
         facts = _attributes(value, "TensorStorageMetadata")
         shape = _shape(facts.get("size"))

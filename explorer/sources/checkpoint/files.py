@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ memory."""
 
 MAX_VALUES = 8_000_000
 """Most values in one JSON text: a number is 2 bytes of text and up to 40 of memory."""
+
+MAX_QUOTES = 12_000_000
+"""Most quotes in one JSON text, those of a million tensors: a key and its text are 6 bytes, and 200 of memory."""
 
 TOLD_NAMES = 1000
 """Most names that a finding carries."""
@@ -130,7 +134,11 @@ def parse_json(data: bytes, what: str) -> Any:
         UnreadableError: It is no JSON, or would fill the memory.
     """
     large = len(data) > 2 * MAX_CONTAINERS  # shorter text can't hold that many
-    if large and (data.count(b"{") + data.count(b"[") > MAX_CONTAINERS or data.count(b",") > MAX_VALUES):
+    if large and (
+        data.count(b"{") + data.count(b"[") > MAX_CONTAINERS
+        or data.count(b",") > MAX_VALUES
+        or data.count(b'"') > MAX_QUOTES
+    ):
         raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")
     try:
         # Bytes would let `json.loads` guess at UTF-16 and UTF-32, which the formats do not allow.
@@ -142,6 +150,20 @@ def parse_json(data: bytes, what: str) -> Any:
     except ValueError as error:
         reason = f"{what} is not JSON: {error}"
     raise UnreadableError(reason, "download it again")
+
+
+def doubled_keys(data: bytes) -> list[str]:
+    """Return the keys that stand twice in one object of a JSON text that `parse_json` has taken."""
+    doubled: dict[str, None] = {}
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            doubled.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return made
+
+    json.loads(data.decode("utf-8"), object_pairs_hook=build)
+    return list(doubled)
 
 
 def inside(directory: Path, name: str) -> Path | None:

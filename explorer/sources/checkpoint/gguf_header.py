@@ -29,7 +29,7 @@ from explorer.core.param import Finding
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.files import File, UnreadableError, tensors, warn
 from explorer.sources.checkpoint.ggml_types import TYPES
-from explorer.sources.checkpoint.limits import MAX_ELEMENTS
+from explorer.sources.checkpoint.limits import MAX_ELEMENTS, MAX_NAME
 
 MAX_TENSORS = 1_000_000
 """Most tensors of a file."""
@@ -45,9 +45,6 @@ MAX_NESTING = 8
 
 MAX_TEXT = 65_536
 """Longest text that is kept, in bytes; chat templates have 10,000."""
-
-MAX_NAME = 100_000
-"""Longest name of a tensor in bytes; ggml's own limit is 64."""
 
 MAX_TEXTS = 64 << 20
 """Most bytes of all names and texts; when they are used up, each is cut to `SHORT` bytes."""

@@ -5,5 +5,8 @@ from __future__ import annotations
 MAX_DIMENSIONS = 64
 """Most dimensions of a shape: numpy's limit (numpy 2, `NPY_MAXDIMS`); weights have at most 6."""
 
+MAX_NAME = 100_000
+"""Longest name of a tensor in characters: a thousand levels of long keys."""
+
 MAX_ELEMENTS = 1 << 56
 """Most elements of one tensor, and of a whole model: sums and byte counts then fit in 64 bits."""

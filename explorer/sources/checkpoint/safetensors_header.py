@@ -25,7 +25,7 @@ from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, parse_json, tensors, warn
-from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
+from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 
 MAX_HEADER = 100_000_000
 """Longest header in bytes; the library's own limit."""
@@ -110,6 +110,7 @@ def read_header(file: File, label: str) -> Header:
     metadata, notes = _metadata(said, label)
     header = _columns(items, start, file.size, metadata)
     if header is None or not _is_plain(text, items, said):
+        items.clear()  # its memory, before all is parsed once more
         header, problems = _entry_by_entry(text, start, file.size, metadata, label)
         notes += problems
     if len(header):
@@ -184,6 +185,8 @@ def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str
             return None
         dtypes: Column[str] = coded(list(map(itemgetter("dtype"), entries)))
         shapes: Column[tuple[int, ...] | None] = coded(list(map(tuple, lists)))
+        if max(map(len, items), default=0) > MAX_NAME:
+            return None
         begins = array("q", map(itemgetter(0), pairs))
         ends = array("q", map(itemgetter(1), pairs))
         nbytes = array("q", map(sub, ends, begins))
@@ -234,11 +237,11 @@ def _entry_by_entry(
     rows: list[tuple[str, str, tuple[int, ...], int, int]] = []
     left = MAX_ELEMENTS
     for name, item in entries.items():
-        reason = _bad_entry(item)
+        reason = _bad_entry(item) if len(name) <= MAX_NAME else f"its name has more than {MAX_NAME:,} characters"
         if not reason and prod(item["shape"]) > left:
             reason = "its shape is larger than any tensor"
         if reason:
-            refused.setdefault(reason, []).append(name)
+            refused.setdefault(reason, []).append(name[:MAX_NAME])
             continue
         shape, (begin, end) = tuple(item["shape"]), item["data_offsets"]
         left -= prod(shape)

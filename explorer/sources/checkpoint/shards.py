@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import eq
 from pathlib import Path
 from typing import Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding
+from explorer.core.text import plural
 from explorer.sources.checkpoint.columns import picked, rows_of
-from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_json, tensors, warn
+from explorer.sources.checkpoint.files import File, UnreadableError, doubled_keys, inside, parse_json, tensors, warn
 from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, is_directory, names_of, only_set, path_of
 
 MAX_INDEX = 100_000_000
@@ -74,6 +76,8 @@ def _of_directory(target: str, directory: Path, kind: str) -> Shards:
         if not indices:
             raise ParamxError(target, "the directory has several indices", "name one of them")
     if indices:
+        if inside(directory, indices[0]) is None:
+            raise ParamxError(target, f"{indices[0]} leads out of the directory", "name the index itself")
         return _of_index(target, directory / indices[0])
     files = only_set(names, kind)
     if files is None:
@@ -91,9 +95,30 @@ def _of_index(target: str, path: Path) -> Shards:
         with File(path) as file:
             if file.size > MAX_INDEX:
                 raise UnreadableError(f"{file.size:,} bytes are too many for an index")
-            return shards_of(target, path, parse_json(file.read(0, file.size), "the index"))
+            text = file.read(0, file.size)
+            content = parse_json(text, "the index")
+            shards = shards_of(target, path, content)
+            return replace(shards, findings=(*shards.findings, *_doubled(text, content, path.name)))
     except UnreadableError as error:
         raise ParamxError(target, error.why, error.remedy) from None
+
+
+def _doubled(text: bytes, content: Any, label: str) -> list[Finding]:
+    """Say which keys stand twice in an index: the last counts.
+
+    Asking the parser for pairs triples its time, so the quotes are counted first: a key and its text have four.
+    """
+    weight_map = content["weight_map"]
+    rest = json.dumps({key: value for key, value in content.items() if key != "weight_map"})
+    odd = any(not isinstance(file, str) for file in weight_map.values())
+    if not odd and b"\\" not in text and text.count(b'"') == 4 * len(weight_map) + rest.count('"') + 2:
+        return []
+    found = doubled_keys(text)
+    return (
+        [warn("duplicate-key", f"{label}: {plural(len(found), 'key')} twice; the last counts", found)]
+        if found
+        else []
+    )
 
 
 def shards_of(target: str, path: Path, content: Any) -> Shards:
@@ -121,14 +146,19 @@ def shards_of(target: str, path: Path, content: Any) -> Shards:
     paths, refused = _paths(path.parent, names)
     if names and not paths:
         raise ParamxError(target, refused[0].message, "an index may only name files beside it")
-    metadata = content.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
+    metadata = content.get("metadata", {})
+    if not isinstance(metadata, dict):
+        findings.append(warn("bad-metadata", f"{path.name}: metadata is no object"))
+        metadata = {}
     total = metadata.get("total_size")
+    # Some writers give it as a float: 2.5e9.
+    known = isinstance(total, int | float) and type(total) is not bool and 0 <= total < 1 << 62
+    if not known and total is not None:
+        findings.append(warn("bad-metadata", f"{path.name}: total_size is no number of bytes"))
     return Shards(
         paths,
         weight_map,
-        # Some writers give it as a float: 2.5e9.
-        int(total) if isinstance(total, int | float) and 0 <= total < 1 << 62 else None,
+        int(total) if known and total is not None else None,
         {key: value for key, value in metadata.items() if key != "total_size"},
         (*findings, *refused),
         path.name,

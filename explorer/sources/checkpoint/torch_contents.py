@@ -191,6 +191,15 @@ def _read_zip(file: File, label: str) -> Contents:
         doubled = list(archive.doubled)
         which = doubled[0] if len(doubled) == 1 else f"{len(doubled)} entries"
         contents.findings.append(warn("duplicate-entry", f"{label}: {which} twice in the archive", doubled))
+    if archive.claimed != archive.records:
+        message = f"{label}: the archive's end counts {archive.claimed:,} entries, its directory {archive.records:,}"
+        contents.findings.append(warn("wrong-total", message, why="torch may refuse such a file"))
+    stored = ((name, entry) for name, entry in archive.entries.items() if entry.method == STORED)
+    odd = [name for name, entry in stored if entry.size != entry.compressed]
+    if odd:
+        which = f"entry {odd[0]}" if len(odd) == 1 else f"{len(odd):,} entries"
+        message = f"{label}: {which} stored as another number of bytes than the archive says"
+        contents.findings.append(warn("size-mismatch", message, odd, "torch may refuse such a file"))
     contents.findings += _storages(contents, label)
     return contents
 

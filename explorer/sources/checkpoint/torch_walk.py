@@ -11,14 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explorer.core.param import ModuleClass
+from explorer.sources.checkpoint.limits import MAX_NAME
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
 from explorer.sources.checkpoint.torch_rules import Broken, Tensor, resolved
 
 MAX_STEPS = 1_000_000
 """Most values that are looked at; a checkpoint of 100,000 tensors has 150,000."""
-
-MAX_NAME = 100_000
-"""Longest name in characters: a thousand levels of long keys."""
 
 MAX_NAMES = 256 << 20
 """Most characters of all names."""

@@ -32,11 +32,14 @@ from dataclasses import dataclass
 
 from explorer.sources.checkpoint.files import File, UnreadableError
 
-STORED, DEFLATED = 0, 8
-"""Methods of compression; torch stores, other tools deflate."""
+STORED, DEFLATED, ENCRYPTED = 0, 8, -1
+"""Methods of compression; torch stores, other tools deflate. The last is none: an entry whose flag 1 is set."""
 
 MAX_DIRECTORY = 256 << 20
 """Longest central directory in bytes: 2 million entries with torch's names."""
+
+MAX_ENTRIES = 1_000_000
+"""Most entries of an archive, each some 400 bytes of memory; torch writes one for each storage."""
 
 MAX_INFLATED = 128 << 20
 """Longest entry that is inflated, in bytes; a bomb grows by a factor of 1,000."""
@@ -68,6 +71,10 @@ class Archive:
     """Each entry by its name; of two with one name the last."""
     doubled: tuple[str, ...]
     """Names that stand there twice."""
+    records: int
+    """How many entries the directory lists."""
+    claimed: int
+    """How many the archive's end says there are."""
 
 
 def read_archive(file: File) -> Archive:
@@ -77,41 +84,42 @@ def read_archive(file: File) -> Archive:
         UnreadableError: It has none, as when its end has not been downloaded, or it is damaged.
     """
     try:
-        offset, size = _directory(file)
+        offset, size, claimed = _directory(file)
         if size > MAX_DIRECTORY:
             raise UnreadableError("the zip archive has more entries than any checkpoint")
-        return _entries(file.read(offset, size), file.size)
+        return _entries(file.read(offset, size), file.size, claimed)
     except struct.error:
         raise UnreadableError("the zip archive's directory is damaged", "download it again") from None
 
 
-def _directory(file: File) -> tuple[int, int]:
-    """Return the offset and the size of the central directory."""
+def _directory(file: File) -> tuple[int, int, int]:
+    """Return the offset and the size of the central directory, and how many entries it should have."""
     # The comment after the end record has at most 65,535 bytes.
     start = max(0, file.size - _END.size - 0xFFFF)
     tail = file.read(start, file.size - start)
     at = tail.rfind(b"PK\5\6")
-    if at < 0:
+    if at < 0 or at + _END.size > len(tail):
         raise UnreadableError("cut short: the zip archive has no end", "download it again", "truncated")
-    *_, size, offset, _ = _END.unpack_from(tail, at)
+    *_, claimed, size, offset, _ = _END.unpack_from(tail, at)
     locator = tail[at - 20 : at] if at >= 20 else b""
     if locator[:4] == b"PK\6\7":
         (at,) = struct.unpack_from("<Q", locator, 8)
         record = file.read(at, 56)
         if record[:4] != b"PK\6\6":
             raise UnreadableError("the zip archive's zip64 record is missing", "download it again")
-        size, offset = struct.unpack_from("<QQ", record, 40)
+        claimed, size, offset = struct.unpack_from("<3Q", record, 32)
     if offset + size > file.size:
         raise UnreadableError("the zip archive's directory lies past its end", "download it again", "truncated")
-    return offset, size
+    return offset, size, claimed
 
 
-def _entries(directory: bytes, file_size: int) -> Archive:
+def _entries(directory: bytes, file_size: int, claimed: int) -> Archive:
     entries: dict[str, Entry] = {}
     doubled = []
-    at = 0
+    at = records = 0
     while directory[at : at + 4] == b"PK\1\2":
-        (_, _, _, _, method, _, _, _, compressed, size, n, m, k, _, _, _, header) = _RECORD.unpack_from(directory, at)
+        record = _RECORD.unpack_from(directory, at)
+        (_, _, _, flags, method, _, _, _, compressed, size, n, m, k, _, _, _, header) = record
         at += _RECORD.size
         name = directory[at : at + n].decode("utf-8", "replace")
         if _FULL in (compressed, size, header):
@@ -119,11 +127,14 @@ def _entries(directory: bytes, file_size: int) -> Archive:
         at += n + m + k
         if at > len(directory):
             raise UnreadableError("the zip archive's directory is damaged", "download it again")
+        records += 1
+        if records > MAX_ENTRIES:
+            raise UnreadableError("the zip archive has more entries than any checkpoint", "it may be made to do harm")
         if name in entries:
             doubled.append(name)
         if header + 30 + compressed <= file_size:  # what claims to lie past the end is not there
-            entries[name] = Entry(method, compressed, size, header)
-    return Archive(entries, tuple(doubled))
+            entries[name] = Entry(ENCRYPTED if flags & 1 else method, compressed, size, header)
+    return Archive(entries, tuple(doubled), records, claimed)
 
 
 def _zip64(extra: bytes, size: int, compressed: int, header: int) -> tuple[int, int, int]:
@@ -182,6 +193,8 @@ def inflate(file: File, entry: Entry) -> bytes:
         UnreadableError: It is damaged, or grows past `MAX_INFLATED`.
     """
     offset = data_offset(file, entry)
+    if entry.method == ENCRYPTED:
+        raise UnreadableError("an entry is encrypted", "decrypt it first")
     if entry.method != DEFLATED:
         raise UnreadableError(f"an entry is compressed by method {entry.method}", "store or deflate it")
     if entry.compressed > MAX_INFLATED or entry.size > MAX_INFLATED:
