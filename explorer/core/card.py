@@ -147,7 +147,7 @@ def _context(config: Mapping[str, Any], title: str, usable: Context | None) -> I
         elif fits == size.value:
             yield Fact("context", f"{fits:,}", name)
         else:
-            yield Fact("context", f"{fits:,}", f"{name} {size.value:,}, {size.value - fits:,} of them reserved")
+            yield Fact("context", f"{fits:,}", f"{name} - {size.value - fits:,} reserved")
 
 
 def _head_width(config: Mapping[str, Any], width: Size | None, heads: Size | None) -> Iterator[Fact]:

@@ -69,7 +69,7 @@ def test_rows_of_positions_that_no_token_gets_are_not_context() -> None:
 
     assert contexts({}) == [("514", "max_position_embeddings"), ("9", "n_positions")]
     assert contexts({("", "max_position_embeddings"): 512, ("text_config", "n_positions"): 9}) == [
-        ("512", "max_position_embeddings 514, 2 of them reserved"),
+        ("512", "max_position_embeddings - 2 reserved"),
         ("9", "n_positions"),
     ]
     assert contexts({("", "max_position_embeddings"): None})[0][0] == "less than 514"

@@ -36,7 +36,7 @@ async def test_the_card_tells_the_architecture_in_the_configurations_own_names(r
             ("d_k = d_model / heads", "64", "hidden_size / num_attention_heads"),
             ("layers", "12", "num_hidden_layers"),
             ("vocabulary", "50,265", "vocab_size"),
-            ("context", "512", "max_position_embeddings 514, 2 of them reserved"),
+            ("context", "512", "max_position_embeddings - 2 reserved"),
         ):
             assert any(all(word in line for word in words) for line in ui.lines), words
 

@@ -329,6 +329,25 @@ async def test_every_view_fits_the_screen(size: tuple[int, int]) -> None:
         await ui.until(lambda: "root mean square" in ui.text)
 
 
+@pytest.mark.parametrize("size", [(60, 20), (80, 24)])
+async def test_what_the_program_says_in_passing_is_never_cut(size: tuple[int, int]) -> None:
+    told = (
+        "R brings back the groups of a session that ended badly.",
+        "The remembered table was out of date; this is the model as it is built now.",
+    )
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        for text in told:
+            ui.app.screen.notify(text, timeout=60, markup=False)
+        await ui.until(lambda: all(text.split()[0] in ui.text for text in told))
+        toasts = [toast.region for toast in ui.app.screen.query("Toast")]
+        assert len(toasts) == 2
+        for region, text in zip(toasts, told, strict=True):
+            assert region.right <= size[0]
+            rows = [line[region.x : region.right] for line in ui.lines[region.y : region.bottom]]
+            assert text in " ".join(" ".join(row.strip("▌ ") for row in rows).split())
+
+
 # --- many tensors ---------------------------------------------------------------------------------------------------
 
 
@@ -514,6 +533,22 @@ async def test_each_groups_first_member_shows_its_first_values() -> None:
         app.screen.query_one(GroupsPanel).editors[0].terms.value = "weight"
         await ui.until(lambda: "1 tensor · 24" in ui.text and ui.text.count("tensor([") == 2)
         assert repr(module.bias.detach()) in ui.text, "the whole of a short vector"
+
+
+async def test_a_narrow_screen_shows_as_many_first_values_as_fit_and_none_cut() -> None:
+    module = torch.nn.Linear(8, 3)
+    with torch.no_grad():
+        module.weight[0, :3] = torch.tensor([-0.5, 0.25, 1.0])
+        module.bias[:] = torch.tensor([1.5, 2.5, 3.5])
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await ui.until(lambda: "to train · tensor([[-0.5000,  0.2500, …" in ui.text)
+        assert "to train · tensor([1.5000, 2.5000, 3.5000])" in ui.text
+    app, _ = served(module)
+    async with running(app, (60, 20)) as ui:
+        await ui.until(lambda: bool(ui.app.screen.query_one(GroupsPanel).first_values))
+        await ui.settle()
+        assert "tensor(" not in ui.text, "not one value fits whole"
 
 
 async def test_a_skeleton_is_asked_for_first_values_once() -> None:
