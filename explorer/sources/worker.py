@@ -57,6 +57,12 @@ MAX_REQUEST = 1 << 20
 LOG_BYTES = 16_384
 """How much of what the child's libraries print is kept, from the end, in bytes."""
 
+OUT_OF_MEMORY = ("failed to map segment from shared object", "Cannot allocate memory")
+"""What a library says that can't be mapped, and the system; neither raises a `MemoryError`."""
+
+LARGER_MACHINE = "free some memory, or open it on a larger machine"
+"""What helps where memory is short."""
+
 LINE_LENGTH = 300
 """Longest text taken from an exception nobody expected, in characters."""
 
@@ -216,11 +222,13 @@ class WorkerLoading:
         last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
         if code == -signal.SIGKILL:
             why = f"the worker was killed (signal 9) while {self._stage}: probably out of memory"
-            return ParamxError(self._spec.target, why, "free some memory, or open it on a larger machine").line
+            return ParamxError(self._spec.target, why, LARGER_MACHINE).line
         if code < 0:
             with suppress(ValueError):
                 last = f"{signal.Signals(-code).name} {last}".strip()
             why = f"the worker crashed (signal {-code}) while {self._stage}"
+            if "bad_alloc" in last:
+                return ParamxError(self._spec.target, f"{why}: out of memory", LARGER_MACHINE).line
         else:
             why = f"the worker ended (exit {code}) while {self._stage}"
         return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line
@@ -365,6 +373,8 @@ def _answer(opened: Opened | None, request: dict[str, Any], reply: Reply) -> Non
 
 def unexpected(target: str, error: BaseException) -> ParamxError:
     """Tell an exception that nobody expected as one line."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return ParamxError(target, "out of memory", LARGER_MACHINE)
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if len(text) > LINE_LENGTH:
         text = text[: LINE_LENGTH - 1] + "…"
