@@ -193,17 +193,20 @@ def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> i
 
 
 def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
-    """Measure the tensors of a target and print their statistics."""
+    """Measure the tensors of a target and print their statistics; a tensor that can't be measured is a failure."""
     from explorer.measuring import measure_target
 
     with _Progress() as progress:
         model, statistics, refused = measure_target(spec, text, progress.show)
     from explorer.core.groups import Grouper
     from explorer.core.listing import FORMATS, Listing
+    from explorer.core.sweep import unmeasured_line
 
     take_any_name()
-    listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics, refused)
-    return write(FORMATS["stats"](listing))
+    listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
+    status = write(FORMATS["stats"](listing))
+    missed = unmeasured_line(refused, len(listing.rows()))
+    return status or (fail(missed) if missed else 0)
 
 
 def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:

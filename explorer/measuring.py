@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from explorer.core.asking import ask_to_the_end
+from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
 from explorer.core.statistics import TensorStats
@@ -61,7 +61,7 @@ def measure_target(spec: OpenSpec, needle: str, tell: Callable[[str], None]) -> 
                 found = ask_to_the_end(loading.ask, "statistics", {"index": index}, progress)
                 statistics[index] = TensorStats.from_json(found)
             except ParamxError as error:
-                if not statistics and not refused and "no weights here" in error.why:
+                if not statistics and not refused and NO_WEIGHTS in error.why:
                     raise  # of a skeleton no other tensor has values either
                 refused.setdefault(error.line.removeprefix(f"{model.names[index]}: "), []).append(index)
             before += numel

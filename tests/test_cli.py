@@ -403,6 +403,25 @@ def test_stats_of_a_file_are_torchs(tmp_path: Path) -> None:
     assert "a.weight" not in paramx(str(tmp_path / "x.safetensors"), "--print", "stats", "--filter", "b.").stdout
 
 
+def test_stats_that_lack_a_tensor_are_a_failure_that_says_which_share_and_why(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    path = tmp_path / "x.safetensors"
+    save_file({name: torch.ones(100) for name in "abcd"}, path)
+    os.truncate(path, path.stat().st_size - 600)
+    run = paramx(str(path), "--print", "stats")
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert "2 of 4 tensors not measured: x.safetensors: cut short" in run.stderr
+    assert "not measured" not in run.stdout
+    assert "2 of 4 tensors measured; in these 200 elements" in run.stdout
+    rows = [line.split() for line in run.stdout.splitlines()[1:5]]
+    assert [row[4:] == ["–"] * 9 for row in rows] == [False, False, True, True]
+    whole = paramx(str(path), "--print", "stats", "--filter", "a")
+    assert (whole.returncode, whole.stderr) == (0, ""), "what was asked for is there"
+
+
 def test_stats_of_a_skeleton_are_one_line_that_says_what_would_load_weights() -> None:
     run = paramx("kantaibert", "--offline", "--print", "stats")
     assert (run.returncode, run.stdout) == (1, "")

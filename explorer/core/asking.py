@@ -8,6 +8,9 @@ from typing import Any
 Ask = Callable[[str, Mapping[str, Any]], Any]
 """`Loading.ask`: a request's name and arguments, answered or refused with a `ParamxError`."""
 
+NO_WEIGHTS = "no weights here"
+"""How a refusal begins that holds for every tensor of a skeleton."""
+
 
 def ask_to_the_end(
     ask: Ask,

@@ -55,15 +55,32 @@ INNER = ("intermediate_size", "d_ff", "ffn_dim", "n_inner", "ffn_hidden_size", "
 """How they call the inner width of the feed-forward block."""
 
 
-def architecture(config: Mapping[str, Any] | None) -> tuple[Section, ...]:
+Context = Mapping[tuple[str, str], int | None]
+"""For a part of a configuration and its name of a table of positions, how many of them a token can have; `None` where
+the class keeps back some that can't be told. What has no table, as with rotary positions, is not in it."""
+
+
+def context(model: Model, roles: Roles) -> Context:
+    """Return how long an input the tables of positions allow, by the roles of a model's parameters."""
+    found: dict[tuple[str, str], int | None] = {}
+    for index in range(len(model)):
+        role = roles[index]
+        place = model.places[index] if model.places is not None else None
+        if role is not None and role.positions is not None and place is not None:
+            found[".".join(place.config or ()), role.positions.name] = role.positions.usable
+    return found
+
+
+def architecture(config: Mapping[str, Any] | None, usable: Context | None = None) -> tuple[Section, ...]:
     """Return what a configuration says of the architecture, part by part; only what it has a known name for.
 
     Args:
         config: A model's whole configuration; `None` where there is none, as for a file of tensors.
+        usable: What the tables of positions allow; `None` while that is not known yet.
     """
     if config is None:
         return ()
-    found = ((title, tuple(_facts(part))) for title, part in _parts(config))
+    found = ((title, tuple(_facts(part, title, usable))) for title, part in _parts(config))
     return tuple(Section(title, facts) for title, facts in found if facts)
 
 
@@ -75,7 +92,7 @@ def _parts(config: Mapping[str, Any], title: str = "", depth: int = 0) -> Iterat
             yield from _parts(value, f"{title}.{key}" if title else key, depth + 1)
 
 
-def _facts(config: Mapping[str, Any]) -> Iterator[Fact]:
+def _facts(config: Mapping[str, Any], title: str, usable: Context | None) -> Iterator[Fact]:
     kind = config.get("model_type")
     width, heads = size_in(config, *WIDTHS), size_in(config, *HEADS)
     known = [
@@ -90,7 +107,7 @@ def _facts(config: Mapping[str, Any]) -> Iterator[Fact]:
         *_key_value_heads(config, heads),
         *_each(config, "MLP width", INNER),
         *_each(config, "vocabulary", ("vocab_size",)),
-        *_each(config, "context", CONTEXT),
+        *_context(config, title, usable),
         *_each(config, "experts", EXPERTS),
         *_each(config, "experts a token", EXPERTS_PER_TOKEN),
         *_each(config, "shared experts", ("n_shared_experts", "num_shared_experts")),
@@ -113,6 +130,24 @@ def _one(label: str, size: Size | None) -> Iterator[Fact]:
 def _each(config: Mapping[str, Any], label: str, names: tuple[str, ...]) -> Iterator[Fact]:
     for name in names:
         yield from _one(label, size_in(config, name))
+
+
+def _context(config: Mapping[str, Any], title: str, usable: Context | None) -> Iterator[Fact]:
+    """Yield how long an input may be: what a table of positions allows, which may keep rows back, or what is said."""
+    for name in CONTEXT:
+        size = size_in(config, name)
+        if size is None:
+            continue
+        if usable is None:
+            yield Fact("context", "…", name)
+            continue
+        fits = usable.get((title, name), size.value)
+        if fits is None:
+            yield Fact("context", f"less than {size.value:,}", f"{name}, some rows are reserved")
+        elif fits == size.value:
+            yield Fact("context", f"{fits:,}", name)
+        else:
+            yield Fact("context", f"{fits:,}", f"{name} - {size.value - fits:,} reserved")
 
 
 def _head_width(config: Mapping[str, Any], width: Size | None, heads: Size | None) -> Iterator[Fact]:

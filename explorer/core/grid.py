@@ -10,7 +10,15 @@ from explorer.core.elements import ELEMENTS, Number, decode, raw_text
 from explorer.core.windows import Range, Selection
 
 PER_ROW = 10
-"""Elements in a row of the grid of a vector, which has no rows of its own."""
+"""Elements in a row of the grid of a vector, which has no rows of its own, where nobody says how many fit."""
+
+ROUND = 5
+"""A vector's rows of more elements than `PER_ROW` are a multiple of this long: indices are easier to read so."""
+
+
+def fitting(cells: int) -> int:
+    """Return how many elements of a vector one row has on a screen that has room for `cells`."""
+    return max(1, cells) if cells < PER_ROW else cells - cells % ROUND
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,24 +27,26 @@ class Grid:
 
     shape: tuple[int, ...]
     """The tensor's."""
+    per_row: int = PER_ROW
+    """Elements in a row of a vector."""
 
     @property
     def is_vector(self) -> bool:
-        """Whether there is one dimension, cut into rows of `PER_ROW`."""
+        """Whether there is one dimension, cut into rows of `per_row`."""
         return len(self.shape) == 1
 
     @property
     def rows(self) -> int:
         """Rows of the grid."""
         if len(self.shape) < 2:
-            return -(-self.shape[0] // PER_ROW) if self.shape else 1
+            return -(-self.shape[0] // self.per_row) if self.shape else 1
         return self.shape[-2]
 
     @property
     def columns(self) -> int:
         """Columns of the grid."""
         if len(self.shape) < 2:
-            return min(self.shape[0], PER_ROW) if self.shape else 1
+            return min(self.shape[0], self.per_row) if self.shape else 1
         return self.shape[-1]
 
     @property
@@ -51,21 +61,21 @@ class Grid:
 
     def width(self, row: int) -> int:
         """Return the columns of one row: the last row of a vector may be short."""
-        return min(PER_ROW, self.shape[0] - row * PER_ROW) if self.is_vector else self.columns
+        return min(self.per_row, self.shape[0] - row * self.per_row) if self.is_vector else self.columns
 
     def selection(self, leading: Sequence[int], rows: Range, columns: Range) -> Selection:
         """Return the elements of a part of the grid; of a vector whole rows are taken."""
         if not self.shape:
             return ()
         if self.is_vector:
-            return (((rows[0] * PER_ROW, min(rows[1] * PER_ROW, self.shape[0])),),)
+            return (((rows[0] * self.per_row, min(rows[1] * self.per_row, self.shape[0])),),)
         return (*(((index, index + 1),) for index in leading), (rows,), (columns,))
 
     def index(self, leading: Sequence[int], row: int, column: int) -> tuple[int, ...]:
         """Return the index of an element, as `tensor[…]` takes it."""
         if not self.shape:
             return ()
-        return (row * PER_ROW + column,) if self.is_vector else (*leading, row, column)
+        return (row * self.per_row + column,) if self.is_vector else (*leading, row, column)
 
     def place(self, index: Sequence[int]) -> tuple[tuple[int, ...], int, int]:
         """Return leading indices, row and column of an element.
@@ -89,7 +99,7 @@ class Grid:
                 raise ValueError(f"{at} is out of range: the shape is {list(shape)}")
             places.append(at % size)
         if self.is_vector:
-            return (), places[0] // PER_ROW, places[0] % PER_ROW
+            return (), places[0] // self.per_row, places[0] % self.per_row
         return tuple(places[:-2]), places[-2], places[-1]
 
 

@@ -56,8 +56,6 @@ class Listing:
     """Only parameters whose name contains it, as `'layer.3' in n` does; empty: all."""
     statistics: Mapping[int, TensorStats] = field(default_factory=dict)
     """Statistics of the parameters that were measured, by index; only `stats` prints them."""
-    unmeasured: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Parameters that could not be measured, by the reason."""
 
     def rows(self) -> list[int]:
         """Return the indices of the parameters that the filter leaves, in order."""

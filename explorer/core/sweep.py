@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from explorer.core.elements import ELEMENTS
 from explorer.core.layers import layer_of, stacks
 from explorer.core.pictures import sparkline
 from explorer.core.statistics import TensorStats, together
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 """What stands for a figure that is not known."""
+
+REASONS_TOLD = 3
+"""Reasons for which tensors were not measured that one line tells; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +64,66 @@ def short_figure(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def ordered(indices: Iterable[int], statistics: Mapping[int, TensorStats], order: str) -> list[int]:
-    """Return the tensors that are measured, those with the largest figure first.
+def whole_numbers(model: Model) -> frozenset[int]:
+    """Return the tensors of whole numbers: indices and masks, whose norms say nothing beside those of weights."""
+    kinds = {dtype: ELEMENTS[dtype].kind if dtype in ELEMENTS else "" for dtype in model.dtypes.values if dtype}
+    whole = {dtype for dtype, kind in kinds.items() if kind in ("int", "bool")}
+    return frozenset(index for index, dtype in enumerate(model.dtypes) if dtype in whole) if whole else frozenset()
+
+
+def ordered(
+    indices: Iterable[int],
+    statistics: Mapping[int, TensorStats],
+    order: str,
+    refused: Container[int] = (),
+    whole: Container[int] = (),
+) -> list[int]:
+    """Return the tensors that are measured or refused, those with the largest figure first.
 
     Args:
         indices: The tensors in the model's order.
         statistics: What is known of them.
         order: One of `ORDERS`.
+        refused: Those that could not be measured; they come last.
+        whole: Those of whole numbers; they come after the measured others, which they would else dwarf.
     """
-    rows = [index for index in indices if index in statistics]
+    rows = [index for index in indices if index in statistics or index in refused]
     figure = next((figure for figure in FIGURES if figure.title == order), None)
     rank = figure.rank if figure is not None else None
     if rank is None:
         return rows
-    keys = {row: rank(statistics[row]) for row in rows}
-    return sorted(rows, key=lambda row: math.inf if keys[row] is None else -float(keys[row] or 0.0))
+
+    def key(row: int) -> tuple[bool, bool, float]:
+        value = rank(statistics[row]) if row in statistics else None
+        return row not in statistics, row in whole, math.inf if value is None else -float(value)
+
+    return sorted(rows, key=key)
 
 
-def sum_line(statistics: Mapping[int, TensorStats], indices: Iterable[int]) -> str:
-    """Sum up what is measured of some tensors in one line."""
-    sums = together(statistics[index] for index in indices if index in statistics)
-    parts = [plural(sums.tensors, "tensor"), plural(sums.numel, "element"), f"norm {sums.norm:.6g}"]
+def sum_line(
+    statistics: Mapping[int, TensorStats], indices: Sequence[int], whole: Container[int] = frozenset()
+) -> str:
+    """Sum up in one line what is measured of some tensors; while some are not, it says of how many it speaks.
+
+    Args:
+        statistics: What is measured.
+        indices: The tensors.
+        whole: Those of whole numbers, which the norm leaves out.
+    """
+    known = [index for index in indices if index in statistics]
+    sums = together(statistics[index] for index in known)
+    if sums.tensors < len(indices):
+        head = f"{sums.tensors:,} of {plural(len(indices), 'tensor')} measured"
+        if not known:
+            return head
+        parts = [f"{head}; in these {plural(sums.numel, 'element')}"]
+    else:
+        parts = [plural(sums.tensors, "tensor"), plural(sums.numel, "element")]
+    weights = [index for index in known if index not in whole]
+    if weights:
+        norm = together(statistics[index] for index in weights).norm
+        without = len(known) - len(weights)
+        parts.append(f"norm {norm:.6g}" + (f" without {plural(without, 'integer tensor')}" if without else ""))
     parts.append(f"{plural(sums.zeros, 'zero')} ({share_text(sums.zeros, sums.numel)})" if sums.zeros else "no zero")
     parts.append(f"{sums.nans:,} NaN, {sums.infs:,} Inf" if sums.nans or sums.infs else "all finite")
     return " · ".join(parts)
@@ -134,7 +177,8 @@ def _by_element(stats: TensorStats | None) -> float | None:
 def stats_text(listing: Listing) -> Iterator[str]:
     """Yield the statistics as aligned columns, one tensor a line, then their sums: `--print stats`.
 
-    Figures have nine digits, which tell float32 values apart; a tensor that could not be read has `–`.
+    Figures have nine digits, which tell float32 values apart; a tensor that could not be measured has `–`, and
+    `unmeasured_line` says why.
     """
     model, statistics = listing.model, listing.statistics
     rows = listing.rows()
@@ -152,9 +196,23 @@ def stats_text(listing: Listing) -> Iterator[str]:
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip() + "\n"
-    yield f"\n{sum_line(statistics, rows)}\n"
-    for reason, indices in listing.unmeasured.items():
-        yield f"{plural(len(indices), 'tensor')} not measured: {reason}\n"
+    yield f"\n{sum_line(statistics, rows, whole_numbers(model))}\n"
+
+
+def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int) -> str:
+    """Say in one line how many of some tensors could not be measured, and why; empty where all were.
+
+    Args:
+        unmeasured: The tensors by reason.
+        of: How many were to be measured.
+    """
+    if not unmeasured:
+        return ""
+    told = [reason if len(unmeasured) == 1 else f"{reason} ({len(unmeasured[reason]):,})" for reason in unmeasured]
+    if len(told) > REASONS_TOLD:
+        told[REASONS_TOLD:] = [f"and {plural(len(told) - REASONS_TOLD, 'other reason')}"]
+    missed = sum(map(len, unmeasured.values()))
+    return f"{missed:,} of {plural(of, 'tensor')} not measured: {'; '.join(told)}"
 
 
 def _precise(value: float | None) -> str:

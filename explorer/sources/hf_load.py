@@ -17,7 +17,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
-from explorer.sources import Opened, Report
+from explorer.sources import Opened, Report, out_of_memory
 from explorer.sources.hf_classes import cannot_build, classes, config_for
 from explorer.sources.hub import Found
 
@@ -153,15 +153,13 @@ def load(
             if device is not None and spec.device_map is None and device.type != "cpu":
                 report(f"moving to {device}")
                 model.to(device)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise _no_memory(spec.target, where, error) from None
         except ImportError as error:
             raise cannot_build(spec.target, model_class.__name__, error, "can't be loaded") from error
-        except OSError as error:
-            raise _no_weights(spec, found, error) from None
         except Exception as error:
-            if "not enough memory" in str(error):  # what torch's allocator for the CPU raises is a RuntimeError
-                raise _no_memory(spec.target, where, error) from None
+            if isinstance(error, torch.OutOfMemoryError) or out_of_memory.was_short(error):
+                raise _no_memory(spec, where, error) from None
+            if isinstance(error, OSError):
+                raise _no_weights(spec, found, error) from None
             problem = problem or cannot_build(spec.target, model_class.__name__, error, "can't be loaded")
         else:
             model.eval()
@@ -238,8 +236,10 @@ def _device(spec: OpenSpec) -> torch.device | None:
     return device
 
 
-def _no_memory(target: str, where: str, error: BaseException) -> ParamxError:
-    """Tell in one line that a device is full, with torch's own figures."""
+def _no_memory(spec: OpenSpec, where: str, error: BaseException) -> ParamxError:
+    """Tell in one line that a device is full, with torch's own figures, and what is not tried yet."""
+    import torch
+
     text = " ".join(str(error).split())
     tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", text)
     held = re.search(r"total capacity of ([\d.]+ \w+)", text)
@@ -249,7 +249,10 @@ def _no_memory(target: str, where: str, error: BaseException) -> ParamxError:
         if part
     )
     why = f"out of memory on {where} while the weights were loaded" + (f": {figures}" if figures else "")
-    return ParamxError(target, why, "--dtype bfloat16 halves float32, --device-map auto spreads them")
+    ways = [] if spec.dtype in ("bfloat16", "float16") else ["--dtype bfloat16 halves float32"]
+    if torch.cuda.is_available() and spec.device_map is None:
+        ways.append("--device-map auto spreads them")
+    return ParamxError(spec.target, why, ", ".join(ways) or "free some memory, or load it on a larger machine")
 
 
 def _no_weights(spec: OpenSpec, found: Found, error: OSError) -> ParamxError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from explorer.core.text import short_bytes
 
-SAYS = ("can't allocate memory", "cannot allocate memory", "bad_alloc", "out of memory")
+SAYS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc", "out of memory")
 """What libraries write when an allocation failed: torch's allocators, the C library, C++, CUDA."""
 
 NOT_MAPPED = "failed to map segment from shared object"
@@ -41,7 +41,12 @@ def was_short(error: BaseException) -> bool:
     """Tell whether an exception says that memory ran out."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    text = str(error).lower()
+    return says_so(str(error))
+
+
+def says_so(text: str) -> bool:
+    """Tell whether what a library wrote says that memory ran out."""
+    text = text.lower()
     return any(sign in text for sign in SAYS) or (NOT_MAPPED in text and _limit() is not None)
 
 

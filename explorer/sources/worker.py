@@ -236,9 +236,12 @@ class WorkerLoading:
             why = f"the worker was killed (signal 9){doing}" + (": the system ran out of memory" if short else "")
             return ParamxError(self._spec.target, why, out_of_memory.REMEDY if short else "").line
         if code < 0:
+            short = out_of_memory.says_so(last)
             with suppress(ValueError):
                 last = f"{signal.Signals(-code).name} {last}".strip()
             why = f"the worker crashed (signal {-code}){doing}"
+            if short:
+                return ParamxError(self._spec.target, f"{why}: out of memory", out_of_memory.REMEDY).line
         else:
             why = f"the worker ended (exit {code}){doing}"
         return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.cells import cell_len, set_cell_size
 
 
@@ -35,3 +37,41 @@ def cut_middle(text: str, width: int) -> str:
             break
         end = char + end
     return f"{start}…{end}"
+
+
+def keys_line(keys: Iterable[str], width: int) -> str:
+    """Return the keys that work now in one line of `width` cells; those that no longer fit are left out whole.
+
+    Args:
+        keys: `Esc closes`, `s sort`: the way out first, then the most useful.
+        width: Cells of the line.
+    """
+    line = ""
+    for key in keys:
+        longer = f"{line}  {key}" if line else f" {key}"
+        if cell_len(longer) > width:
+            break
+        line = longer
+    return line
+
+
+def folded(text: str, width: int, lines: int) -> list[str]:
+    """Break a text between words into at most `lines` lines; what is cut ends in `…`.
+
+    Args:
+        text: One paragraph; a non-breaking space keeps two words together.
+        width: Cells of a line.
+        lines: Most lines.
+    """
+    rows = [""]
+    for word in text.replace(" · ", "\N{NO-BREAK SPACE}· ").split(" "):
+        longer = f"{rows[-1]} {word}" if rows[-1] else word
+        if cell_len(longer) <= width or not rows[-1]:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    kept = [fit(row, width) if cell_len(row) > width else row for row in rows[:lines]]
+    if len(rows) > lines:
+        last = kept[-1] if cell_len(kept[-1]) + 2 <= width else kept[-1].rpartition(" ")[0]
+        kept[-1] = fit(f"{last} …", width).rstrip()
+    return [row.replace("\N{NO-BREAK SPACE}", " ") for row in kept]

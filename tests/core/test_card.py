@@ -13,7 +13,7 @@ from explorer.core.roles import Roles
 def told(config: dict[str, object]) -> dict[str, dict[str, str]]:
     return {
         section.title: {fact.label: f"{fact.value} {fact.source}" for fact in section.facts}
-        for section in architecture(config)
+        for section in architecture(config, {})
     }
 
 
@@ -54,6 +54,26 @@ def test_what_a_configuration_does_not_say_is_not_told() -> None:
     assert architecture(None) == ()
     assert architecture({"metadata": {"format": "pt"}}) == ()
     assert architecture({"hidden_size": "768", "num_attention_heads": True, "vocab_size": 0, "n_layer": None}) == ()
+
+
+def test_rows_of_positions_that_no_token_gets_are_not_context() -> None:
+    config = {"max_position_embeddings": 514, "text_config": {"model_type": "t", "n_positions": 9}}
+
+    def contexts(usable: dict[tuple[str, str], int | None] | None) -> list[tuple[str, str]]:
+        return [
+            (fact.value, fact.source)
+            for section in architecture(config, usable)
+            for fact in section.facts
+            if fact.label == "context"
+        ]
+
+    assert contexts({}) == [("514", "max_position_embeddings"), ("9", "n_positions")]
+    assert contexts({("", "max_position_embeddings"): 512, ("text_config", "n_positions"): 9}) == [
+        ("512", "max_position_embeddings - 2 reserved"),
+        ("9", "n_positions"),
+    ]
+    assert contexts({("", "max_position_embeddings"): None})[0][0] == "less than 514"
+    assert contexts(None) == [("…", "max_position_embeddings"), ("…", "n_positions")], "not known yet: no figure"
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=9))

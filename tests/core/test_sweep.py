@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,10 @@ from explorer.core.asking import ask_to_the_end
 from explorer.core.grid import Grid, cell_text, exact_text, parse_index
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import FORMATS, Listing
-from explorer.core.param import Model
+from explorer.core.param import Column, Model
 from explorer.core.pictures import BROKEN, bar, heat, histogram, merged, sparkline
 from explorer.core.statistics import TensorStats, edges
-from explorer.core.sweep import ORDERS, by_layer, ordered, sum_line
+from explorer.core.sweep import ORDERS, by_layer, ordered, sum_line, unmeasured_line, whole_numbers
 
 
 def stats(norm: float = 1.0, numel: int = 4, zeros: int = 0, nans: int = 0, std: float | None = 1.0) -> TensorStats:
@@ -32,9 +33,39 @@ def test_each_order_puts_the_largest_first() -> None:
 
 
 def test_the_sum_is_of_one_vector() -> None:
-    line = sum_line({0: stats(3, zeros=2), 1: stats(4)}, [0, 1, 2])
+    line = sum_line({0: stats(3, zeros=2), 1: stats(4)}, [0, 1])
     assert line == "2 tensors · 8 elements · norm 5 · 2 zeros (25.00 %) · all finite"
     assert "1 NaN, 0 Inf" in sum_line({0: stats(nans=1)}, [0])
+
+
+def test_the_sum_says_nothing_of_what_is_not_measured() -> None:
+    assert sum_line({}, [0, 1, 2]) == "0 of 3 tensors measured"
+    line = sum_line({1: stats(3)}, [0, 1, 2])
+    assert line == "1 of 3 tensors measured; in these 4 elements · norm 3 · no zero · all finite"
+
+
+def test_whole_numbers_are_neither_in_the_norm_nor_before_the_weights(tiny: Model) -> None:
+    known = {0: stats(9), 1: stats(3), 2: stats(4), 3: stats(0.5, std=None)}
+    whole = frozenset({0, 3})
+    assert "norm 5 without 2 integer tensors" in sum_line(known, range(4), whole)
+    assert "norm" not in sum_line({0: stats(9)}, [0], whole)
+    assert ordered(range(4), known, "norm", whole=whole) == [2, 1, 0, 3]
+    assert ordered(range(4), known, "", whole=whole) == [0, 1, 2, 3]
+    codes = replace(tiny, dtypes=Column.of(["int64", "bool", "q4_k", None, *["bfloat16"] * (len(tiny) - 4)]))
+    assert whole_numbers(codes) == {0, 1}
+
+
+def test_what_was_refused_stands_last_and_in_the_models_order_where_it_is() -> None:
+    known = {0: stats(1), 2: stats(9)}
+    assert ordered(range(4), known, "", {1: "no"}) == [0, 1, 2]
+    assert ordered(range(4), known, "norm", {1: "no"}) == [2, 0, 1]
+
+
+def test_reasons_for_what_is_missing_are_one_line() -> None:
+    assert unmeasured_line({}, 3) == ""
+    assert unmeasured_line({"x: cut short; again": [4, 5]}, 9) == "2 of 9 tensors not measured: x: cut short; again"
+    line = unmeasured_line({f"reason {number}": [number] for number in range(5)}, 9)
+    assert line == ("5 of 9 tensors not measured: reason 0 (1); reason 1 (1); reason 2 (1); and 2 other reasons")
 
 
 def test_norms_follow_the_layers_number(tiny: Model) -> None:
@@ -50,13 +81,13 @@ def test_norms_follow_the_layers_number(tiny: Model) -> None:
 
 def test_stats_print_one_line_a_tensor_and_their_sum(tiny: Model) -> None:
     known = {index: stats(float(index + 1)) for index in range(len(tiny) - 1)}
-    listing = Listing(tiny, Grouper(tiny).assign(Grouping.classic()), (), "", known, {"no": [9]})
+    listing = Listing(tiny, Grouper(tiny).assign(Grouping.classic()), (), "", known)
     lines = "".join(FORMATS["stats"](listing)).splitlines()
     assert lines[0].split()[:6] == ["index", "name", "shape", "dtype", "mean", "std"]
     assert lines[1].split() == ["0", "embed.weight", "10x4", "float32", "0.5", "1", "-1", *["1"] * 3, *["0"] * 3]
     assert lines[10].split()[4:] == ["–"] * 9
-    assert lines[12].startswith("9 tensors")
-    assert lines[13] == "1 tensor not measured: no"
+    assert lines[12].startswith("9 of 10 tensors measured; in these 36 elements")
+    assert len(lines) == 13
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,6 +116,9 @@ def test_an_unknown_dtype_is_one_line() -> None:
         torch.OutOfMemoryError(
             "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB of which …"
         ),
+        RuntimeError("unable to mmap 4196846690 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("std::bad_alloc"),
         RuntimeError(
             "[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory: you tried to"
         ),
@@ -131,6 +136,46 @@ def test_memory_that_runs_out_is_one_line(error: BaseException, monkeypatch: pyt
     assert "\n" not in caught.value.line
     if "2.00 GiB" in str(error):
         assert "2.00 GiB more did not fit, it has 7.79 GiB" in caught.value.line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS, which only Linux keeps to")
+def test_a_machine_that_is_too_small_is_one_line(tmp_path: Path) -> None:
+    """Forty gigabytes that take no disk, and eight to put them in: no process is killed, and no traceback shown."""
+    config = transformers.GPT2Config(n_embd=1000, n_head=8, n_layer=1, vocab_size=10_000_000, n_positions=8)
+    config.architectures = ["GPT2LMHeadModel"]
+    config.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        model = transformers.GPT2LMHeadModel(config)
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, parameter in model.named_parameters():
+        span = [end, end := end + 4 * parameter.numel()]
+        header[name] = {"dtype": "F32", "shape": list(parameter.shape), "data_offsets": span}
+    text = json.dumps(header).encode()
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    import resource
+
+    run = subprocess.run(
+        [sys.executable, "-m", "explorer", str(tmp_path), "--load", "--print", "loop"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)),
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.count("\n") == 1
+    assert "out of memory on cpu while the weights were loaded; --dtype bfloat16 halves" in run.stderr
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_nothing_is_advised_that_was_done_already(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(transformers.BertModel, "from_pretrained", fail)
+    with pytest.raises(ParamxError, match="free some memory, or load it on a larger machine"):
+        opened(minilm.directory(), load=True, dtype=dtype)
 
 
 # --- devices --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.core.card import active, shares
+from explorer.core.card import active, context, shares
 from explorer.core.param import Model, Origin
 from explorer.core.roles import PARTS, Roles
 from explorer.core.wire import decode, encode
@@ -128,10 +128,36 @@ SAMPLE = {
         "scale of LayerNorm, 768",
         None,
     ),
-    # What is not understood: the mask of wav2vec 2.0, a weight split into direction and length.
-    ("wav2vec2-base", "wav2vec2.masked_spec_embed"): (None, None),
+    ("wav2vec2-base", "wav2vec2.masked_spec_embed"): (
+        "mask vector: stands for a masked time step, 768",
+        "hidden_size",
+    ),
+    # What is not understood: a weight split into direction and length.
     ("wav2vec2-base", "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original0"): (None, None),
-    ("qwen2-vl-2b", "model.visual.merger.mlp.2.weight"): ("linear layer, 5,120 → 1,536", None),
+    ("qwen2-vl-2b", "model.visual.merger.mlp.0.weight"): (
+        "merger of 2 × 2 patches, first layer: 5,120 → 5,120",
+        "spatial_merge_size² × embed_dim × spatial_merge_size² × embed_dim",
+    ),
+    ("qwen2-vl-2b", "model.visual.merger.mlp.2.weight"): (
+        "merger of 2 × 2 patches, second layer: 5,120 → 1,536",
+        "hidden_size × spatial_merge_size² × embed_dim",
+    ),
+    ("qwen2-vl-2b", "model.visual.merger.mlp.2.bias"): (
+        "bias of the merger of 2 × 2 patches, second layer, 1,536",
+        "hidden_size",
+    ),
+    ("llava-1.5-7b", "model.multi_modal_projector.linear_1.weight"): (
+        "projector from vision to language, first layer: 1,024 → 4,096",
+        "text_config.hidden_size × vision_config.hidden_size",
+    ),
+    ("llava-1.5-7b", "model.multi_modal_projector.linear_2.bias"): (
+        "bias of the projector from vision to language, second layer, 4,096",
+        "text_config.hidden_size",
+    ),
+    ("deepseek-v2-lite", "model.layers.1.mlp.shared_experts.up_proj.weight"): (
+        "2 shared experts as one: MLP up, 2,048 → 2,816",
+        "moe_intermediate_size × n_shared_experts × hidden_size",
+    ),
 }
 """Parameters that are easily misread, from the other architectures."""
 
@@ -141,6 +167,49 @@ def test_what_is_easily_misread_is_right(name: str, parameter: str) -> None:
     model = model_of(name)
     roles, index = Roles(model), list(model.names).index(parameter)
     assert (roles.line(index), roles.formula(index)) == SAMPLE[name, parameter]
+
+
+def test_a_projector_of_another_width_is_not_explained() -> None:
+    from explorer.core.param import ModuleClass
+    from explorer.core.roles import Facts, role_of
+
+    config = {
+        "text_config": {"hidden_size": 8},
+        "vision_config": {"hidden_size": 4},
+        "vision_feature_layer": [-2, -1],
+    }
+    path, around = ("model", "multi_modal_projector", "linear_1"), ("Net", "Model", "NetMultiModalProjector")
+    two = role_of(Facts(ModuleClass("Linear"), "weight", path, around, (8, 8), config))
+    one = role_of(Facts(ModuleClass("Linear"), "weight", path, around, (8, 4), config))
+    assert two is not None
+    assert two.formula == "text_config.hidden_size × 2 × vision_config.hidden_size"
+    assert one is not None
+    assert not one.specific, "two layers of the vision tower go in"
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"multi_query": True, "new_decoder_architecture": False}, "(4 + 2 × 1) heads × 2"),
+        ({"multi_query": True, "new_decoder_architecture": True, "num_kv_heads": 2}, "(4 + 2 × 2) heads × 2"),
+        ({"multi_query": False, "new_decoder_architecture": False}, "3 × 4 heads × 2"),
+    ],
+)
+def test_falcons_heads_are_counted_as_its_class_does(config: dict[str, object], text: str) -> None:
+    import torch
+    import transformers
+
+    from explorer.sources.live_module import table_of
+
+    built = transformers.FalconConfig(
+        hidden_size=8, num_attention_heads=4, num_hidden_layers=1, vocab_size=16, **config
+    )
+    with torch.device("meta"):
+        module = transformers.FalconForCausalLM(built)
+    plain = json.loads(json.dumps(built.to_dict(), default=str))
+    told = lines(table_of(module, Origin("falcon", "transformers", "built", config=plain)))
+    name = "transformer.h.0.self_attention.query_key_value.weight"
+    assert told[name] == f"query, key and value projections, fused: {text}"
 
 
 # --- laws of all others ---------------------------------------------------------------------------------------------
@@ -377,6 +446,38 @@ def test_a_file_beside_a_config_has_the_roles_of_its_model() -> None:
     assert "query projection, 12 heads × 32" in {line for line, _ in of_file.values()}
 
 
+def test_experts_that_a_file_holds_apart_have_roles_of_their_own(tmp_path: Path) -> None:
+    import transformers
+    from safetensors.torch import load_file
+
+    from explorer.core.loading import OpenSpec
+    from explorer.sources import open_source
+
+    config = transformers.MixtralConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_local_experts=4,
+        vocab_size=60,
+    )
+    transformers.MixtralForCausalLM(config).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    assert any(".w1." in name for name in load_file(path))
+    model = open_source(OpenSpec(str(path), skeleton=True), lambda text: None)
+    roles = Roles(model)
+    told = {
+        name.partition("experts.")[2]: (roles.line(index), roles.formula(index))
+        for index, name in enumerate(model.names)
+        if "experts." in name
+    }
+    assert len(told) == 12
+    assert told["2.w1.weight"] == ("expert 2 of 4: MLP gate, 16 → 32", "intermediate_size × hidden_size")
+    assert told["2.w3.weight"] == ("expert 2 of 4: MLP up, 16 → 32", "intermediate_size × hidden_size")
+    assert told["3.w2.weight"] == ("expert 3 of 4: MLP down, 32 → 16", "hidden_size × intermediate_size")
+
+
 def test_a_file_of_the_base_model_has_the_roles_and_a_renamed_tensor_has_none() -> None:
     from explorer.core.param import Column, ModuleClass, Place
     from explorer.sources.overlay_told import _place
@@ -401,3 +502,24 @@ def test_a_file_of_the_base_model_has_the_roles_and_a_renamed_tensor_has_none() 
     )
     assert Roles(table)[0] is None
     assert Roles(table).part(0) == "attention"
+
+
+# --- what the card says of positions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bert-base-uncased", {("", "max_position_embeddings"): 512}),
+        ("roberta-base", {("", "max_position_embeddings"): 512}),
+        ("opt-125m", {("", "max_position_embeddings"): 2048}),
+        ("whisper-tiny", {("", "max_source_positions"): 1500, ("", "max_target_positions"): 448}),
+        ("clip-vit-base-patch32", {("text_config", "max_position_embeddings"): 77}),
+        ("llama-7b", {}),
+    ],
+)
+def test_the_context_is_what_the_table_of_positions_allows(
+    name: str, expected: dict[tuple[str, str], int | None]
+) -> None:
+    model = model_of(name)
+    assert context(model, Roles(model)) == expected

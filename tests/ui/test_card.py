@@ -36,7 +36,7 @@ async def test_the_card_tells_the_architecture_in_the_configurations_own_names(r
             ("d_k = d_model / heads", "64", "hidden_size / num_attention_heads"),
             ("layers", "12", "num_hidden_layers"),
             ("vocabulary", "50,265", "vocab_size"),
-            ("context", "514", "max_position_embeddings"),
+            ("context", "512", "max_position_embeddings - 2 reserved"),
         ):
             assert any(all(word in line for word in words) for line in ui.lines), words
 
@@ -75,7 +75,10 @@ async def test_what_is_typed_searches_keys_and_values(roberta: Model) -> None:
 async def test_esc_clears_the_search_and_then_closes(roberta: Model) -> None:
     async with running(make_app(roberta)) as ui:
         await opened(ui)
+        assert "Esc closes" in ui.text
         await ui.type("q")  # a letter as any other here
+        assert "Esc clears the search" in ui.text
+        assert "Esc closes" not in ui.text
         await ui.press("escape")
         assert isinstance(ui.app.screen, CardScreen)
         assert "Architecture" in ui.text

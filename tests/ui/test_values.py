@@ -174,6 +174,71 @@ async def test_f_writes_numbers_another_way() -> None:
         assert grid_of(ui).form == "auto"
 
 
+class Long(torch.nn.Module):
+    """A vector that torch prints in full, over many lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vector = torch.nn.Parameter(torch.linspace(-1, 1, 384))
+
+
+async def test_a_print_that_is_cut_says_so_and_p_shows_all_of_it() -> None:
+    module = Long()
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "vector")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        torch.set_printoptions(linewidth=76)  # 80 columns less the screen's margins
+        lines = repr(module.vector).splitlines()
+        torch.set_printoptions(profile="default")
+        shown = sum(line in ui.text for line in lines)
+        assert 0 < shown < len(lines)
+        assert f"… {len(lines) - shown} more lines: p shows all" in ui.text
+        await ui.press("p")
+        seen: set[str] = set()
+        for _ in range(len(lines)):
+            seen |= {line for line in lines if line in ui.text}
+            await ui.press("down")
+        assert seen == set(lines)
+        await ui.press("p")
+        assert grid_of(ui).display
+
+
+@pytest.mark.parametrize(("width", "across"), [(60, 4), (80, 6), (120, 9), (160, 10), (200, 15)])
+async def test_a_vectors_rows_are_as_long_as_the_screen_is_wide(width: int, across: int) -> None:
+    app, _ = served(Long())
+    async with running(app, (width, 30)) as ui:
+        await open_values(ui, "vector")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        titles = next(line.split() for line in ui.lines if line.split()[:1] == ["+0"])
+        assert titles == [f"+{column}" for column in range(across)]
+        await ui.press("down", "right")
+        assert grid_of(ui).index == (across + 1,)
+        await ui.press("f", "f", "f")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        assert grid_of(ui).form == "hex"
+        assert grid_of(ui).index == (across + 1,), "narrower cells make longer rows, and the cursor stays"
+        assert grid_of(ui).grid.per_row > across
+        assert f"[{across + 1}] = " in ui.text
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24)])
+async def test_the_line_of_keys_shows_the_way_out_first_and_only_what_does_something(size: tuple[int, int]) -> None:
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        for name, slices in (("matrix", False), ("stack", True), ("vector", False)):
+            await open_values(ui, name)
+            for _ in range(4):
+                foot = ui.lines[-1] or ui.lines[-2]
+                assert foot.split("  ")[0].strip() == "Esc closes" or "  Esc closes" in foot
+                assert "…" not in foot
+                if not slices:
+                    assert "[ ]" not in foot
+                    assert "d dimension" not in foot
+                await ui.press("tab")
+            await ui.press("escape")
+
+
 async def test_statistics_are_measured_once_and_kept() -> None:
     app, loading = served(Two())
     async with running(app, (100, 40)) as ui:
@@ -227,6 +292,7 @@ async def test_a_skeleton_says_what_would_load_weights() -> None:
         await ui.press("v")
         await ui.until(lambda: "no weights here" in ui.text)
         assert "--load" in ui.text
+        assert ui.lines[-1].strip() == "Esc closes", "no other key does anything"
         await ui.press("escape")
         assert not isinstance(ui.app.screen, ValuesScreen)
 
@@ -261,6 +327,25 @@ async def test_every_view_fits_the_screen(size: tuple[int, int]) -> None:
         await ui.until(lambda: "L2 norm" in ui.text)
         await ui.press("tab")
         await ui.until(lambda: "root mean square" in ui.text)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24)])
+async def test_what_the_program_says_in_passing_is_never_cut(size: tuple[int, int]) -> None:
+    told = (
+        "R brings back the groups of a session that ended badly.",
+        "The remembered table was out of date; this is the model as it is built now.",
+    )
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        for text in told:
+            ui.app.screen.notify(text, timeout=60, markup=False)
+        await ui.until(lambda: all(text.split()[0] in ui.text for text in told))
+        toasts = [toast.region for toast in ui.app.screen.query("Toast")]
+        assert len(toasts) == 2
+        for region, text in zip(toasts, told, strict=True):
+            assert region.right <= size[0]
+            rows = [line[region.x : region.right] for line in ui.lines[region.y : region.bottom]]
+            assert text in " ".join(" ".join(row.strip("▌ ") for row in rows).split())
 
 
 # --- many tensors ---------------------------------------------------------------------------------------------------
@@ -345,6 +430,84 @@ async def test_a_sweep_over_a_skeleton_says_why_there_is_nothing() -> None:
         assert len(loading.asked) < 10, "it gives up"
 
 
+async def test_a_sweep_speaks_only_of_what_is_measured_and_tells_why_a_tensor_is_not() -> None:
+    app, loading = served(torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(3))))
+    measure, held = loading.answers["statistics"], threading.Event()
+
+    def some(arguments: Mapping[str, Any]) -> Any:
+        if arguments["index"] == 1:
+            raise ParamxError("0.bias", "cut short: the file ends in the middle", "download it again")
+        if arguments["index"] > 2:
+            held.wait(20)
+        return measure(arguments)
+
+    loading.answers["statistics"] = some
+    async with running(app, (80, 24)) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "2 of 6 tensors measured; in these 18 elements" in ui.text)
+        assert "1 could not be read" in ui.text
+        assert "measuring" in ui.text
+        await ui.press("down")
+        assert "cut short: the file ends in the middle; download it again" in ui.text
+        held.set()
+        await ui.until(lambda: "5 of 6 tensors measured" in ui.text and not sweep_of(ui)._working)
+        assert "measuring" not in ui.text
+
+
+async def test_before_anything_is_measured_a_sweep_claims_nothing() -> None:
+    app, loading = served(Two())
+    held, measure = threading.Event(), loading.answers["statistics"]
+    loading.answers["statistics"] = lambda arguments: held.wait(20) and measure(arguments)
+    async with running(app, (80, 24)) as ui:
+        await ui.press("S")
+        await ui.until(lambda: "0 of" in ui.text)
+        assert "finite" not in ui.text
+        assert "no zero" not in ui.text
+        held.set()
+        await ui.until(lambda: "finite" in ui.text)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (160, 45)])
+async def test_the_column_that_is_sorted_by_is_always_shown(size: tuple[int, int]) -> None:
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "4 tensors" in ui.text and not sweep_of(ui)._working)
+        for order in ("std", "absmax", "norm", "zeros", "nan"):
+            await ui.press("s")
+            assert f"{order}↓" in ui.text
+            assert "…" not in next(line for line in ui.lines if "mean " in line and "·" in line)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24)])
+async def test_why_a_skeleton_is_not_measured_is_told_whole(size: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        module = torch.nn.Linear(3, 4)
+    app, _ = served(module)
+    async with running(app, size) as ui:
+        await ui.press("S")
+        await ui.until(lambda: "no weights here" in ui.text)
+        told = " ".join(" ".join(ui.lines[1:8]).split())
+        assert "or the checkpoint file itself" in told
+        assert "s sort" not in ui.text, "a key that would do nothing"
+        assert "Esc closes" in ui.text
+
+
+async def test_whole_numbers_are_marked_and_sorted_after_the_weights() -> None:
+    module = torch.nn.Module()
+    module.ids = torch.nn.Parameter(torch.arange(900), requires_grad=False)
+    module.weight = torch.nn.Parameter(torch.ones(4))
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "2 tensors" in ui.text and not sweep_of(ui)._working)
+        assert "norm 2 without 1 integer tensor" in ui.text
+        while "norm↓" not in ui.text:
+            await ui.press("s")
+        rows = [line.split()[0] for line in ui.lines if "ids int64" in line or " weight  " in line]
+        assert rows[:2] == ["weight", "ids"]
+
+
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (200, 50)])
 async def test_the_table_keeps_name_and_norm_at_any_width(size: tuple[int, int]) -> None:
     app, _ = served(Two())
@@ -370,6 +533,22 @@ async def test_each_groups_first_member_shows_its_first_values() -> None:
         app.screen.query_one(GroupsPanel).editors[0].terms.value = "weight"
         await ui.until(lambda: "1 tensor · 24" in ui.text and ui.text.count("tensor([") == 2)
         assert repr(module.bias.detach()) in ui.text, "the whole of a short vector"
+
+
+async def test_a_narrow_screen_shows_as_many_first_values_as_fit_and_none_cut() -> None:
+    module = torch.nn.Linear(8, 3)
+    with torch.no_grad():
+        module.weight[0, :3] = torch.tensor([-0.5, 0.25, 1.0])
+        module.bias[:] = torch.tensor([1.5, 2.5, 3.5])
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await ui.until(lambda: "to train · tensor([[-0.5000,  0.2500, …" in ui.text)
+        assert "to train · tensor([1.5000, 2.5000, 3.5000])" in ui.text
+    app, _ = served(module)
+    async with running(app, (60, 20)) as ui:
+        await ui.until(lambda: bool(ui.app.screen.query_one(GroupsPanel).first_values))
+        await ui.settle()
+        assert "tensor(" not in ui.text, "not one value fits whole"
 
 
 async def test_a_skeleton_is_asked_for_first_values_once() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from explorer.core.param import Model
-from explorer.core.roles import attention, embeddings, heads, mlp, plain
+from explorer.core.roles import attention, embeddings, heads, joints, mlp, plain
 from explorer.core.roles.facts import Facts, Part, Role
 
 __all__ = ["PARTS", "Facts", "Part", "Role", "Roles", "role_of"]
@@ -25,6 +25,7 @@ FAMILIES: tuple[Callable[[Facts], Role | None], ...] = (
     mlp.role,
     embeddings.role,
     heads.role,
+    joints.role,
     plain.role,
 )
 """What is asked in turn; the first answer counts."""
@@ -92,7 +93,7 @@ class Roles:
         facts = Facts(owner, path[-1], tuple(path[:-1]), place.around, shape or (), self._config(place.config))
         # A name that is not the path of modules shows no attributes, and a lazy parameter has no shape yet.
         told = place.named and shape is not None and len(place.around) == len(path) - 1
-        role = role_of(facts) if told else None
+        role = role_of(facts) if told else mlp.apart(facts) if shape is not None else None
         return role, role.part if role is not None else plain.part_of(facts)
 
     def _config(self, keys: tuple[str, ...] | None) -> Mapping[str, Any]:

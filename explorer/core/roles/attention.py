@@ -53,7 +53,7 @@ def _projection(facts: Facts, kind: str, out: int, inputs: int | None) -> Role |
         # Swin has a number of heads for each stage, and torch's own class is told its heads by whoever makes it: the
         # attribute is known, how its outputs divide is not.
         return _plain(facts, kind, told, out, inputs)
-    kv = facts.size(*KEY_VALUE_HEADS) or heads
+    kv = _one_for_all(facts) or facts.size(*KEY_VALUE_HEADS) or heads
     own = facts.size(*HEAD_DIMS)
     for width in facts.widths:
         head = own or _divided(width, heads)
@@ -61,6 +61,13 @@ def _projection(facts: Facts, kind: str, out: int, inputs: int | None) -> Role |
             return found
     # The attribute promises what the configuration does not confirm: Qwen3-Next's `q_proj` holds a gate too.
     return None
+
+
+def _one_for_all(facts: Facts) -> Size | None:
+    """Return the one key-value head of Falcon-7B, whose configuration counts as many as heads (`FalconAttention`)."""
+    config = facts.config
+    one = config.get("multi_query") is True and config.get("new_decoder_architecture") is False
+    return literal(1) if one and facts.parent == "FalconAttention" else None
 
 
 def _by_heads(

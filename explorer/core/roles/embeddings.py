@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.core.roles.facts import Facts, Role, Size, literal, named
+from explorer.core.roles.facts import Facts, Positions, Role, Size, literal, named
 from explorer.core.text import plural
 
 TOKENS = frozenset(
@@ -68,7 +68,7 @@ def role(facts: Facts) -> Role | None:
             return _own(facts)
     if facts.owner.name in ("Conv1d", "Conv2d", "Conv3d"):
         return _patches(facts) or _sound(facts)
-    return None
+    return _masked_sound(facts) if facts.leaf == "masked_spec_embed" else None
 
 
 def _table(facts: Facts) -> Role | None:
@@ -112,7 +112,8 @@ def _positions(facts: Facts, rows: int, features: int) -> Role | None:
         if reserved != 2:
             return None
         text = f"position embedding: {rows:,} = {most.value:,} positions + 2 reserved"
-        return Role(text, "embeddings", facts.formula(most.plus(2), width))
+        positions = Positions(most.text, most.value)
+        return Role(text, "embeddings", facts.formula(most.plus(2), width), positions=positions)
     if reserved:
         return None
     formula = facts.formula(most, width)
@@ -122,10 +123,11 @@ def _positions(facts: Facts, rows: int, features: int) -> Role | None:
             return None
         kept = padding + 1
         text = f"position embedding: {rows:,} = {rows - kept:,} positions + {kept:,} reserved"
-        return Role(text, "embeddings", formula)
+        return Role(text, "embeddings", formula, positions=Positions(most.text, rows - kept))
     counted = facts.owner.name in PLAIN_TABLES and facts.parent not in OWN_COUNT
     noun = " positions" if counted else ""
-    return Role(f"position embedding: {rows:,}{noun} × {features:,}", "embeddings", formula)
+    positions = Positions(most.text, rows if counted else None)
+    return Role(f"position embedding: {rows:,}{noun} × {features:,}", "embeddings", formula, positions=positions)
 
 
 def _grid(facts: Facts) -> Size | None:
@@ -207,3 +209,12 @@ def _sound(facts: Facts) -> Role | None:
     what = f"{inputs.value:,} mel bins" if facts.attribute == "conv1" else f"{inputs.value:,}"
     text = f"audio stem: convolution over {facts.shape[2]} frames, {what} → {facts.shape[0]:,}"
     return Role(text, "embeddings", facts.formula(width, inputs, literal(facts.shape[2])))
+
+
+def _masked_sound(facts: Facts) -> Role | None:
+    """The vector of wav2vec 2.0 and its kin that takes the place of masked time steps (arXiv 2006.11477)."""
+    width = facts.size("hidden_size")
+    formula = facts.formula(width) if "mask_time_prob" in facts.config else None
+    if formula is None or width is None:
+        return None
+    return Role(f"mask vector: stands for a masked time step, {width.value:,}", "embeddings", formula)

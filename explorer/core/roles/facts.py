@@ -12,6 +12,16 @@ Part = Literal["embeddings", "attention", "MLP", "experts", "norms", "heads", "o
 
 
 @dataclass(frozen=True, slots=True)
+class Positions:
+    """How many positions a table has for tokens."""
+
+    name: str
+    """What the configuration calls its size: `max_position_embeddings`."""
+    usable: int | None
+    """Positions, without rows that no token gets; `None` where the class keeps back some that can't be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """What a parameter is for."""
 
@@ -28,6 +38,8 @@ class Role:
     """Whether it is a table of which each token only reads one row."""
     specific: bool = True
     """Whether more is known than what torch's own layers always are."""
+    positions: Positions | None = None
+    """Of a table of positions, how long an input it allows; `None` for all others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ KIND_OF = {
 }
 """Attributes of those classes."""
 
+APART = {"w1": "gate", "w3": "up", "w2": "down"}
+"""Attributes of one expert in Mixtral's files (`conversion_mapping.py` of transformers 5.23)."""
+
 NAMED = frozenset({"up_proj", "down_proj", "wi_1"})
 """Attributes that say themselves which way is up, even where an expert is narrower than the model."""
 
@@ -108,7 +111,8 @@ def _place(facts: Facts) -> tuple[str, tuple[Size | None, ...]]:
     mixed = any(MIXTURE.search(name) for name in facts.around)
     if mixed and "shared_experts" in facts.path:
         count = facts.size("n_shared_experts")
-        return "shared expert: ", (
+        several = f"{count.value:,} shared experts as one: " if count and count.value > 1 else "shared expert: "
+        return several, (
             facts.size("shared_expert_intermediate_size"),
             count and experts and experts * count,
         )
@@ -139,6 +143,30 @@ def _inner_widths(facts: Facts) -> tuple[Size | None, ...]:
     if ratio is not None:
         found.extend(each * ratio for each in facts.widths)
     return tuple(found)
+
+
+def apart(facts: Facts) -> Role | None:
+    """Return the role of one expert's matrix in a file, which transformers stacks with the others as it loads.
+
+    The file's own name is no path of modules; but the stack's class owns the tensor, and the shape, unlike that of
+    the other direction, is what the configuration gives one expert.
+    """
+    if not facts.owner.name.endswith("Experts") or facts.leaf != "weight" or len(facts.shape) != 2:
+        return None
+    count = facts.experts
+    at = facts.path.index("experts") + 1 if "experts" in facts.path else len(facts.path)
+    number = NUMBERED.fullmatch(facts.path[at]) if at == len(facts.path) - 2 else None
+    kind = KIND_OF.get(facts.attribute) or APART.get(facts.attribute)
+    inner = facts.size("moe_intermediate_size") or facts.size("intermediate_size")
+    width = facts.widths[0] if facts.widths else None
+    if count is None or number is None or int(number[1]) >= count.value or inner is None or width is None:
+        return None
+    if kind not in ("up", "gate", "down"):
+        return None
+    outer, hidden = (width, inner) if kind == "down" else (inner, width)
+    formula = facts.formula(outer, hidden)
+    text = f"expert {number[1]} of {count.value:,}: MLP {kind}, {hidden.value:,} → {outer.value:,}"
+    return None if formula is None else Role(text, "experts", formula, facts.routed)
 
 
 def _fused_experts(facts: Facts) -> Role | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from explorer.core.asking import NO_WEIGHTS
 from explorer.core.elements import ELEMENTS
 from explorer.core.errors import ParamxError
 from explorer.core.windows import Selection
@@ -32,7 +33,7 @@ class TorchTensor:
         if is_lazy(tensor):
             raise ParamxError(name, "it has no values yet: a lazy parameter is made when the model first runs")
         if tensor.device.type == "meta":
-            raise ParamxError(name, "no weights here: a skeleton on the meta device has shapes only", REMEDY)
+            raise ParamxError(name, f"{NO_WEIGHTS}: a skeleton on the meta device has shapes only", REMEDY)
         dtype = str(tensor.dtype).removeprefix("torch.")
         plain = tensor.detach()
         if plain.is_quantized:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from explorer.core.arrange import Fusion, arrange
+from explorer.core.asking import NO_WEIGHTS
 from explorer.core.errors import ParamxError
 from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
@@ -214,6 +215,6 @@ def without_values(model: Model) -> Callable[[int], Readable]:
     """Return what refuses every row, for tables that have nothing behind them."""
 
     def refuse(index: int) -> Readable:
-        raise ParamxError(model.names[index], "no weights here: only names and shapes were opened", REMEDY)
+        raise ParamxError(model.names[index], f"{NO_WEIGHTS}: only names and shapes were opened", REMEDY)
 
     return refuse

@@ -13,10 +13,11 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from explorer.core.card import Active, Share, active, architecture, settings, shares
+from explorer.core.card import Active, Context, Share, active, architecture, context, settings, shares
 from explorer.core.roles import Roles
 from explorer.core.text import plural, short_count
 from explorer.core.totals import loop_check, other_counts
+from explorer.ui.paint import keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.widgets.groups_panel import Field
 
@@ -37,7 +38,6 @@ class CardScreen(Dialog[None]):
     """Everything that is known of the model as a whole; what is typed searches its configuration."""
 
     HEADING = "Model"
-    FOOT = "type to search   ↑↓ PgUp PgDn scroll   Esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "close", show=False),
         Binding("up", "scroll(-1)", show=False),
@@ -56,6 +56,8 @@ class CardScreen(Dialog[None]):
         """Parameters by role; empty where no classes are known."""
         active: Active | None
         """Parameters that each token uses, of a mixture of experts."""
+        context: Context
+        """How long an input its tables of positions allow."""
 
     def __init__(self, model: Model) -> None:
         """Show `model`."""
@@ -75,7 +77,7 @@ class CardScreen(Dialog[None]):
             yield self._field
             with Body(classes="dialog-body"):
                 yield self._text
-            yield Static(Text(f" {self.FOOT}", "dim", no_wrap=True, overflow="ellipsis"), classes="dialog-foot")
+            yield Static(classes="dialog-foot")
 
     def on_mount(self) -> None:
         """Show what is known at once; the roles of thousands of parameters follow."""
@@ -85,7 +87,8 @@ class CardScreen(Dialog[None]):
 
     def _sum(self) -> None:
         roles = Roles(self._model)
-        self.post_message(self.Summed(shares(self._model, roles), active(self._model, roles)))
+        model = self._model
+        self.post_message(self.Summed(shares(model, roles), active(model, roles), context(model, roles)))
 
     def on_card_screen_summed(self, message: Summed) -> None:
         """Show the parameters by role."""
@@ -106,12 +109,18 @@ class CardScreen(Dialog[None]):
         needle = self._field.value.strip()
         parts = [self._config(needle)] if needle else [*self._figures(), self._config("")]
         self._text.update(Group(*parts))
+        keys = (
+            "Esc clears the search" if self._field.value else "Esc closes",
+            "type to search the config",
+            "↑↓ PgUp PgDn Ctrl+Home Ctrl+End scroll",
+        )
+        self.query_one(".dialog-foot", Static).update(Text(keys_line(keys, self.size.width - 4), "dim", no_wrap=True))
 
     # -- the parts --------------------------------------------------------------------------------------------
 
     def _figures(self) -> list[RenderableType]:
         parts: list[RenderableType] = []
-        for section in architecture(self._model.origin.config):
+        for section in architecture(self._model.origin.config, self._sums.context if self._sums else None):
             parts.append(_heading("Architecture" + (f" · {section.title}" if section.title else "")))
             grid = _grid()
             for fact in section.facts:

@@ -1,13 +1,18 @@
-"""A tensor's statistics as text: figures, quantiles and a histogram."""
+"""What the screen of a tensor shows beside the grid, as text: torch's print, statistics, a heat map."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from explorer.core.elements import ELEMENTS
-from explorer.core.pictures import histogram
+from explorer.core.pictures import BROKEN, SHADES, heat, histogram
 from explorer.core.statistics import BINS, QUANTILES, TensorStats, edges
-from explorer.core.text import share_text
+from explorer.core.text import plural, share_text
+
+if TYPE_CHECKING:
+    from explorer.core.grid import Grid
 
 SPREADS = (64, 32, 16, 8)
 """Bins that the histogram may be shown in: divisors of `BINS`."""
@@ -70,3 +75,36 @@ def measured_text(stats: TensorStats, dtype: str, width: int, height: int, log: 
 
 def _share(count: int, whole: int) -> str:
     return f"{count:,} {share_text(count, whole)}" if count else "0"
+
+
+def head_of_print(lines: list[str], room: int) -> Text:
+    """Return torch's print where it has room above the grid, else its beginning and how to see the rest.
+
+    Args:
+        lines: The whole print.
+        room: Most lines; of a longer print half as many are shown, for the grid has the same numbers.
+    """
+    if len(lines) > room:
+        kept = max(1, room // 2)
+        lines = [*lines[:kept], f"… {plural(len(lines) - kept, 'more line')}: p shows all"]
+    return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def heat_text(answer: Any, grid: Grid) -> Text:
+    """Return a heat map with its legend.
+
+    Args:
+        answer: What the worker answered: rows of numbers, `None` for those that are none.
+        grid: The tensor's.
+    """
+    lines, bounds = heat(answer)
+    text = Text(no_wrap=True, overflow="crop")
+    text.append("\n".join(lines) + "\n\n")
+    rows = plural(1 if grid.is_vector else grid.rows, "row")
+    columns = plural(grid.shape[-1] if grid.shape else 1, "column")
+    text.append(f"{rows} × {columns}: root mean square of each block, signs do not cancel\n", "dim")
+    for shade, bound in zip(SHADES[1:], bounds, strict=False):
+        text.append(f" {shade} ≥ {bound:.3g} ", "dim")
+    if any(BROKEN in line for line in lines):
+        text.append(f"  {BROKEN} holds NaN or an infinity", "bold")
+    return text

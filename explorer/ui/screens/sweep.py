@@ -11,18 +11,29 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from explorer.core.asking import ask_to_the_end
-from explorer.core.errors import ParamxError
+from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
+from explorer.core.errors import LostError, ParamxError
+from explorer.core.layers import layer_of, stacks
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import FIGURES, ORDERS, Series, by_layer, ordered, short_figure, sum_line
-from explorer.ui.paint import cut_middle, fit, fit_right
+from explorer.core.sweep import (
+    FIGURES,
+    ORDERS,
+    UNKNOWN,
+    Series,
+    by_layer,
+    ordered,
+    short_figure,
+    sum_line,
+    whole_numbers,
+)
+from explorer.ui.paint import cut_middle, fit, fit_right, folded, keys_line
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.screens.lists import ShowTensors
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from textual import events
     from textual.app import ComposeResult
@@ -36,11 +47,11 @@ CELL = 10
 NAME_MIN = 24
 """Cells that the name keeps; figures leave from the left of those that are less asked for."""
 
-LEAVING = ("mean", "min", "max", "std", "absmax")
-"""Order in which columns leave a narrow screen; norm, zeros, nan and inf stay as long as one fits."""
+LEAVING = ("mean", "min", "max", "std", "absmax", "inf", "nan", "zeros", "norm")
+"""Order in which columns leave a narrow screen; the one that the table is sorted by stays."""
 
-ALIKE = 3
-"""Tensors that must be refused, and none measured, before the sweep gives up."""
+TOLD_LINES = 2
+"""Lines for the figures of the row under the cursor; `values.tcss` holds one more, for its name."""
 
 TELL_EVERY = 0.1
 """Seconds between two drawings while the table fills."""
@@ -90,6 +101,8 @@ class SweepScreen(Dialog[ShowTensors]):
         self._run, self._done, self._working = 0, 0, False
         self._refused: dict[int, str] = {}
         self._failed = ""
+        self._whole = whole_numbers(model)
+        self._has_layers = False
         self._stale = False
         self._head = Static(id="sweep-head")
         self._titles = Static(id="sweep-titles")
@@ -124,6 +137,7 @@ class SweepScreen(Dialog[ShowTensors]):
     def _begin(self) -> None:
         self._run += 1
         self._failed, self._working = "", True
+        self._refused.clear()
         self._done = sum(index in self._statistics for index in self._indices)
         run, left = self._run, [index for index in self._indices if index not in self._statistics]
         self.run_worker(lambda: self._measure(run, left), thread=True)
@@ -131,20 +145,21 @@ class SweepScreen(Dialog[ShowTensors]):
 
     def _measure(self, run: int, indices: Sequence[int]) -> None:
         """Measure tensors; runs in a thread and touches no widget."""
-        refused = 0
-        for at, index in enumerate(indices):
+        places = [layer_of(name) for name in self._model.names]
+        self._has_layers = bool(stacks(self._model, places))
+        for index in indices:
             if run != self._run:
                 return
             try:
                 arguments = {"index": index}
                 answer = ask_to_the_end(self._ask, "statistics", arguments, lambda done: run == self._run)
             except ParamxError as error:
-                answer, refused = error, refused + 1
+                answer = error
             if answer is None:
                 return
             self.post_message(self.Measured(run, index, answer))
-            if refused == at + 1 == min(ALIKE, len(indices)):
-                break
+            if isinstance(answer, LostError) or (isinstance(answer, ParamxError) and NO_WEIGHTS in answer.line):
+                break  # the others would say the same
         self.post_message(self.Measured(run, None, None))
 
     def on_sweep_screen_measured(self, message: Measured) -> None:
@@ -152,10 +167,13 @@ class SweepScreen(Dialog[ShowTensors]):
         if message.index is None:
             if message.run == self._run:
                 self._working = False
-                if not self._done and self._refused:
-                    self._failed = next(iter(self._refused.values()))
+                reasons = list(dict.fromkeys(self._refused.values()))
+                if len(reasons) == 1 and not self._done:
+                    self._failed = reasons[0]
         elif isinstance(message.answer, ParamxError):
-            self._refused[message.index] = message.answer.line
+            if message.run == self._run:
+                name = self._model.names[message.index]
+                self._refused[message.index] = message.answer.line.removeprefix(f"{name}: ")
         else:
             self._statistics[message.index] = TensorStats.from_json(message.answer)
             self._done += message.run == self._run
@@ -176,26 +194,43 @@ class SweepScreen(Dialog[ShowTensors]):
             self._series = by_layer(self._model, known)
             self._lines.show(len(self._series))
         else:
-            self._rows = ordered(self._indices, self._statistics, self._order)
+            self._rows = ordered(self._indices, self._statistics, self._order, self._refused, self._whole)
+            if self._failed:
+                self._rows = []
             if self._lines.cursor and chosen in self._rows:
                 self._lines.cursor = self._rows.index(chosen)
             self._lines.show(len(self._rows))
-        head = Text(no_wrap=True, overflow="ellipsis")
-        head.append(f" {self._what} ", "bold")
+        width = self._lines.scrollable_content_region.width or self.size.width
+        head = Text()
+        head.append(f" {cut_middle(self._what, width - 24)}", "bold")
+        head.append(" · measuring" if self._working else "", "dim")
         if self._failed:
-            head.append(f"\n {self._failed}", "bold")
+            head.append("".join(f"\n {line}" for line in folded(self._failed, width - 2, self.size.height)), "bold")
         else:
-            count = len(self._indices)
-            share = f"measuring {self._done:,} of {count:,} · Esc stops" if self._working else ""
-            refused = f"{len(self._refused):,} could not be read" if self._refused else ""
-            head.append(f" {' · '.join(filter(None, (share, refused)))}\n ", "dim")
-            head.append(sum_line(self._statistics, self._indices))
+            refused = f" · {len(self._refused):,} could not be read" if self._refused else ""
+            sums = sum_line(self._statistics, self._indices, self._whole) + refused
+            head.append("".join(f"\n {line}" for line in folded(sums, width - 2, TOLD_LINES)))
         self._head.update(head)
-        self._titles.update(self._headings())
-        view = "l table" if self._layers else "s sort  l by layer"
-        foot = f"{view}  v values  Enter in the tree  a all tensors  Esc closes"
-        self.query_one(".dialog-foot", Static).update(Text(f" {foot}", "dim", no_wrap=True, overflow="ellipsis"))
+        self._titles.update("" if self._failed else self._headings())
+        foot = Text(keys_line(self._keys(), width), "dim", no_wrap=True)
+        self.query_one(".dialog-foot", Static).update(foot)
         self._tell()
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the keys that do something now."""
+        yield "Esc stops and closes" if self._working else "Esc closes"
+        if self._failed:
+            return
+        if self._layers:
+            yield "l table"
+        else:
+            yield f"s sort{f' ({self._order})' if self._order else ''}"
+            if self._has_layers:
+                yield "l by layer"
+        if self._chosen is not None:
+            yield from ("v values", "Enter in the tree")
+        if len(self._indices) < len(self._model):
+            yield "a all tensors"
 
     @property
     def _chosen(self) -> int | None:
@@ -211,10 +246,10 @@ class SweepScreen(Dialog[ShowTensors]):
         """Return the cells of the name, and which figures fit beside it."""
         width = self._lines.scrollable_content_region.width or self.size.width
         shown = list(range(len(FIGURES)))
-        leaving = [next(at for at, figure in enumerate(FIGURES) if figure.title == title) for title in LEAVING]
+        titles = [figure.title for figure in FIGURES]
+        leaving = [titles.index(title) for title in LEAVING if title != self._order]
         while len(shown) > 1 and width - len(shown) * (CELL + 1) < NAME_MIN:
-            gone = next((at for at in leaving if at in shown), shown[-1])
-            shown.remove(gone)
+            shown.remove(leaving.pop(0))
         return max(8, width - len(shown) * (CELL + 1) - 1), shown
 
     def _headings(self) -> Text:
@@ -235,9 +270,14 @@ class SweepScreen(Dialog[ShowTensors]):
         return self._layer_line(self._series[row]) if self._layers else self._tensor_line(self._rows[row])
 
     def _tensor_line(self, index: int) -> Text:
-        stats = self._statistics[index]
+        stats = self._statistics.get(index)
         name, shown = self._columns()
-        text = Text(" " + fit(cut_middle(self._model.names[index], name), name), no_wrap=True)
+        mark = f" {self._model.dtypes[index]}" if index in self._whole else ""
+        label = cut_middle(self._model.names[index], name - len(mark)) + mark
+        text = Text(" " + fit(label, name), no_wrap=True)
+        if stats is None:
+            text.append(" " + fit(f"{UNKNOWN} could not be read", len(shown) * (CELL + 1) - 1), "bold")
+            return text
         for at in shown:
             figure = FIGURES[at]
             value = figure.of(stats)
@@ -260,17 +300,20 @@ class SweepScreen(Dialog[ShowTensors]):
         self._tell()
 
     def _tell(self) -> None:
-        index = self._chosen
-        text = Text(no_wrap=True, overflow="ellipsis")
+        index, told = self._chosen, ""
+        width = self._lines.scrollable_content_region.width - 2
+        text = Text(no_wrap=True)
         if index is not None and self._layers:
             series = self._series[self._lines.cursor]
-            text.append(f" {series.name}\n", "bold")
-            text.append(" " + " ".join(short_figure(norm) for norm in series.norms), "dim")
+            name, told = series.name, " ".join(short_figure(norm) for norm in series.norms)
         elif index is not None:
-            stats = self._statistics[index]
-            text.append(f" {self._model.names[index]}\n", "bold")
-            figures = (f"{figure.title} {short_figure(figure.of(stats))}" for figure in FIGURES)
-            text.append(" " + " · ".join(figures), "dim")
+            name, stats = self._model.names[index], self._statistics.get(index)
+            told = self._refused.get(index, "") if stats is None else " · ".join(_figures(stats))
+            if index in self._whole:
+                told = f"{self._model.dtypes[index]}, after the others and not in the sum's norm · {told}"
+        if index is not None:
+            text.append(f" {cut_middle(name, width)}", "bold")
+            text.append("".join(f"\n {line}" for line in folded(told, width, TOLD_LINES)), "dim")
         self._told.update(text)
 
     # -- keys -------------------------------------------------------------------------------------------------
@@ -284,6 +327,9 @@ class SweepScreen(Dialog[ShowTensors]):
 
     def action_layers(self) -> None:
         """Show norms layer by layer, or the table again."""
+        if not self._has_layers:
+            self.app.bell()
+            return
         self._layers = not self._layers
         self._lines.cursor = 0
         self._show()
@@ -310,3 +356,9 @@ class SweepScreen(Dialog[ShowTensors]):
             self.dismiss(ShowTensors([i for i in series.indices if i is not None], series.name))
         else:
             self.dismiss(ShowTensors([index], self._model.names[index]))
+
+
+def _figures(stats: TensorStats) -> Iterator[str]:
+    """Yield each figure with its title; non-breaking spaces keep the two on one line."""
+    for figure in FIGURES:
+        yield f"{figure.title}\N{NO-BREAK SPACE}{short_figure(figure.of(stats))}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 from textual.screen import Screen
 
+from explorer.core.asking import NO_WEIGHTS
 from explorer.core.errors import LostError, ParamxError
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
@@ -58,7 +59,7 @@ class ValueCommands(Screen[None]):
         try:
             return self._loading.ask(request, arguments)
         except LostError as error:
-            raise ParamxError("", error.line, "r in the tree opens it again") from error
+            raise LostError("", error.line, "r in the tree opens it again") from error
 
     @property
     def _is_remembered(self) -> bool:
@@ -91,7 +92,7 @@ class ValueCommands(Screen[None]):
             try:
                 found[index] = first_values(self.ask, index)
             except ParamxError as error:  # the panel does without, and v says why
-                if "no weights here" in error.line:
+                if NO_WEIGHTS in error.line:
                     self._no_values = True
                     return
         self.post_message(self.FirstValues(found))

@@ -15,17 +15,19 @@ from explorer.core.asking import ask_to_the_end
 from explorer.core.elements import decode
 from explorer.core.errors import ParamxError
 from explorer.core.grid import exact_text, parse_index
-from explorer.core.pictures import BROKEN, SHADES, heat
 from explorer.core.statistics import TensorStats
 from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
-from explorer.core.text import plural, shape_text
+from explorer.core.text import shape_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
+from explorer.ui.paint import folded, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
-from explorer.ui.screens.measured import measured_text
+from explorer.ui.screens.measured import head_of_print, heat_text, measured_text
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.value_grid import ValueGrid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from textual import events
     from textual.app import ComposeResult
     from textual.widgets import Input
@@ -33,8 +35,17 @@ if TYPE_CHECKING:
     from explorer.core.asking import Ask
     from explorer.core.param import Model
 
-TABS = ("values", "statistics", "heat map")
+TABS = ("values", "statistics", "heat map", "print")
 """The views of a tensor, in the order in which Tab goes through them."""
+
+VALUES, STATISTICS, HEAT, PRINT = range(len(TABS))
+"""Their places."""
+
+PRINT_SHARE = 0.45
+"""Share of the screen's lines that torch's print may have above the grid; longer ones are a view of their own."""
+
+TOLD_LINES = 3
+"""Most lines under the views; `values.tcss` holds the same figure."""
 
 PRINTED = 4_000
 """Most numbers that torch's print may have here; many small dimensions leave nothing out, and print all."""
@@ -49,6 +60,7 @@ class ValuesScreen(Dialog[None]):
         Binding("shift+tab", "tab(-1)", show=False, priority=True),
         Binding("g", "ask_index", show=False),
         Binding("l", "log", show=False),
+        Binding("p", "print", show=False),
         Binding("left_square_bracket", "leading(-1)", show=False),
         Binding("right_square_bracket", "leading(1)", show=False),
         Binding("escape,q,v", "leave", show=False),
@@ -77,7 +89,8 @@ class ValuesScreen(Dialog[None]):
         super().__init__()
         self._ask, self._model, self._index, self._statistics = ask, model, index, statistics
         self._facts: dict[str, Any] | None = None
-        self._tab = 0
+        self._printed: list[str] = []
+        self._tab = VALUES
         self._log = False
         self._failed = ""
         self._busy = False
@@ -155,9 +168,9 @@ class ValuesScreen(Dialog[None]):
 
     def _wants(self, what: str, asked: Any) -> bool:
         """Whether an answer that takes long is still waited for."""
-        return self._tab == TABS.index("statistics" if what == "statistics" else "heat map") and (
-            what == "statistics" or asked == self._heat_for
-        )
+        if what == "statistics":
+            return self._tab == STATISTICS
+        return self._tab == HEAT and asked == self._heat_for
 
     def on_values_screen_answered(self, message: Answered) -> None:
         """Show an answer, or why there is none."""
@@ -197,11 +210,10 @@ class ValuesScreen(Dialog[None]):
         shape = tuple(facts["shape"])
         printed = Printed(shape, facts["dtype"], facts["device"], facts["requires_grad"], facts["is_parameter"])
         if data is None:
-            self._print.update(Text("torch prints every value of this shape: the grid shows them", "dim"))
+            self._printed = ["torch prints every value of this shape: the grid shows them"]
         else:
             width = min(LINE_WIDTH, max(20, self.size.width - 4))
-            text = tensor_text(printed, decode(facts["dtype"], data), width)
-            self._print.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            self._printed = tensor_text(printed, decode(facts["dtype"], data), width).splitlines()
         self._grid.show(shape, facts["dtype"])
         self._grid.focus()
 
@@ -221,49 +233,74 @@ class ValuesScreen(Dialog[None]):
 
     def _show_tab(self) -> None:
         known = self._facts is not None
-        values = self._tab == 0
+        values = self._tab == VALUES
         self._print.display = values and known
         self._grid.display = values and known
         self._body.display = not values or not known
+        self._tabs.display = known
         tabs = Text(no_wrap=True, overflow="ellipsis")
         for position, name in enumerate(TABS):
             tabs.append(f" {name} ", "reverse bold" if position == self._tab else "dim")
         self._tabs.update(tabs)
-        foot = {
-            0: "←↑↓→ PgUp PgDn  g index  f format  [ ] slice  d dimension  Tab statistics  Esc closes",
-            1: "l linear or log  Tab heat map  Esc closes",
-            2: "[ ] slice  Tab values  Esc closes",
-        }[self._tab]
-        self.query_one(".dialog-foot", Static).update(Text(f" {foot}", "dim", no_wrap=True, overflow="ellipsis"))
         self._tell()
         if not known:
             self._text.update(Text(self._failed or "asking …", "bold" if self._failed else "dim"))
-        elif self._tab == 1:
+        elif values:
+            self._print.update(head_of_print(self._printed, int(self.size.height * PRINT_SHARE)))
+        elif self._tab == STATISTICS:
             self._show_statistics()
-        elif self._tab == 2 and self._heat_for != self._grid.leading:
+        elif self._tab == PRINT:
+            self._text.update(Text("\n".join(self._printed), no_wrap=True, overflow="ellipsis"))
+        elif self._heat_for != self._grid.leading:
             self._ask_heat()
 
+    def _keys(self) -> Iterator[str]:
+        """Yield the keys that do something now."""
+        if self._field.display:
+            yield from ("Esc leaves the field", "Enter goes to the index")
+            return
+        yield "Esc closes"
+        if self._facts is None:
+            return
+        yield f"Tab {TABS[(self._tab + 1) % len(TABS)]}"
+        several = len(self._grid.leading)
+        if self._tab == VALUES:
+            yield from ("←↑↓→ PgUp PgDn", "g index", f"f format ({self._grid.form})")
+        elif self._tab == STATISTICS:
+            yield f"l {'linear' if self._log else 'log'}"
+        elif self._tab == PRINT:
+            yield from ("↑↓ PgUp PgDn", "p values")
+        if several and self._tab in (VALUES, HEAT):
+            yield "[ ] slice"
+        if several > 1 and self._tab == VALUES:
+            yield "d dimension"
+        if self._tab == VALUES:
+            yield "p print"
+
     def on_value_grid_moved(self) -> None:
-        """Tell what is under the cursor."""
+        """Tell what is under the cursor, and how numbers are written now."""
         self._tell()
 
     def _tell(self) -> None:
+        foot = keys_line(self._keys(), self.size.width - 2)
+        self.query_one(".dialog-foot", Static).update(Text(foot, "dim", no_wrap=True))
         if self._facts is None:
             self._told.update("")
             return
-        grid, text = self._grid, Text(no_wrap=True, overflow="ellipsis")
+        grid, text, width = self._grid, Text(no_wrap=True), self.size.width - 3
         if self._failed:
-            text.append(f" {self._failed}\n", "bold")
-        else:
-            data = grid.cell
-            text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
-            text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
-            text.append(f"   {grid.form}\n", "dim")
+            text.append("\n".join(f" {line}" for line in folded(self._failed, width, TOLD_LINES)), "bold")
+            self._told.update(text)
+            return
+        data = grid.cell
+        text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
+        text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
         parts = [shape_text(grid.grid.shape), grid.dtype, self._facts["device"] or "", self._facts["note"]]
         if grid.leading:
             slices = [f"›{at}‹" if place == grid.stepped else str(at) for place, at in enumerate(grid.leading)]
             parts.insert(1, f"slice [{', '.join(slices)}, :, :]")
-        text.append(" " + " · ".join(filter(None, parts)), "dim")
+        rest = folded(" · ".join(filter(None, parts)), width, TOLD_LINES - 1)
+        text.append("".join(f"\n {line}" for line in rest), "dim")
         self._told.update(text)
 
     def _show_statistics(self) -> None:
@@ -295,35 +332,32 @@ class ValuesScreen(Dialog[None]):
         self._in_thread("heat", leading, lambda: ask_to_the_end(self._ask, "heat", arguments, progress))
 
     def _show_heat(self, answer: Any) -> None:
-        if self._tab != TABS.index("heat map"):
+        if self._tab != HEAT:
             self._heat_for = None
             return
         if answer is None or isinstance(answer, ParamxError):
             self._text.update(Text(answer.line if answer is not None else "stopped", "bold"))
             return
-        lines, bounds = heat(answer)
-        grid = self._grid.grid
-        text = Text(no_wrap=True, overflow="crop")
-        text.append("\n".join(lines) + "\n\n")
-        rows = plural(1 if grid.is_vector else grid.rows, "row")
-        columns = plural(grid.shape[-1] if grid.shape else 1, "column")
-        text.append(f"{rows} × {columns}: root mean square of each block, signs do not cancel\n", "dim")
-        for shade, bound in zip(SHADES[1:], bounds, strict=False):
-            text.append(f" {shade} ≥ {bound:.3g} ", "dim")
-        if any(BROKEN in line for line in lines):
-            text.append(f"  {BROKEN} holds NaN or an infinity", "bold")
-        self._text.update(text)
+        self._text.update(heat_text(answer, self._grid.grid))
 
     # -- keys -------------------------------------------------------------------------------------------------
 
     def action_tab(self, by: int) -> None:
         """Show the next view, or the one before."""
+        self._show_view((self._tab + by) % len(TABS))
+
+    def action_print(self) -> None:
+        """Show all of torch's print, or the values again."""
+        self._show_view(VALUES if self._tab == PRINT else PRINT)
+
+    def _show_view(self, tab: int) -> None:
         if self._field.display or self._facts is None:
             return
-        self._tab = (self._tab + by) % len(TABS)
+        self._tab = tab
         self._heat_for = None
         self._show_tab()
-        (self._grid if self._tab == 0 else self._body).focus()
+        self._body.scroll_home(animate=False)
+        (self._grid if tab == VALUES else self._body).focus()
         self.call_after_refresh(self._show_tab)
 
     def action_log(self) -> None:
@@ -333,16 +367,17 @@ class ValuesScreen(Dialog[None]):
 
     def action_leading(self, by: int) -> None:
         """Step the slice that the heat map shows."""
-        if self._facts is not None and self._tab == TABS.index("heat map"):
+        if self._facts is not None and self._tab == HEAT:
             self._grid.action_leading(by)
             self._show_tab()
 
     def action_ask_index(self) -> None:
         """Ask for an element to go to."""
-        if self._facts is not None and self._tab == 0:
+        if self._facts is not None and self._tab == VALUES:
             self._field.display = True
             self._field.value = ""
             self._field.focus()
+            self._show_tab()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the element that was typed."""
@@ -358,6 +393,7 @@ class ValuesScreen(Dialog[None]):
     def _close_field(self) -> None:
         self._field.display = False
         self._grid.focus()
+        self._show_tab()
 
     def action_leave(self) -> None:
         """Leave the field or, when it is closed, the screen."""

@@ -45,6 +45,9 @@ SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}
 PAGE = 8
 """Groups that have fields at one time."""
 
+LOW_MARGIN = 4
+"""Cells beside a group's line where the panel stands under the tree."""
+
 LINES_LOW = 2
 """Lines of findings where the panel stands under the tree."""
 
@@ -147,6 +150,10 @@ class RuleEditor(Vertical):
             text.append(f"  {stats.frozen:,} frozen")
         if memory:
             text.append(f"\n{memory} to train" if with_members else f" · {memory} to train")
+        if values and not with_members:
+            room = self.screen.size.width - LOW_MARGIN - text.cell_len
+            if short := _shortened(values, room - 3):
+                text.append(f" · {short}", "dim italic")
         if with_members:
             width = NAME_CELLS
             for place, name in enumerate(stats.first):
@@ -329,3 +336,15 @@ class GroupsPanel(VerticalScroll, can_focus=False):
 def _tail(name: str, width: int) -> str:
     """Return the end of a name: members of one group differ there, where their beginnings are alike."""
     return name if cell_len(name) <= width else "…" + name[len(name) - width + 1 :]
+
+
+def _shortened(line: str, width: int) -> str:
+    """Return the first values of a tensor, as many as fit into `width` characters; empty where not one does."""
+    if len(line) <= width:
+        return line
+    values = line.split(", ")
+    for kept in range(len(values) - 1, 0, -1):
+        short = ", ".join(values[:kept]) + ", …"
+        if len(short) <= width and not values[kept - 1].endswith("…"):
+            return short
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -12,10 +13,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from explorer.core.elements import ELEMENTS
-from explorer.core.grid import FORMATS, Grid, cell_text, cell_width
+from explorer.core.grid import FORMATS, Grid, cell_text, cell_width, fitting
 from explorer.ui.paint import fit_right
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from explorer.core.windows import Range, Selection
 
 KEPT = 20_000
@@ -72,7 +75,7 @@ class ValueGrid(Widget, can_focus=True):
         """The leading dimension that a key steps."""
         self.row, self.column = 0, 0
         self._top, self._left = 0, 0
-        self._cells: dict[tuple[int, int], bytes] = {}
+        self._cells: dict[tuple[int, ...], bytes] = {}
         self._seen = 4
         """Cells of the longest whole number that was on the screen: most need few of the 20 that one may take."""
         self._asked: tuple[tuple[int, ...], Range, Range] | None = None
@@ -101,7 +104,11 @@ class ValueGrid(Widget, can_focus=True):
     @property
     def cell(self) -> bytes | None:
         """Bytes of the element under the cursor; `None` while they are not known."""
-        return self._cells.get((self.row, self.column))
+        return self._cells.get(self._key(self.row, self.column))
+
+    def _key(self, row: int, column: int) -> tuple[int, ...]:
+        """Return by what a cell is kept: a vector's by its index, for its rows change with the screen's width."""
+        return self.grid.index((), row, column) if self.grid.is_vector else (row, column)
 
     def go_to(self, index: tuple[int, ...]) -> None:
         """Put the cursor on an element.
@@ -122,8 +129,8 @@ class ValueGrid(Widget, can_focus=True):
     @property
     def _head(self) -> int:
         """Cells of the row's index."""
-        last = self.grid.rows - 1
-        return len(str(max(0, self.grid.index(self.leading, last, 0)[-1] if self.grid.is_vector else last))) + 1
+        whole = self.grid.shape[0] if self.grid.is_vector else self.grid.rows
+        return len(str(max(0, whole - 1))) + 1
 
     @property
     def _cell_width(self) -> int:
@@ -136,8 +143,21 @@ class ValueGrid(Widget, can_focus=True):
     def _across(self) -> int:
         return max(1, (self.size.width - self._head) // (self._cell_width + 1))
 
+    def _lay_out(self) -> None:
+        """Give a vector as many elements a row as fit; the cursor stays on its element."""
+        grid = self.grid
+        if not grid.is_vector or not self.size.width:
+            return
+        per_row = fitting((self.size.width - self._head) // (self._cell_width + 1))
+        if per_row != grid.per_row:
+            at = grid.index((), self.row, self.column)[0]
+            self.grid = Grid(grid.shape, per_row)
+            self.row, self.column = divmod(at, per_row)
+            self._asked = None
+
     def _changed(self) -> None:
         """Scroll to the cursor, ask for what is not known, and draw."""
+        self._lay_out()
         grid = self.grid
         self.row = max(0, min(self.row, grid.rows - 1))
         self.column = max(0, min(self.column, grid.width(self.row) - 1))
@@ -158,7 +178,7 @@ class ValueGrid(Widget, can_focus=True):
             (row, column)
             for row in rows
             for column in columns
-            if (row, column) not in self._cells and column < grid.width(row)
+            if self._key(row, column) not in self._cells and column < grid.width(row)
         ]
         if not unknown:
             return
@@ -172,18 +192,18 @@ class ValueGrid(Widget, can_focus=True):
         """Take the bytes of what was asked for; an answer that nobody waits for any more is dropped."""
         if wanted.leading != self.leading:
             return
-        size = ELEMENTS[self.dtype].nbytes
-        rows, columns = wanted.rows, (0, self.grid.columns) if self.grid.is_vector else wanted.columns
+        size, whole = ELEMENTS[self.dtype].nbytes, ELEMENTS[self.dtype].kind == "int"
         if len(self._cells) > KEPT:
             self._cells.clear()
-        at, whole = 0, ELEMENTS[self.dtype].kind == "int"
-        for row in range(*rows):
-            for column in range(*columns):
-                if column < self.grid.width(row):
-                    self._cells[row, column] = cell = data[at : at + size]
-                    at += size
-                    if whole:
-                        self._seen = max(self._seen, len(cell_text(self.dtype, cell, "auto")))
+        if self.grid.is_vector:
+            keys: Iterator[tuple[int, ...]] = ((at,) for at in range(*wanted.selection[0][0]))
+        else:
+            keys = product(range(*wanted.rows), range(*wanted.columns))
+        for place, key in enumerate(keys):
+            self._cells[key] = cell = data[place * size : (place + 1) * size]
+            if whole:
+                self._seen = max(self._seen, len(cell_text(self.dtype, cell, "auto")))
+        self._lay_out()
         self._asked = None
         self._want()
         self.refresh()
@@ -258,7 +278,7 @@ class ValueGrid(Widget, can_focus=True):
         segments = [Segment(fit_right(str(first), self._head), quiet)]
         cursor = self.get_component_rich_style("grid--cursor", partial=True)
         for column in columns:
-            data = self._cells.get((row, column))
+            data = self._cells.get(self._key(row, column))
             if column >= grid.width(row):
                 text = ""
             else:
