@@ -170,9 +170,9 @@ def shares(model: Model, roles: Roles) -> tuple[Share, ...]:
     if model.places is None:
         return ()
     tensors, sizes = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
-    for index, numel in enumerate(model.numels):
+    for index, numel in enumerate(model.counted):
         part = roles.part(index) or "other"
-        tensors[part] += 1
+        tensors[part] += index not in model.apart
         sizes[part] += numel
     there = [part for part in PARTS if tensors[part]]
     rounded = round_to(10_000, [sizes[part] for part in there])
@@ -226,7 +226,7 @@ def active(model: Model, roles: Roles) -> Active | None:
     """
     routed = lookups = 0
     kinds: set[tuple[int, int]] = set()
-    for index, numel in enumerate(model.numels):
+    for index, numel in enumerate(model.counted):
         role = roles[index]
         if role is None or not role.specific:
             if roles.part(index) == "experts":

@@ -121,11 +121,12 @@ def inverted(scene: Scene) -> Iterator[Finding]:
 def tied_split(scene: Scene) -> Iterator[Finding]:
     """`tied-split`: names of one tensor fall in different groups."""
     aliases = iter(scene.assignment.alias_codes)
+    apart = scene.model.apart
     rules = scene.grouping.rules
     for index, names in scene.model.aliases.items():
         code = scene.assignment.codes[index]
         for name, other in zip(names, aliases, strict=False):  # each takes its own from the one iterator
-            if other != code:
+            if other != code and index not in apart:
                 own = scene.model.names[index]
                 yield Finding(
                     "tied-split",

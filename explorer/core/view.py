@@ -77,6 +77,7 @@ class TreeView:
         self._split: dict[int, list[tuple[int, ...]]] = {}
         self._mask_sums = tree.sums(bytes(len(model)))
         self._summaries = Summaries(tree)
+        self._apart_sums = self._mask_sums
         self._sum_up()
         self._running = model.running()
 
@@ -85,6 +86,8 @@ class TreeView:
         self.tree = replace(self.tree, model=model)
         self._summaries = Summaries(self.tree)
         self._summaries.show(self._mask)
+        self._sum_up()
+        self._running = model.running()
 
     def prepare(self) -> None:
         """Work out ahead what unfolding everything needs: 80 ms for 250,000 nodes, in a thread that has the time."""
@@ -131,9 +134,23 @@ class TreeView:
         return [index for index, shown in zip(order, self._mask[start:end], strict=True) if shown]
 
     def numel(self, row: int) -> int:
-        """Return the elements of the shown parameters that the row stands for."""
+        """Return the elements of the shown parameters that the row stands for; what is none adds nothing."""
         start, end = self.leaves(row)
         return self._shown_sums[end] - self._shown_sums[start]
+
+    def apart(self, row: int) -> str:
+        """Return what the tensors of a row are where none of them is a parameter; else nothing."""
+        apart = self.tree.model.apart
+        if not apart:
+            return ""
+        start, end = self.leaves(row)
+        none = self._apart_sums[end] - self._apart_sums[start] == end - start
+        return apart[self.tree.leaf_order[start]] if none else ""
+
+    def elements(self, row: int) -> int:
+        """Return the elements of all shown tensors of the row, be they parameters or not."""
+        start, end = self.leaves(row)
+        return self._element_sums[end] - self._element_sums[start]
 
     def training(self, row: int) -> int | None:
         """Return the bytes of training memory of the row's shown parameters; `None` while nobody asked for it."""
@@ -146,7 +163,7 @@ class TreeView:
         return self._training is not None
 
     def tensors(self, row: int) -> int:
-        """Return the number of shown parameters that the row stands for."""
+        """Return the number of shown rows of the table that the row stands for."""
         start, end = self.leaves(row)
         return end - start if self._mask is None else self._mask_sums[end] - self._mask_sums[start]
 
@@ -168,7 +185,7 @@ class TreeView:
         return self._running[index]
 
     def groups(self, row: int) -> bytes:
-        """Return the group codes of the row's shown parameters, in leaf order."""
+        """Return the groups (`Assignment.groups`) of what the row stands for and is shown, in leaf order."""
         start, end = self.leaves(row)
         codes = self._codes[start:end]
         return codes if self._mask is None else bytes(compress(codes, self._mask[start:end]))
@@ -215,7 +232,7 @@ class TreeView:
     # -- changing it ------------------------------------------------------------------------------------------
 
     def set_groups(self, codes: bytes) -> None:
-        """Take the group of every parameter (model order); runs split where members fall into different groups."""
+        """Take `Assignment.groups`; runs split where members fall into different groups."""
         codes = self.tree.in_leaf_order(codes)
         if codes != self._codes:
             self._codes = codes
@@ -340,7 +357,10 @@ class TreeView:
     def _sum_up(self) -> None:
         """Take prefix sums of what the filter leaves, so that any row's sum is one subtraction."""
         model = self.tree.model
-        self._shown_sums = self._prefix_sums(model.numels)
+        self._shown_sums = self._element_sums = self._prefix_sums(model.counted)
+        if model.apart:
+            self._element_sums = self._prefix_sums(model.numels)
+            self._apart_sums = self.tree.sums(index in model.apart for index in self.tree.leaf_order)
         self._byte_sums = self._prefix_sums(model.nbytes)
         self._training_sums = None if self._training is None else self._prefix_sums(self._training)
         self._unknown_sums = self._prefix_sums(array("q", (nbytes < 0 for nbytes in model.nbytes)))

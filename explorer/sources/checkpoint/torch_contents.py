@@ -35,6 +35,7 @@ from explorer.sources.checkpoint.files import File, UnreadableError, tensors, to
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.torch_rules import Storage, Tensor, TorchRules
+from explorer.sources.checkpoint.torch_script import ScriptClasses
 from explorer.sources.checkpoint.torch_walk import Walk, walk
 from explorer.sources.checkpoint.zip_entries import (
     STORED,
@@ -182,7 +183,8 @@ def _read_zip(file: File, label: str) -> Contents:
     read, start, end = _entry_window(file, archive, pickles[0])
     top = PickleReader(read, start, end, rules).load()
     script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
-    contents = Contents(file.path, script, walk(top), rules, file.size, archive, root)
+    buffers = ScriptClasses(file, archive, root).buffers
+    contents = Contents(file.path, script, walk(top, buffers), rules, file.size, archive, root)
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
     if f"{root}byteorder" in archive.entries:
         read, start, end = _entry_window(file, archive, f"{root}byteorder")
