@@ -20,6 +20,7 @@ from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
 from explorer.sources.overlay import Overlay
 from explorer.sources.overlay_told import findings as overlay_findings
+from explorer.sources.overlay_told import with_shards
 from explorer.sources.values import OpenTensor
 from explorer.sources.values.answers import value_answers
 from explorer.sources.values.providers import ModuleValues, OverlaidValues
@@ -103,6 +104,7 @@ def build(
     table = table_of(model, origin, findings)
     values: OpenTensor = ModuleValues(model)
     if overlay is not None:
+        table = with_shards(table, overlay)
         beside = weights_beside(found.directory) if found.directory is not None else None
         values = OverlaidValues(table, overlay, lambda: weights or read_weights(beside or ""))
     opened = Opened(table, {**answers_of(model), **value_answers(values)}, values)

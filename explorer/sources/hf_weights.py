@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,8 @@ class Weights:
     """Names of its rows as the file has them, not made visible."""
     place: Callable[[int], Place] | None = None
     """Tells where a row's bytes lie, or raises `ParamxError`; `None` where they are out of reach."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that the index puts into files that could not be read, and the file; no row stands for them."""
 
     @property
     def rows(self) -> dict[str, int]:
@@ -77,17 +79,19 @@ def read_weights(target: str) -> Weights:
     Raises:
         ParamxError: It can't be read.
     """
+    from explorer.sources.checkpoint.shards import find_shards, unread
     from explorer.sources.checkpoint.targets import TORCH, kind_of
 
     if kind_of(target) == TORCH:
         from explorer.sources.checkpoint.torch_file import open_model
 
         table = open_model(OpenSpec(target), lambda text: None)
-        return Weights(table, table.names, partial(locate, TORCH, target))
+        lost = unread(find_shards(target, TORCH), table.shards.values)
+        return Weights(table, table.names, partial(locate, TORCH, target), lost)
     from explorer.sources.checkpoint.safetensors_file import read_checkpoint
 
     checkpoint = read_checkpoint(target)
-    return Weights(checkpoint.model, checkpoint.names, checkpoint.place)
+    return Weights(checkpoint.model, checkpoint.names, checkpoint.place, checkpoint.unread)
 
 
 def over_weights(
@@ -119,7 +123,7 @@ def over_weights(
             f"{', '.join(unsure[:3])}: tied by the config, saved twice; whether with the same values is not known"
         )
         findings = (*findings, Finding("tie-not-known", "hint", message, tuple(unsure)))
-    return model, lay_over(model, weights.table, weights.names, told), findings
+    return model, lay_over(model, weights.table, weights.names, told, weights.unread), findings
 
 
 def _load(

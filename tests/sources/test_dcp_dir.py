@@ -66,7 +66,12 @@ def test_a_checkpoint_is_listed_as_the_library_lists_it(saved: Path) -> None:
             assert param.nbytes == param.numel * facts.properties.dtype.itemsize
             assert param.shard == "__0_0.distcp"
             assert param.requires_grad is param.module_class is param.device is None
-        assert model.findings == ()
+        (finding,) = model.findings
+        state = [name for name in tensors if name.startswith("optimizer.state.")]
+        assert [model.names[index] for index in model.apart] == list(finding.names) == state
+        said = f"{len(tensors)} tensors in the files, {len(tensors) - len(state)} parameters"
+        assert finding.message == f"{said}: {len(state)} of optimizer state"
+        assert model.total == sum(facts.size.numel() for name, facts in tensors.items() if name not in state)
         others = len(listed) - len(tensors)
         assert f"{others} other values left out" in model.origin.description
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -33,8 +33,10 @@ from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
 from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory, path_of
 from explorer.sources.checkpoint.torch_rules import TorchRules
+from explorer.sources.checkpoint.torch_walk import OPTIMIZER
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -44,9 +46,6 @@ KIND = DCP
 
 PACKAGES = ("torch.distributed.",)
 """Where the classes of such metadata are from: their objects are read, and not worth telling."""
-
-NAMED_FILES = 2
-"""Most files that a row names as its shard; of more the number is told."""
 
 
 def open_model(spec: OpenSpec, report: Report) -> Model:
@@ -135,9 +134,34 @@ def _open(target: str) -> Model:
     if not rows:
         findings.append(Finding("no-tensors", "warning", "no tensor in the checkpoint"))
     names, renamed = shown_names([row.name for row in rows])
-    shown = (replace(row, name=name) for row, name in zip(rows, names, strict=True))
+    states = _optimizer_states(entries)
+    shown = (
+        replace(row, name=name, apart=OPTIMIZER if row.name.startswith(states) else "")
+        for row, name in zip(rows, names, strict=True)
+    )
+    if states and (held := [row.name for row in rows if row.name.startswith(states)]):
+        counts = f"{plural(len(rows), 'tensor')} in the files, {plural(len(rows) - len(held), 'parameter')}"
+        why = "saved to go on with the training: in no group, and in no sum of parameters"
+        findings.append(
+            Finding("optimizer-state", "hint", f"{counts}: {len(held):,} of optimizer state", told(held), why)
+        )
     others = sum(_is_a(value, "BytesStorageMetadata") for value in entries.values())
     return Model.from_params(_origin(target, pieces, others), shown, findings=(*findings, *renamed))
+
+
+def _optimizer_states(entries: Iterable[str]) -> tuple[str, ...]:
+    """Return how the names of optimizers' states begin.
+
+    An optimizer's `state_dict()` has `state` and `param_groups`; saving joins the keys on the way down with dots
+    (torch 2.13, distributed/checkpoint/_nested_dict.py).
+    """
+    found: dict[str, set[str]] = {}
+    for name in entries:
+        for part in ("state", "param_groups"):
+            before, dot, _ = name.partition(f"{part}.")
+            if dot and (not before or before.endswith(".")):
+                found.setdefault(before, set()).add(part)
+    return tuple(f"{before}state." for before, parts in found.items() if len(parts) == 2)
 
 
 def _attributes(value: Any, name: str) -> dict[str, Any]:
@@ -184,7 +208,7 @@ def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Note
         if name not in pieces:
             notes.homeless.append(name)
         dtype, trained = _properties(facts.get("properties"))
-        files = list(dict.fromkeys(piece.file for piece in pieces.get(name, ())))
+        files = list(dict.fromkeys(visible(piece.file) for piece in pieces.get(name, ())))
         yield Param(
             index=index,
             name=name,
@@ -196,7 +220,7 @@ def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Note
             requires_grad=trained,
             module_class=None,
             aliases=(),
-            shard=_shown_files(files),
+            shard=files_text(files),
         )
         index += 1
 
@@ -223,12 +247,6 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     if not all(type(size) is int and 0 <= size < 1 << 62 for size in value):
         return None
     return tuple(value)
-
-
-def _shown_files(files: list[str]) -> str | None:
-    if not files:
-        return None
-    return visible(", ".join(files)) if len(files) <= NAMED_FILES else f"{len(files)} files"
 
 
 def _told(notes: _Notes) -> Iterator[Finding]:

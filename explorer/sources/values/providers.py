@@ -141,6 +141,7 @@ class OverlaidValues:
         self._homes = {home: name for name, home in overlay.homes.items() if name not in stacked}
         self._located: Located[str] = Located(lambda: _by_name(read()))
         self._missing = frozenset(overlay.missing)
+        self._unread = {name: visible(shard) for name, shard in overlay.unread.items()}
         self._stacks = {param: len(stack.parts) for stack in overlay.stacks for param in stack.params}
 
     def __call__(self, index: int) -> Readable:
@@ -152,6 +153,8 @@ class OverlaidValues:
         name, raw = self._model.names[index], self._names[index]
         held = self._homes.get(raw)
         if held is None:
+            if raw in self._unread:
+                raise ParamxError(name, f"its shard can't be read: {self._unread[raw]}", "fetch the shard again")
             if raw in self._missing:
                 raise ParamxError(name, "the file has no such tensor: from_pretrained fills it at random")
             parts = self._stacks.get(raw)
