@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model
+from explorer.core.text import visible
 from explorer.sources.checkpoint import locate
 from explorer.sources.overlay import Overlay, lay_over
 
@@ -86,7 +87,8 @@ def read_weights(target: str) -> Weights:
         from explorer.sources.checkpoint.torch_file import open_model
 
         table = open_model(OpenSpec(target), lambda text: None)
-        lost = unread(find_shards(target, TORCH), table.shards.values)
+        shards = find_shards(target, TORCH)
+        lost = unread(shards, [name for name in shards.files if visible(name) in table.shards.values])
         return Weights(table, table.names, partial(locate, TORCH, target), lost)
     from explorer.sources.checkpoint.safetensors_file import read_checkpoint
 
