@@ -265,7 +265,9 @@ def settings(config: Mapping[str, Any], needle: str = "") -> Iterator[tuple[str,
 
 
 def _flat(value: Any, key: str, whole: bool) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and value.keys() == COUNTED:
+        yield key, _counted(value)
+    elif isinstance(value, Mapping) and value:
         if not whole and len(value) > LONG and not any(isinstance(item, Mapping | list) for item in value.values()):
             yield key, f"{{…}} {len(value):,} entries"
             return
@@ -278,6 +280,18 @@ def _flat(value: Any, key: str, whole: bool) -> Iterator[tuple[str, str]]:
         yield key, f"[…] {len(value):,} entries"
     else:
         yield key, _text(value)
+
+
+COUNTED = frozenset({"type", "count", "first"})
+"""Keys of what stands for a GGUF file's array, as a vocabulary: only its first entries are read."""
+
+
+def _counted(array: Mapping[str, Any]) -> str:
+    first, count = array["first"], array["count"]
+    listed = _text(first) if isinstance(first, list) else ""
+    if not isinstance(first, list) or not isinstance(count, int) or count <= len(first):
+        return listed
+    return f"{count:,} × {array['type']}, counted and not listed: {listed[:-1]}, …]"
 
 
 def _text(value: Any) -> str:

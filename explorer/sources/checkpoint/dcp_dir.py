@@ -126,7 +126,7 @@ def _open(target: str) -> Model:
     notes = _Notes()
     entries = {name: value for name, value in listed.items if isinstance(name, str)}
     rows = list(_rows(entries, pieces, notes))
-    findings = [*_told(notes), *_files(directory, pieces)]
+    findings = [*_told(notes), *_files(directory, pieces, {row.name for row in rows})]
     if rules.refused:
         message = f"{DCP_METADATA}: not run: {', '.join(list(rules.refused)[:8])}"
         why = "loading it with pickle would run what it names"
@@ -259,8 +259,8 @@ def _told(notes: _Notes) -> Iterator[Finding]:
         yield warn("missing-tensor", f"{tensors(notes.homeless)} that no file holds", notes.homeless)
 
 
-def _files(directory: Path, pieces: dict[str, list[_Piece]]) -> Iterator[Finding]:
-    """Yield what is wrong with the files that hold the pieces."""
+def _files(directory: Path, pieces: dict[str, list[_Piece]], shown: set[str]) -> Iterator[Finding]:
+    """Yield what is wrong with the files that hold the pieces, and which of the shown tensors are in them."""
     ends: dict[str, int] = {}
     for held in pieces.values():
         for piece in held:
@@ -269,23 +269,26 @@ def _files(directory: Path, pieces: dict[str, list[_Piece]]) -> Iterator[Finding
     for name, end in ends.items():
         path = inside(directory, name)
         if path is None:
-            reasons.setdefault(("refused-path", "lead out of the checkpoint's directory"), []).append(name)
+            reasons.setdefault(("refused-path", "out of the checkpoint's directory"), []).append(name)
             continue
         try:
             status = os.stat(path)  # noqa: PTH116 - one way to fail
         except OSError:
-            reasons.setdefault(("missing-shard", "are not there"), []).append(name)
+            reasons.setdefault(("missing-shard", "not there"), []).append(name)
             continue
         if not stat.S_ISREG(status.st_mode):
-            reasons.setdefault(("unreadable-shard", "are no regular files"), []).append(name)
+            reasons.setdefault(("unreadable-shard", "not regular"), []).append(name)
         elif status.st_size < end:
-            reasons.setdefault(("truncated", "are cut short"), []).append(name)
+            reasons.setdefault(("truncated", "cut short"), []).append(name)
     for (kind, reason), names in reasons.items():
         lost = set(names)
-        held_there = [name for name, held in pieces.items() if any(piece.file in lost for piece in held)]
+        held_there = [
+            name for name, held in pieces.items() if name in shown and any(piece.file in lost for piece in held)
+        ]
         which = f"{len(names)} of {plural(len(ends), 'file')} {reason}: {names[0]}"
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield Finding(kind, "warning", visible(f"{which}{more}"), told(held_there))
+        hold = f"; {tensors(held_there)} in {'it' if len(names) == 1 else 'them'}" if held_there else ""
+        yield Finding(kind, "warning", visible(f"{which}{more}{hold}"), told(held_there))
 
 
 def _origin(target: str, pieces: dict[str, list[_Piece]], others: int) -> Origin:

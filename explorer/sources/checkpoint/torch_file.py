@@ -176,7 +176,9 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
     if not rows:
         first = next((finding for finding in findings if finding.id == "refused-global"), None)
         if first is not None:
-            raise ParamxError(target, f"no tensor in it, and {first.message}", "do not load it")
+            # Of a lone file the line begins with its name already.
+            what = first.message.partition(": ")[2] if len(files) == 1 else first.message
+            raise ParamxError(target, f"no tensor in it, only what would run code; {what}", "do not load it")
         findings.append(Finding("no-tensors", "warning", "no tensor in the file"))
     names, notes = shown_names([row.found.name for row in rows])
     findings += notes
