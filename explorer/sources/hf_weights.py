@@ -19,7 +19,6 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model
 from explorer.core.text import visible
-from explorer.sources.checkpoint import locate
 from explorer.sources.overlay import Overlay, lay_over
 
 if TYPE_CHECKING:
@@ -84,12 +83,12 @@ def read_weights(target: str) -> Weights:
     from explorer.sources.checkpoint.targets import TORCH, kind_of
 
     if kind_of(target) == TORCH:
-        from explorer.sources.checkpoint.torch_file import open_model
+        from explorer.sources.checkpoint.torch_file import locate, open_model
 
         table = open_model(OpenSpec(target), lambda text: None)
         shards = find_shards(target, TORCH)
         lost = unread(shards, [name for name in shards.files if visible(name) in table.shards.values])
-        return Weights(table, table.names, partial(locate, TORCH, target), lost)
+        return Weights(table, table.names, partial(locate, target), lost)
     from explorer.sources.checkpoint.safetensors_file import read_checkpoint
 
     checkpoint = read_checkpoint(target)

@@ -90,6 +90,14 @@ def test_the_writer_s_files_are_read_as_the_reader_reads_them(tmp_path: Path) ->
     assert metadata["tokenizer.ggml.tokens"]["first"] == [f"token {index}" for index in range(5)]
 
 
+def test_a_file_that_ends_within_its_header_is_cut_short_wherever_it_ends(tmp_path: Path) -> None:
+    whole = file(("a", (4,), 0, 0), ("b", (4,), 0, 32)).pair("k", 8, Gguf().text("v")).done(bytes(64))
+    for size in range(24, 90):
+        result = outcome(written(tmp_path / "x.gguf", whole[:size]))
+        assert isinstance(result, ParamxError), size
+        assert "cut short" in result.why and "damaged" not in result.line, (size, result.line)
+
+
 def test_the_table_of_types_is_ggml_s(tmp_path: Path) -> None:
     constants = pytest.importorskip("gguf", reason="ggml's own table: pip install gguf")
     for kind, (elements, nbytes) in constants.GGML_QUANT_SIZES.items():

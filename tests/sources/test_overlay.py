@@ -455,3 +455,11 @@ def test_only_a_models_config_beside_a_file_is_asked_for_more(tmp_path):
     (folder / "config.json").unlink()
     assert config_beside(str(path)) is None
     assert open_it(path, skeleton=True).findings == ()
+
+
+@pytest.mark.parametrize("target", ["", "model.safetensors", "config.json"])
+def test_weights_asked_of_a_local_target_are_told_to_change_nothing(tmp_path, target):
+    folder = gpt2(tmp_path)
+    asked, plain = open_it(folder / target, weights=True), open_it(folder / target)
+    assert [finding.id for finding in asked.findings] == [*(f.id for f in plain.findings), "idle-weights"]
+    assert list(asked.names) == list(plain.names)

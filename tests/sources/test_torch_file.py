@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoint_files import Audit, findings, gadgets, opened, outcome, written
+from checkpoint_files import Audit, Gadget, findings, gadgets, opened, outcome, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -466,6 +466,15 @@ def test_no_gadget_runs_and_each_is_told(tmp_path: Path, layout: str) -> None:
 
 QUIET = frozenset({"'torch.storage'._load_from_bytes"})
 """Functions that real files call: their results stay unread, which needs no telling."""
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_refused_global_is_named_as_python_3_has_it_and_the_file_once(tmp_path: Path, protocol: int) -> None:
+    path = written(tmp_path / "evil.bin", pickle.dumps(Gadget(exec, "1"), protocol))
+    result = outcome(path)
+    assert isinstance(result, ParamxError)
+    assert result.line.count("evil.bin") == 1
+    assert "not run: builtins.exec" in result.line
 
 
 def test_a_refused_global_is_named(tmp_path: Path) -> None:

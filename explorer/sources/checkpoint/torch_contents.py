@@ -80,6 +80,8 @@ class Contents:
     """Whether offsets within the pickle are offsets in the file."""
     findings: list[Finding] = field(default_factory=list)
     """What is wrong with the file."""
+    begin: int = 0
+    """Where it begins, if it is a part of the file at `path`; other offsets count from there."""
 
     def place(self, tensor: Tensor) -> Place:
         """Return where a tensor's bytes lie.
@@ -90,14 +92,15 @@ class Contents:
         if isinstance(tensor.data, Skipped) and self.stored_pickle:
             order = "big" if tensor.big_endian else "little"
             stride = _fortran(tensor.shape) if tensor.kind == "fortran" else None
-            return Place(self.path, tensor.data.offset, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
+            begin = self.begin + tensor.data.offset
+            return Place(self.path, begin, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
         if tensor.storage is None or tensor.dtype is None:
             raise UnreadableError("its values are not stored in one piece")
         start = self._start(tensor.storage)
         bits = BITS[tensor.dtype]
         last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
         nbytes = (last + 1) * bits // 8 if prod(tensor.shape) else 0
-        begin = start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        begin = self.begin + start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
         order = "big" if self.big_endian else "little"
         stride = None if tensor.stride == _contiguous(tensor.shape) else tensor.stride
         return Place(self.path, begin, nbytes, tensor.dtype, tensor.shape, stride, order)
@@ -110,7 +113,7 @@ class Contents:
             raise UnreadableError("its storage is not in the file")
         if entry.method != STORED:
             raise UnreadableError("its storage is compressed", "save it again with torch")
-        with File(self.path) as file:
+        with File(self.path, self.begin, self.size) as file:
             return data_offset(file, entry)
 
     def entry(self, key: str) -> Entry | None:
@@ -128,17 +131,19 @@ def _fortran(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(_contiguous(tuple(reversed(shape)))))
 
 
-def read_file(path: Path, label: str) -> Contents:
+def read_file(path: Path, label: str, begin: int = 0, length: int | None = None) -> Contents:
     """Read one file.
 
     Args:
         path: The file.
         label: How findings call it.
+        begin: Where it begins, if it is a part of that file, in bytes.
+        length: Bytes of that part; `None` is all that follows.
 
     Raises:
         UnreadableError: It is none of torch's, or is not whole.
     """
-    with File(path) as file:
+    with File(path, begin, length) as file:
         head = file.read(0, min(512, file.size))
         if not head:
             raise UnreadableError("the file is empty", "download it again", "truncated")
@@ -154,6 +159,7 @@ def read_file(path: Path, label: str) -> Contents:
             raise UnreadableError("text, not a file of torch.save", "check what was downloaded")
         else:
             raise UnreadableError("not a file of torch.save", "give a zip archive or a pickle of torch")
+    contents.begin = begin
     contents.findings += _told(contents, label)
     return contents
 
