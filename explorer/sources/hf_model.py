@@ -13,7 +13,7 @@ from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
 from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
-from explorer.sources.hf_weights import Weights, over_weights, read_weights, weights_beside
+from explorer.sources.hf_weights import Weights, others_beside, over_weights, read_weights, weights_beside
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.json_safe import json_safe
 from explorer.sources.live_module import table_of
@@ -223,6 +223,9 @@ def _skeleton(
                 reason = visible(" ".join(f"{error}".split())[:LINE_LENGTH]) or type(error).__name__
         notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
         description = description.replace("no weights", "weights not read")
+    elif found.directory is not None and (others := others_beside(found.directory)):
+        notes = (Finding("other-files", "warning", f"not read: {others}"),)
+        description = description.replace("no weights", "other files not read")
     with torch.device("meta"):
         model = model_class._from_config(config)
     _to_meta(model)

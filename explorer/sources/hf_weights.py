@@ -70,6 +70,25 @@ def weights_beside(directory: Path) -> str | None:
     return next((str(directory / name) for _, name in FILES if (directory / name).exists()), None)
 
 
+def others_beside(directory: Path) -> str:
+    """Say which checkpoints lie in a directory whose names transformers does not look for; empty if none does."""
+    from explorer.sources.checkpoint.targets import NOT_MODELS, SHARD, SUFFIXES, names_of
+
+    try:
+        names = [name for name in names_of(directory) if Path(name).suffix.lower() in SUFFIXES]
+    except OSError:
+        return ""
+    names = [name for name in names if name not in NOT_MODELS]
+    shards = [name for name in names if SHARD.fullmatch(name) and not name.endswith(".gguf")]
+    if shards:
+        which = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]}, …"
+        return visible(f"{which}: without their index from_pretrained finds none; name one of them to open it")
+    if not names:
+        return ""
+    which = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]}, …"
+    return visible(f"{which}: from_pretrained looks for other names; name the file to open it")
+
+
 def read_weights(target: str) -> Weights:
     """Read the names, shapes and dtypes of a checkpoint's tensors.
 

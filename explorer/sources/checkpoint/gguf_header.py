@@ -113,6 +113,8 @@ def read_header(file: File, label: str) -> Header:
     Raises:
         UnreadableError: It is no such file, or its header is not whole.
     """
+    if not file.size:
+        raise UnreadableError("the file is empty", "download it again", "truncated")
     if file.size < 8 or file.read(0, 4) != b"GGUF":
         raise UnreadableError("not a GGUF file", "check that it is one, and whole")
     raw = file.read(4, 4)

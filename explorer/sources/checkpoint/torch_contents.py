@@ -179,7 +179,8 @@ def _read_zip(file: File, label: str) -> Contents:
         contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size)
         missing = sum(storage.nbytes for storage in rules.storages.values())
         why = "a download that was interrupted looks like this"
-        about = f"{label}: cut short at {short_bytes(file.size)}; its tensors take {short_bytes(missing)}"
+        about = f"{label}: cut short at {short_bytes(file.size)}, the archive's end is not there"
+        about += f"; its tensors take {short_bytes(missing)}"
         contents.findings.append(warn("truncated", about, why=why))
         return contents
     pickles = [name for name in archive.entries if name.endswith("data.pkl") and name.count("/") <= 1]
