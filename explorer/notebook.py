@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from explorer.core.groups import Grouper
+from explorer.core.groups import NO_GROUP, Grouper
+from explorer.core.listing import notes_of
 from explorer.core.param import Model
 from explorer.core.text import plural, shape_text, short_bytes
-from explorer.core.totals import loop_check, totals
+from explorer.core.totals import loop_check, tensors_text, totals
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -49,12 +50,10 @@ class Summary:
                 codes = grouper.codes(grouping)
             finally:
                 grouper.close()
-            self._groups = [grouping.rules[code].name for code in codes[:MAX_ROWS]]
-        self._heads = [
-            head
-            for head in HEADS
-            if (head != "group" or self._groups is not None) and (head != "notes" or model.notes or model.aliases)
-        ]
+            rules = grouping.rules
+            self._groups = [UNKNOWN if code == NO_GROUP else rules[code].name for code in codes[:MAX_ROWS]]
+        shown = {"group": self._groups is not None, "notes": bool(model.notes or model.aliases or model.apart)}
+        self._heads = [head for head in HEADS if shown.get(head, True)]
 
     @property
     def title(self) -> str:
@@ -63,7 +62,7 @@ class Summary:
         origin = self.model.origin
         name = origin.class_name or origin.target
         trainable = UNKNOWN if whole.trainable is None else f"{whole.trainable:,}"
-        counts = f"{plural(whole.tensors, 'tensor')} · {plural(whole.parameters, 'parameter')}"
+        counts = f"{tensors_text(self.model)} · {plural(whole.parameters, 'parameter')}"
         return f"{name} · {counts} · {short_bytes(whole.nbytes)} · {trainable} trainable"
 
     @property
@@ -89,7 +88,7 @@ class Summary:
                 "grad": {True: "yes", False: "frozen", None: UNKNOWN}[param.requires_grad],
                 "group": self._groups[index] if self._groups is not None else "",
                 "notes": "; ".join(
-                    filter(None, (f"= {', '.join(param.aliases)}" * bool(param.aliases), param.notes))
+                    filter(None, (f"= {', '.join(param.aliases)}" * bool(param.aliases), notes_of(param)))
                 ),
             }
             yield [cells[head] for head in self._heads]

@@ -205,9 +205,9 @@ def shares(model: Model, roles: Roles) -> tuple[Share, ...]:
     if model.places is None:
         return ()
     tensors, sizes = dict.fromkeys(PARTS, 0), dict.fromkeys(PARTS, 0)
-    for index, numel in enumerate(model.numels):
+    for index, numel in enumerate(model.counted):
         part = roles.part(index) or "other"
-        tensors[part] += 1
+        tensors[part] += index not in model.apart
         sizes[part] += numel
     there = [part for part in PARTS if tensors[part]]
     rounded = round_to(10_000, [sizes[part] for part in there])
@@ -261,7 +261,7 @@ def active(model: Model, roles: Roles) -> Active | None:
     """
     routed = lookups = 0
     kinds: set[tuple[int, int]] = set()
-    for index, numel in enumerate(model.numels):
+    for index, numel in enumerate(model.counted):
         role = roles[index]
         if role is None or not role.specific:
             if roles.part(index) == "experts":
@@ -300,7 +300,9 @@ def settings(config: Mapping[str, Any], needle: str = "") -> Iterator[tuple[str,
 
 
 def _flat(value: Any, key: str, whole: bool) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and value.keys() == COUNTED:
+        yield key, _counted(value)
+    elif isinstance(value, Mapping) and value:
         if not whole and len(value) > LONG and not any(isinstance(item, Mapping | list) for item in value.values()):
             yield key, f"{{…}} {len(value):,} entries"
             return
@@ -313,6 +315,18 @@ def _flat(value: Any, key: str, whole: bool) -> Iterator[tuple[str, str]]:
         yield key, f"[…] {len(value):,} entries"
     else:
         yield key, _text(value)
+
+
+COUNTED = frozenset({"type", "count", "first"})
+"""Keys of what stands for a GGUF file's array, as a vocabulary: only its first entries are read."""
+
+
+def _counted(array: Mapping[str, Any]) -> str:
+    first, count = array["first"], array["count"]
+    listed = _text(first) if isinstance(first, list) else ""
+    if not isinstance(first, list) or not isinstance(count, int) or count <= len(first):
+        return listed
+    return f"{count:,} × {array['type']}, counted and not listed: {listed[:-1]}, …]"
 
 
 def _text(value: Any) -> str:

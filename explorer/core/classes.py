@@ -2,6 +2,7 @@
 
 Two parameters are of one class when their names differ in the value of digits only (`layer.3.` and `layer.7.`, not
 `layer.10.`: the length of each run of digits is kept) and module class, shape, `requires_grad` and size are equal.
+What is no parameter is of no class with one that is.
 150,000 names of a mixture of experts make some hundred classes; a term that does not tell digits apart
 is asked once a class.
 """
@@ -38,7 +39,11 @@ class Classes:
         def extended(codes: array[int]) -> array[int]:
             return codes + array(codes.typecode, (codes[index] for index in self.alias_of))
 
-        seen: dict[tuple[str, int, int, int, int, int], int] = {}
+        outside = bytearray(rows)
+        for index in model.apart:
+            outside[index] = 1
+        outside += bytes(outside[index] for index in self.alias_of)
+        seen: dict[tuple[str, int, int, int, int, int, int], int] = {}
         number = seen.setdefault
         # len(seen) is read before the key is stored, so each new class gets the next number.
         self.ids = [
@@ -50,6 +55,7 @@ class Classes:
                 extended(model.requires_grad.codes),
                 extended(model.numels),
                 extended(model.nbytes),
+                outside,
                 strict=True,
             )
         ]
@@ -65,10 +71,12 @@ class Classes:
         """Shape of each class."""
         self.ndims = [None if shape is None else len(shape) for shape in self.shapes]
         """Number of dimensions of each class; `None` where the shape is unknown."""
-        self.trained = [model.requires_grad.values[key[3]] is not False for key in keys]
+        self.apart = bytes(key[6] for key in keys)
+        """For each class 1 if its members are no parameters, and so in no group."""
+        self.trained = [model.requires_grad.values[key[3]] is not False and not key[6] for key in keys]
         """Whether each class is trained; unknown counts as trained."""
         members = Counter(self.ids[:rows])
-        self.tensors = [members[number] for number in range(self.size)]
+        self.tensors = [0 if key[6] else members[number] for number, key in enumerate(keys)]
         """Number of parameters in each class, aliases left out."""
         self.numel = [key[4] for key in keys]
         """Elements of one parameter of each class."""

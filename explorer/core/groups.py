@@ -21,6 +21,7 @@ from explorer.core.rules import MAX_RULES, OWN_OPTIONS, Grouping, Problem, Rule,
 
 __all__ = [
     "MAX_RULES",
+    "NO_GROUP",
     "OWN_OPTIONS",
     "Assignment",
     "Grouper",
@@ -31,6 +32,9 @@ __all__ = [
     "Rule",
     "moved",
 ]
+
+NO_GROUP = 255
+"""What stands for the position of a rule where a tensor is no parameter; `MAX_RULES` leaves it free."""
 
 Move = tuple[int, int, int]
 """A parameter's index, the rule it was in, the rule it is in."""
@@ -91,7 +95,7 @@ class Assignment:
     grouping: Grouping
     """The rules that were applied."""
     codes: bytes
-    """For every parameter, in model order, the position of its rule."""
+    """For every row, in model order, the position of the rule that takes its name, be it a parameter's or not."""
     alias_codes: bytes
     """The same for every alias of a tied parameter, as if it were a parameter of that name."""
     tensors: tuple[int, ...]
@@ -111,9 +115,19 @@ class Assignment:
         """Return the number of parameters."""
         return len(self.codes)
 
+    @property
+    def groups(self) -> bytes:
+        """For every row, in model order, the position of its rule; `NO_GROUP` where it is no parameter."""
+        return _without(self.grouper.model, self.codes)
+
+    def group(self, index: int) -> str | None:
+        """Return the name of a row's group; `None` where it is no parameter."""
+        code = self.groups[index]
+        return None if code == NO_GROUP else self.grouping.rules[code].name
+
     def mask(self, rule: int) -> bytes:
-        """Return one byte a parameter: 1 where it is under `rule`."""
-        return self.codes.translate(bytes(code == rule for code in range(256)))
+        """Return one byte a row: 1 where it is a parameter under `rule`."""
+        return self.groups.translate(bytes(code == rule for code in range(256)))
 
     def members(self, rule: int) -> Iterator[int]:
         """Iterate over the indices of the parameters under `rule`, in model order."""
@@ -150,21 +164,27 @@ class Grouper:
             codes = classes.expand(codes)
         elif rules <= FEW_RULES and min(classes.nbytes, default=0) >= 0:
             whole = sum(classes.numels), sum(classes.nbytes)
-            sums = sums_of_few(codes[: classes.rows], rules, *self._row_sizes, whole)
+            sums = sums_of_few(_without(self.model, codes[: classes.rows]), rules, *self._row_sizes, whole)
         else:
-            sums = sums_of(codes[: classes.rows], rules, repeat(1), *self._row_sizes)
+            counts: Iterable[int] = repeat(1)
+            if self.model.apart:
+                counts = map(classes.apart.translate(_OPPOSITE).__getitem__, classes.ids)
+            sums = sums_of(codes[: classes.rows], rules, counts, *self._row_sizes)
         own, others = codes[: classes.rows], codes[classes.rows :]
         return Assignment(grouping, own, others, *sums, tuple(problems), class_codes=by_class, grouper=self)
 
     @cached_property
     def _row_sizes(self) -> tuple[list[int], list[int]]:
         """Elements and bytes of each parameter as Python numbers: an array would make them anew at each sum."""
-        return list(self.model.numels), list(self.model.nbytes)
+        nbytes = list(self.model.nbytes)
+        for index in self.model.apart:
+            nbytes[index] = 0
+        return list(self.model.counted), nbytes
 
     def codes(self, grouping: Grouping) -> bytes:
-        """Return only the position of each parameter's rule: what `assign` costs without its sums."""
+        """Return only `Assignment.groups`: what `assign` costs without its sums."""
         codes, by_row, _ = self._resolve(grouping)
-        return (codes if by_row else self.classes.expand(codes))[: self.classes.rows]
+        return _without(self.model, (codes if by_row else self.classes.expand(codes))[: self.classes.rows])
 
     def _resolve(self, grouping: Grouping) -> tuple[bytes, bool, list[Problem]]:
         """Return each class's rule (or each row's, if a term tells digits apart), which of the two, and problems."""
@@ -205,7 +225,7 @@ class Grouper:
         read = parse(term) if isinstance(term, str) else term
         mask = self.mask(read)
         bits = (mask.bits if mask.by_row else self.classes.expand(mask.bits))[: self.classes.rows]
-        return bits.translate(b"\1\0" + bytes(254)) if read.excludes else bits
+        return bits.translate(_OPPOSITE) if read.excludes else bits
 
     def containing(self, text: str) -> bytes:
         """Return one byte a parameter: 1 where its name contains a text, which is no term: `!` is a character."""
@@ -280,6 +300,20 @@ class Grouper:
         """Return where any of the masks is set, as one large number of one byte a class or row."""
         bits = (self.classes.expand(mask.bits) if by_row and not mask.by_row else mask.bits for mask in masks)
         return reduce(or_, (int.from_bytes(each, "little") for each in bits), 0)
+
+
+def _without(model: Model, codes: bytes) -> bytes:
+    """Return the rows' codes with `NO_GROUP` for what is no parameter."""
+    if not model.apart:
+        return codes
+    marked = bytearray(codes)
+    for index in model.apart:
+        marked[index] = NO_GROUP
+    return bytes(marked)
+
+
+_OPPOSITE = b"\1\0" + bytes(254)
+"""Turns 0 and 1 into each other."""
 
 
 def _is_exclusion(text: str) -> bool:

@@ -121,11 +121,12 @@ def inverted(scene: Scene) -> Iterator[Finding]:
 def tied_split(scene: Scene) -> Iterator[Finding]:
     """`tied-split`: names of one tensor fall in different groups."""
     aliases = iter(scene.assignment.alias_codes)
+    apart = scene.model.apart
     rules = scene.grouping.rules
     for index, names in scene.model.aliases.items():
         code = scene.assignment.codes[index]
         for name, other in zip(names, aliases, strict=False):  # each takes its own from the one iterator
-            if other != code:
+            if other != code and index not in apart:
                 own = scene.model.names[index]
                 yield Finding(
                     "tied-split",
@@ -139,11 +140,13 @@ def tied_split(scene: Scene) -> Iterator[Finding]:
 
 def cannot_judge(scene: Scene) -> Iterator[Finding]:
     """`cannot-judge`: where no module classes are known, norms can't be told from other parameters."""
-    if scene.facts.unjudged:
+    count = scene.facts.unjudged
+    if count:
+        which = "whether the one tensor belongs" if count == 1 else f"which of {count:,} tensors belong"
         yield Finding(
             "cannot-judge",
             "hint",
-            f"which of {plural(scene.facts.unjudged, 'tensor')} belong to norms is not known",
+            f"{which} to {'a norm' if count == 1 else 'norms'} is not known",
             why="A checkpoint file holds names, not modules; open the model by its config to have norms checked.",
         )
 

@@ -152,7 +152,7 @@ class Scene:
         table = bytearray(256)
         for rule in rules:
             table[rule] = 1
-        return int.from_bytes((self.assignment.codes if codes is None else codes).translate(table), "little")
+        return int.from_bytes((self.assignment.groups if codes is None else codes).translate(table), "little")
 
     def rows(self, mask: int) -> list[int]:
         """Return the parameters of a mask, in model order."""

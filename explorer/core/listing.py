@@ -18,7 +18,7 @@ from explorer.core.roles import Roles
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import stats_text
 from explorer.core.text import plural, share_text, short_bytes
-from explorer.core.totals import loop_check, other_counts, totals
+from explorer.core.totals import loop_check, other_counts, tensors_text, totals
 
 JSON_FORMAT = 1
 """Version of the JSON contract; a key is added under the same number, changed or removed under the next."""
@@ -62,9 +62,9 @@ class Listing:
         names = self.model.names
         return [index for index, name in enumerate(names) if self.filter in name]
 
-    def group(self, index: int) -> str:
-        """Return the name of a parameter's group."""
-        return self.assignment.grouping.rules[self.assignment.codes[index]].name
+    def group(self, index: int) -> str | None:
+        """Return the name of a parameter's group; `None` for a tensor that is no parameter."""
+        return self.assignment.group(index)
 
 
 Format = Callable[[Listing], Iterator[str]]
@@ -114,7 +114,7 @@ def _cells(listing: Listing, running: Sequence[int], index: int) -> tuple[str, .
         model.dtypes[index] or UNKNOWN,
         model.devices[index] or UNKNOWN,
         UNKNOWN if grad is None else str(grad),
-        listing.group(index),
+        listing.group(index) or f"({model.apart[index]})",
     )
 
 
@@ -150,7 +150,7 @@ def summary(listing: Listing) -> Iterator[str]:
     if listing.filter:
         shown = totals(model, listing.rows())
         yield (
-            f"{shown.tensors:,} of {plural(whole.tensors, 'tensor')} · "
+            f"{shown.tensors:,} of {tensors_text(model)} · "
             f"{shown.parameters:,} of {plural(whole.parameters, 'parameter')} · "
             f"{short_bytes(shown.nbytes)} of {short_bytes(whole.nbytes)} · "
             f"names with '{listing.filter}'; running counts every tensor"
@@ -158,7 +158,7 @@ def summary(listing: Listing) -> Iterator[str]:
     else:
         trainable = UNKNOWN if whole.trainable is None else f"{whole.trainable:,}"
         yield (
-            f"{plural(whole.tensors, 'tensor')} · {plural(whole.parameters, 'parameter')} · "
+            f"{tensors_text(model)} · {plural(whole.parameters, 'parameter')} · "
             f"{short_bytes(whole.nbytes)} · {trainable} trainable"
         )
     origin = model.origin
@@ -227,12 +227,17 @@ def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 def loop(listing: Listing) -> Iterator[str]:
     """Yield what the counting loop prints: index, each dimension, numel; then the sum of the lines, alone.
 
-    The loop that people write: `for i, (n, p) in enumerate(model.named_parameters()): print(i, *p.shape, p.numel())`.
+    What is no parameter has no line, and no index. The loop that people write:
+    `for i, (n, p) in enumerate(model.named_parameters()): print(i, *p.shape, p.numel())`.
     """
     model = listing.model
-    rows = listing.rows()
+    rows = [index for index in listing.rows() if index not in model.apart]
+    places: Mapping[int, int] | range = range(len(model))
+    if model.apart:
+        places = {row: place for place, row in enumerate(row for row in range(len(model)) if row not in model.apart)}
     yield from _batched(
-        f"{' '.join(map(str, (index, *(model.shapes[index] or ()), model.numels[index])))}\n" for index in rows
+        f"{' '.join(map(str, (places[index], *(model.shapes[index] or ()), model.numels[index])))}\n"
+        for index in rows
     )
     yield f"{sum(model.numels[index] for index in rows)}\n"
 
@@ -305,7 +310,7 @@ def findings_of(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def _parameter(param: Param, running: int, group: str, roles: Roles) -> dict[str, Any]:
+def _parameter(param: Param, running: int, group: str | None, roles: Roles) -> dict[str, Any]:
     return {
         "index": param.index,
         "name": param.name,
@@ -320,10 +325,15 @@ def _parameter(param: Param, running: int, group: str, roles: Roles) -> dict[str
         "running": running,
         "group": group,
         "shard": param.shard,
-        "notes": param.notes or None,
+        "notes": notes_of(param) or None,
         "role": roles.line(param.index),
         "formula": roles.formula(param.index),
     }
+
+
+def notes_of(param: Param) -> str:
+    """Return what is odd about a parameter, and what it is where it is none."""
+    return ", ".join(filter(None, (param.apart, param.notes)))
 
 
 def _strict(value: Any) -> Any:
@@ -353,7 +363,7 @@ def csv_text(listing: Listing) -> Iterator[str]:
     running = model.running()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, "module_class", "aliases"))
+    writer.writerow((*COLUMNS, "module_class", "aliases", "shard", "notes"))
     rows = iter(listing.rows())
     while batch := list(islice(rows, BATCH)):
         for index in batch:
@@ -371,6 +381,8 @@ def csv_text(listing: Listing) -> Iterator[str]:
                     listing.group(index),
                     param.module_class.name if param.module_class else None,
                     " ".join(param.aliases),
+                    param.shard,
+                    notes_of(param) or None,
                 )
             )
         yield text.getvalue()

@@ -228,6 +228,8 @@ def _one_of_each(
 
     @cache
     def one(code: int, number: int) -> Memory:
+        if classes.apart[number]:  # buffers are not in it
+            return Memory()
         numel, nbytes = classes.numel[number], classes.nbyte[number]
         stored = 4 if nbytes < 0 or not numel else max(1, nbytes // numel)
         weights = (nbytes if nbytes >= 0 else 4 * numel) if widths.weights is None else widths.weights * numel

@@ -69,6 +69,8 @@ class Param:
     """What is odd about it, in one line: packed, sharded, offloaded, an adapter's; empty for most."""
     place: Place | None = None
     """Where its module stands; `None` where only names are known."""
+    apart: str = ""
+    """What it is where it is a tensor and no parameter: `buffer`; empty for a parameter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,6 +204,9 @@ class Model:
     """What is odd about a parameter, by index, made visible; most have no entry."""
     places: Column[Place | None] | None = None
     """Where the module of each parameter stands; `None` for all where only names are known."""
+    apart: Mapping[int, str] = field(default_factory=dict)
+    """Tensors that are no parameters, by index, and what they are: `buffer`, `optimizer state`. A file holds them, so
+    they have rows; they are in no group, and in no sum of parameters. A module's table has none."""
 
     @classmethod
     def from_params(
@@ -229,6 +234,7 @@ class Model:
             findings=findings,
             notes={index: row.notes for index, row in enumerate(rows) if row.notes},
             places=Column.of(row.place for row in rows) if any(row.place for row in rows) else None,
+            apart={index: row.apart for index, row in enumerate(rows) if row.apart},
         )
 
     def __len__(self) -> int:
@@ -253,6 +259,7 @@ class Model:
             shard=self.shards[index],
             notes=self.notes.get(index, ""),
             place=self.places[index] if self.places is not None else None,
+            apart=self.apart.get(index, ""),
         )
 
     def __iter__(self) -> Iterator[Param]:
@@ -261,9 +268,19 @@ class Model:
 
     def running(self) -> array[int]:
         """Return for each parameter the sum of elements up to and including it: the counting loop's `np`."""
-        return array("q", accumulate(self.numels))
+        return array("q", accumulate(self.counted))
+
+    @cached_property
+    def counted(self) -> array[int]:
+        """Elements that each row adds to a sum of parameters: `numels`, but 0 for what is none."""
+        if not self.apart:
+            return self.numels
+        counted = array("q", self.numels)
+        for index in self.apart:
+            counted[index] = 0
+        return counted
 
     @cached_property
     def total(self) -> int:
         """Elements of all parameters, the last value of the counting loop."""
-        return sum(self.numels)
+        return sum(self.counted)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from explorer.core.param import Model
@@ -11,31 +12,43 @@ from explorer.core.text import plural
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over some of a model's parameters; a tied tensor counts once, as in `named_parameters()`."""
+    """Sums over some rows of a table; a tied tensor counts once, as in `named_parameters()`."""
 
     tensors: int
-    """How many parameters."""
+    """How many rows; of a file that holds buffers too, these as well."""
     parameters: int
-    """Elements of them all."""
+    """Elements of the parameters among them."""
     nbytes: int | None
     """Bytes of them all; `None` if any one's are unknown."""
     trainable: int | None
-    """Elements of those with `requires_grad`; `None` if any one's flag is unknown."""
+    """Elements of the parameters with `requires_grad`; `None` if any one's flag is unknown."""
 
 
 def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
     """Sum the parameters at `rows` (indices, counted from 0); all of them without."""
     chosen = range(len(model)) if rows is None else list(rows)
     sizes = [model.nbytes[row] for row in chosen]
-    flags = [model.requires_grad[row] for row in chosen]
+    flags = [model.requires_grad[row] if row not in model.apart else False for row in chosen]
+    counted = model.counted
     return Totals(
         tensors=len(chosen),
-        parameters=sum(model.numels[row] for row in chosen),
+        parameters=sum(counted[row] for row in chosen),
         nbytes=None if -1 in sizes else sum(sizes),
         trainable=None
         if None in flags
-        else sum(model.numels[row] for row, flag in zip(chosen, flags, strict=True) if flag),
+        else sum(counted[row] for row, flag in zip(chosen, flags, strict=True) if flag),
     )
+
+
+APART_MANY = {"buffer": "buffers", "optimizer state": "of optimizer state"}
+"""How many of what is no parameter are called, by `Model.apart`'s word for one."""
+
+
+def tensors_text(model: Model) -> str:
+    """Count a table's rows in words, and those that are no parameters: `7 tensors (3 buffers)`."""
+    kinds = Counter(model.apart.values())
+    words = [f"{count:,} {what if count == 1 else APART_MANY.get(what, what)}" for what, count in kinds.items()]
+    return plural(len(model), "tensor") + (f" ({', '.join(words)})" if words else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ def other_counts(model: Model) -> tuple[OtherCount, ...]:
     """Return the library's other counts, each with its difference from the counting loop explained in numbers."""
     counters = model.counters
     if counters is None:
-        return ()
+        return tuple(_of_file(model))
     total = counters.loop
     counts: list[OtherCount] = []
     if counters.num_parameters is not None:
@@ -99,6 +112,20 @@ def other_counts(model: Model) -> tuple[OtherCount, ...]:
         reason = "state, not parameters: the loop leaves them out" if counters.buffer_elements else "none"
         counts.append(OtherCount("buffers", counters.buffer_tensors, counters.buffer_elements, reason))
     return tuple(counts)
+
+
+def _of_file(model: Model) -> Iterator[OtherCount]:
+    """Yield what a file holds in all, where that is more than parameters, and what of it is none."""
+    if not model.apart:
+        return
+    more = sum(model.numels) - model.total
+    kinds: dict[str, list[int]] = {}
+    for row, what in model.apart.items():
+        kinds.setdefault(APART_MANY.get(what, what), []).append(model.numels[row])
+    yield OtherCount("all tensors of the file", len(model), sum(model.numels), f"{more:+,} that are no parameters")
+    for what, numels in kinds.items():
+        reason = "state, not parameters: the loop leaves them out"
+        yield OtherCount(what.removeprefix("of "), len(numels), sum(numels), reason)
 
 
 def _difference(count: int, total: int) -> str:

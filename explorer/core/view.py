@@ -50,6 +50,11 @@ class TreeView:
         """Take a table of the same parameters that knows more of them; folds, filter and order stay."""
         self.tree = replace(self.tree, model=model)
         self._summaries = Summaries(self.tree)
+        # What was summed up and remembered is of the table that is no more.
+        self._shown = Shown(self.tree, self._shown.mask)
+        self._sorted_rows = None
+        for known in ("_running", "_unknown", "_apart"):
+            self.__dict__.pop(known, None)
         self._summaries.show(self._shown.mask)
 
     def prepare(self) -> None:
@@ -110,7 +115,18 @@ class TreeView:
         return order.tolist() if mask is None else list(compress(order, mask[start:end]))
 
     def numel(self, row: int) -> int:
-        """Return the elements of the shown parameters that the row stands for."""
+        """Return the elements of the shown parameters that the row stands for; what is none adds nothing."""
+        start, end = self.leaves(row)
+        return self._shown.sum(self.tree.model.counted, start, end)
+
+    def apart(self, row: int) -> str:
+        """Return what the tensors of a row are where none of them is a parameter; else nothing."""
+        start, end = self.leaves(row)
+        none = bool(self._apart) and self._apart.find(0, start, end) < 0
+        return self.tree.model.apart[self.tree.leaf_order[start]] if none else ""
+
+    def elements(self, row: int) -> int:
+        """Return the elements of all shown tensors of the row, be they parameters or not."""
         start, end = self.leaves(row)
         return self._shown.sum(self.tree.model.numels, start, end)
 
@@ -125,7 +141,7 @@ class TreeView:
         return self._training is not None
 
     def tensors(self, row: int) -> int:
-        """Return the number of shown parameters that the row stands for."""
+        """Return the number of shown rows of the table that the row stands for."""
         start, end = self.leaves(row)
         return self._shown.count(start, end)
 
@@ -147,7 +163,7 @@ class TreeView:
         return self._running[index]
 
     def groups(self, row: int) -> bytes:
-        """Return the group codes of the row's shown parameters, in leaf order."""
+        """Return the groups (`Assignment.groups`) of what the row stands for and is shown, in leaf order."""
         start, end = self.leaves(row)
         codes = self._codes[start:end]
         mask = self._shown.mask
@@ -170,7 +186,7 @@ class TreeView:
     @property
     def shown_numel(self) -> int:
         """Elements of the parameters that the filter leaves."""
-        return self._shown.sum(self.tree.model.numels, 0, len(self._codes))
+        return self._shown.sum(self.tree.model.counted, 0, len(self._codes))
 
     @property
     def filtered(self) -> bool:
@@ -195,7 +211,7 @@ class TreeView:
     # -- changing it ------------------------------------------------------------------------------------------
 
     def set_groups(self, codes: bytes) -> None:
-        """Take the group of every parameter (model order); runs split where members fall into different groups."""
+        """Take `Assignment.groups`; runs split where members fall into different groups."""
         codes = self.tree.in_leaf_order(codes)
         if codes != self._codes:
             self._codes = codes
@@ -319,6 +335,12 @@ class TreeView:
     @cached_property
     def _running(self) -> array[int]:
         return self.tree.model.running()
+
+    @cached_property
+    def _apart(self) -> bytes:
+        """1 where a tensor is no parameter, in leaf order; empty where all are parameters."""
+        apart = self.tree.model.apart
+        return bytes(index in apart for index in self.tree.leaf_order) if apart else b""
 
     @cached_property
     def _unknown(self) -> array[int] | None:

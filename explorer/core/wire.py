@@ -45,6 +45,7 @@ def encode(model: Model) -> bytes:
         "counters": None if model.counters is None else asdict(model.counters),
         "findings": [asdict(finding) for finding in model.findings],
         "notes": [[index, note] for index, note in model.notes.items()],
+        "apart": [[index, what] for index, what in model.apart.items()],
     }
     text = json.dumps(head).encode()
     return b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *blobs])
@@ -89,6 +90,7 @@ def decode(data: bytes | memoryview) -> Model:
             counters=None if head["counters"] is None else Counters(**head["counters"]),
             findings=tuple(Finding(**{**item, "names": tuple(item["names"])}) for item in head["findings"]),
             notes={range(rows)[index]: str(note) for index, note in head["notes"]},
+            apart={range(rows)[index]: str(what) for index, what in head["apart"]},
             **columns,
         )
     except (KeyError, TypeError, IndexError, UnicodeDecodeError, RecursionError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from explorer.core.draft import Draft
-from explorer.core.groups import Assignment, Grouper, Grouping, Problem
+from explorer.core.groups import NO_GROUP, Assignment, Grouper, Grouping, Problem
 from explorer.core.lints import lint
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.patterns import join_terms, split_terms
@@ -75,13 +75,14 @@ class Workbench:
         flags = model.requires_grad
         self._frozen = 0
         if False in flags.values:
-            self._frozen = _members(bytes(flags[row] is False for row in range(len(model))), 1)
+            frozen = (flags[row] is False and row not in model.apart for row in range(len(model)))
+            self._frozen = _members(bytes(frozen), 1)
         self._typed: dict[int, Typed] = {}
         self._past: list[Grouping] = []
         self._future: list[Grouping] = []
         self._typing: tuple[int, str] | None = None
         self._take(grouping)
-        self._kept_codes = self.assignment.codes
+        self._kept_codes = self.assignment.groups
         self._kept_names = self.names
 
     def learn(self, model: Model) -> None:
@@ -92,7 +93,7 @@ class Workbench:
         self._index = None
         kept = self.grouper.assign(self.kept)
         if not any(problem.kind != "blank" for problem in kept.problems):
-            self._kept_codes = kept.codes
+            self._kept_codes = kept.groups
         self.assignment = self.grouper.assign(self.assigned)
         self.findings = lint(model, self.assigned, self.assignment)
         self._take(self.draft)
@@ -162,7 +163,7 @@ class Workbench:
         if any(self.trouble(rule) for rule in range(len(self.draft.rules))):
             return False
         self.kept = self.draft
-        self._kept_codes, self._kept_names = self.assignment.codes, self.names
+        self._kept_codes, self._kept_names = self.assignment.groups, self.names
         self._typing = None
         return True
 
@@ -242,7 +243,7 @@ class Workbench:
     @property
     def moved(self) -> bytes:
         """For each parameter 1 if its group, by name, is another than when the groups were last kept."""
-        before, after = self._baseline(), self.assignment.codes
+        before, after = self._baseline(), self.assignment.groups
         if before == after:
             return bytes(len(after))
         # One operation on two large numbers, not 150,000 comparisons: this runs at each keystroke.
@@ -276,7 +277,7 @@ class Workbench:
 
     def moves(self) -> list[Move]:
         """Return every parameter whose group changed since the groups were last kept, in model order."""
-        before, after = self._baseline(), self.assignment.codes
+        before, after = self._baseline(), self.assignment.groups
         if before == after:
             return []
         old, new = self._kept_names, self.names
@@ -288,7 +289,7 @@ class Workbench:
 
     def stats(self, rule: int) -> GroupStats:
         """Return what fell into one group."""
-        codes = self.assignment.codes
+        codes = self.assignment.groups
         before = self._baseline()
         came = left = 0
         if before != codes:
@@ -309,7 +310,7 @@ class Workbench:
         places = {name: code for code, name in enumerate(self.names)}
         table = bytearray(range(256))
         for code, name in enumerate(self._kept_names):
-            table[code] = places.get(name, 255)
+            table[code] = places.get(name, NO_GROUP)  # a group that there is no more
         return self._kept_codes.translate(bytes(table))
 
 

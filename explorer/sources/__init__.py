@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.errors import ParamxError
+from explorer.core.param import Finding
 
 if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec
@@ -106,6 +107,11 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
     open_model: OpenModel = import_module(source.module).open_model
     found = open_model(spec, report)
     opened = found if isinstance(found, Opened) else _with_file_values(spec, found)
+    if spec.weights and source.name != "hub":
+        message = "--weights changes nothing: it reads a hub repository's headers, and this is none"
+        why = "weights beside a local config are laid over without it"
+        note = Finding("idle-weights", "hint", message, why=why)
+        opened = replace(opened, model=replace(opened.model, findings=(*opened.model.findings, note)))
     if opened.values is not None:
         from explorer.sources.values.difference import difference_answers
 

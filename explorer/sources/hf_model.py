@@ -14,13 +14,14 @@ from explorer.core.text import visible
 from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.config_told import findings as config_findings
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
-from explorer.sources.hf_weights import Weights, over_weights, read_beside, weights_beside
+from explorer.sources.hf_weights import Weights, others_beside, over_weights, read_beside, weights_beside
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.json_safe import json_safe
 from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
 from explorer.sources.overlay import Overlay
 from explorer.sources.overlay_told import findings as overlay_findings
+from explorer.sources.overlay_told import with_shards
 from explorer.sources.values import OpenTensor
 from explorer.sources.values.answers import value_answers
 from explorer.sources.values.providers import ModuleValues, OverlaidValues
@@ -104,6 +105,7 @@ def build(
     table = table_of(model, origin, (*findings, *config_findings(found, spec, type(model).__name__)))
     values: OpenTensor = ModuleValues(model)
     if overlay is not None:
+        table = with_shards(table, overlay)
         beside = weights_beside(found.directory) if found.directory is not None else None
         values = OverlaidValues(table, overlay, lambda: weights or read_beside(beside or ""))
     opened = Opened(table, {**answers_of(model), **value_answers(values)}, values)
@@ -222,6 +224,9 @@ def _skeleton(
                 reason = visible(" ".join(f"{error}".split())[:LINE_LENGTH]) or type(error).__name__
         notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
         description = description.replace("no weights", "weights not read")
+    elif found.directory is not None and (others := others_beside(found.directory)):
+        notes = (Finding("other-files", "warning", f"not read: {others}"),)
+        description = description.replace("no weights", "other files not read")
     with torch.device("meta"):
         model = model_class._from_config(config)
     _to_meta(model)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model
-from explorer.sources.checkpoint import locate
+from explorer.core.text import visible
 from explorer.sources.checkpoint.files import inside
 from explorer.sources.overlay import Overlay, lay_over
 
@@ -53,6 +53,8 @@ class Weights:
     """Names of its rows as the file has them, not made visible."""
     place: Callable[[int], Place] | None = None
     """Tells where a row's bytes lie, or raises `ParamxError`; `None` where they are out of reach."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that the index puts into files that could not be read, and the file; no row stands for them."""
 
     @property
     def rows(self) -> dict[str, int]:
@@ -80,6 +82,25 @@ def read_beside(path: str) -> Weights:
     return read_weights(path)
 
 
+def others_beside(directory: Path) -> str:
+    """Say which checkpoints lie in a directory whose names transformers does not look for; empty if none does."""
+    from explorer.sources.checkpoint.targets import NOT_MODELS, SHARD, SUFFIXES, names_of
+
+    try:
+        names = [name for name in names_of(directory) if Path(name).suffix.lower() in SUFFIXES]
+    except OSError:
+        return ""
+    names = [name for name in names if name not in NOT_MODELS]
+    shards = [name for name in names if SHARD.fullmatch(name) and not name.endswith(".gguf")]
+    if shards:
+        which = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]}, …"
+        return visible(f"{which}: without their index from_pretrained finds none; name one of them to open it")
+    if not names:
+        return ""
+    which = names[0] if len(names) == 1 else f"{len(names)} files, {names[0]}, …"
+    return visible(f"{which}: from_pretrained looks for other names; name the file to open it")
+
+
 def read_weights(target: str) -> Weights:
     """Read the names, shapes and dtypes of a checkpoint's tensors.
 
@@ -89,17 +110,20 @@ def read_weights(target: str) -> Weights:
     Raises:
         ParamxError: It can't be read.
     """
+    from explorer.sources.checkpoint.shards import find_shards, unread
     from explorer.sources.checkpoint.targets import TORCH, kind_of
 
     if kind_of(target) == TORCH:
-        from explorer.sources.checkpoint.torch_file import open_model
+        from explorer.sources.checkpoint.torch_file import locate, open_model
 
         table = open_model(OpenSpec(target), lambda text: None)
-        return Weights(table, table.names, partial(locate, TORCH, target))
+        shards = find_shards(target, TORCH)
+        lost = unread(shards, [name for name in shards.files if visible(name) in table.shards.values])
+        return Weights(table, table.names, partial(locate, target), lost)
     from explorer.sources.checkpoint.safetensors_file import read_checkpoint
 
     checkpoint = read_checkpoint(target)
-    return Weights(checkpoint.model, checkpoint.names, checkpoint.place)
+    return Weights(checkpoint.model, checkpoint.names, checkpoint.place, checkpoint.unread)
 
 
 def over_weights(
@@ -131,7 +155,7 @@ def over_weights(
             f"{', '.join(unsure[:3])}: tied by the config, saved twice; whether with the same values is not known"
         )
         findings = (*findings, Finding("tie-not-known", "hint", message, tuple(unsure)))
-    return model, lay_over(model, weights.table, weights.names, told), findings
+    return model, lay_over(model, weights.table, weights.names, told, weights.unread), findings
 
 
 def _load(

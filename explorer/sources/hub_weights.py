@@ -93,7 +93,9 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
         content = read_config(config, f"{spec.target} on the hub")
         found = Found(content, f"config and headers from the hub ({short}), no weights", config, directory)
         try:
-            opened, overlay = hf_model.build(spec, found, report, Weights(table, checkpoint.names))
+            opened, overlay = hf_model.build(
+                spec, found, report, Weights(table, checkpoint.names, unread=checkpoint.unread)
+            )
             if overlay is not None and overlay.fits:
                 return opened
             problem = "config.json is of another model"

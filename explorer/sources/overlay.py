@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.core.arrange import Move
 from explorer.core.param import Model, ModuleClass
-from explorer.core.text import shape_text
+from explorer.core.text import shape_text, visible
 from explorer.sources.live_module import module_class
 from explorer.sources.moves import library_moves
 
@@ -59,6 +59,10 @@ class Overlay:
     """Tensors that the model does not have."""
     missing: list[str] = field(default_factory=list)
     """Parameters that the file does not have."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Parameters that are in a shard that could not be read, and its name."""
+    shards: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each parameter the names of the files that hold it, or parts of it."""
     missing_buffers: list[str] = field(default_factory=list)
     """Buffers that the library saves and the file does not have."""
     shapes: list[tuple[str, str, str]] = field(default_factory=list)
@@ -77,7 +81,13 @@ class Overlay:
         return known > 0 and known >= SAME_MODEL * self.tensors
 
 
-def lay_over(model: PreTrainedModel, table: Model, names: Sequence[str], told: Mapping[str, Any]) -> Overlay:
+def lay_over(
+    model: PreTrainedModel,
+    table: Model,
+    names: Sequence[str],
+    told: Mapping[str, Any],
+    unread: Mapping[str, str] | None = None,
+) -> Overlay:
     """Work out what each tensor of a file is in a model.
 
     Args:
@@ -85,6 +95,7 @@ def lay_over(model: PreTrainedModel, table: Model, names: Sequence[str], told: M
         table: The file's table.
         names: Names of the table's rows as the file has them.
         told: What the library says about the loading (`output_loading_info`).
+        unread: Tensors that the checkpoint's index puts into files that could not be read, and the file.
 
     Returns:
         The relation.
@@ -95,7 +106,7 @@ def lay_over(model: PreTrainedModel, table: Model, names: Sequence[str], told: M
     overlay = Overlay(len(names), tuple(parameters))
     rows = {name: row for row, name in enumerate(names)}
     overlay.moves = library_moves(model, names)
-    where = {name: (move.targets[0], move.targets if move.steps else ()) for name, move in overlay.moves.items()}
+    where = _places(overlay.moves)
     stacked: dict[str, list[str]] = {}
     targets: dict[str, tuple[str, ...]] = {}
     left: list[str] = []
@@ -126,10 +137,17 @@ def lay_over(model: PreTrainedModel, table: Model, names: Sequence[str], told: M
     covered = _covered(overlay)
     overlay.missing = [name for name in parameters if name not in covered]
     _stack_by_shape(overlay, left, table, rows, parameters)
+    _take_unread(overlay, _places(library_moves(model, list(unread or ()))), canonical, unread or {})
     overlay.missing_buffers = sorted({str(name) for name in told.get("missing_keys", ())} & buffers)
     _differences(overlay, table, rows, parameters, told)
     _name_owners(overlay, model, where)
+    _name_shards(overlay, table, rows)
     return overlay
+
+
+def _places(moves: Mapping[str, Move]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return where the library puts each tensor of a file: one name, and all of them where it converts."""
+    return {name: (move.targets[0], move.targets if move.steps else ()) for name, move in moves.items()}
 
 
 def _canonical(model: PreTrainedModel) -> dict[str, str]:
@@ -183,6 +201,35 @@ def _stack_by_shape(
             taken |= {*names, *params}
     overlay.unexpected = [name for name in left if name not in taken]
     overlay.missing = [name for name in overlay.missing if name not in taken]
+
+
+def _take_unread(
+    overlay: Overlay,
+    where: Mapping[str, tuple[str, tuple[str, ...]]],
+    canonical: Mapping[str, str],
+    unread: Mapping[str, str],
+) -> None:
+    """Part what the file lacks from what only can't be read."""
+    missing = set(overlay.missing)
+    for name, (place, others) in where.items():
+        for home in (canonical.get(place), *(canonical.get(other) for other in others)):
+            if home in missing:
+                overlay.unread[home] = unread[name]
+    overlay.missing = [name for name in overlay.missing if name not in overlay.unread]
+
+
+def _name_shards(overlay: Overlay, table: Model, rows: Mapping[str, int]) -> None:
+    """Note which files hold each parameter."""
+    files: dict[str, dict[str, None]] = {}
+    stacked = {part for stack in overlay.stacks for part in stack.parts}
+    pairs = [(name, home) for name, home in overlay.homes.items() if name not in stacked]
+    pairs += [(part, param) for stack in overlay.stacks for part in stack.parts for param in stack.params]
+    for name, home in pairs:
+        shard = table.shards[rows[name]]
+        if shard is not None:
+            files.setdefault(home, {})[shard] = None
+    overlay.shards = {home: tuple(held) for home, held in files.items()}
+    overlay.shards |= {home: (visible(shard),) for home, shard in overlay.unread.items()}
 
 
 def _differences(

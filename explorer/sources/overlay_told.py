@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from explorer.core.param import Column, Finding, Model, Place
 from explorer.core.text import plural, visible
+from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.overlay import EXPERT, Overlay, Stack
 
 TOLD_NAMES = 1000
@@ -22,7 +23,7 @@ def findings(overlay: Overlay, of_file: bool = False, whole: bool = True) -> tup
         whole: Whether the file is the whole checkpoint; of one shard nothing is missed.
     """
     if not whole:
-        overlay = replace(overlay, missing=[], missing_buffers=[])
+        overlay = replace(overlay, missing=[], missing_buffers=[], unread={})
     found = list(_told(overlay, of_file))
     reasons = list(_reasons(overlay))
     if not reasons or not whole:
@@ -48,6 +49,9 @@ def _reasons(overlay: Overlay) -> Iterator[str]:
         yield _one_or_many(overlay.unexpected, "is not in the model", "not in the model")
     if overlay.missing:
         yield _one_or_many(overlay.missing, "is not in the file", "not in the file")
+    if overlay.unread:
+        names = list(overlay.unread)
+        yield _one_or_many(names, "is in a shard that can't be read", "in shards that can't be read")
 
 
 def _by_kind(stacks: Sequence[Stack]) -> Iterator[tuple[str, int, int]]:
@@ -133,6 +137,21 @@ def _names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(visible, names[:TOLD_NAMES]))
 
 
+def with_shards(table: Model, overlay: Overlay) -> Model:
+    """Return a model's table with the files that hold each parameter, and a note where one could not be read.
+
+    Args:
+        table: The table of a model that was laid over a checkpoint.
+        overlay: How it lies over it.
+    """
+    notes = dict(table.notes)
+    for row, name in enumerate(overlay.params):
+        if name in overlay.unread:
+            notes[row] = ", ".join(filter(None, (notes.get(row, ""), "its shard can't be read")))
+    files = (overlay.shards.get(name, ()) for name in overlay.params)
+    return replace(table, shards=Column.of(files_text(held) for held in files), notes=notes)
+
+
 def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Model, whole: bool = True) -> Model:
     """Return a file's table with what a model laid over it knows: module classes, ties, and which are buffers.
 
@@ -178,6 +197,7 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         aliases=aliases,
         findings=(*table.findings, *findings(overlay, of_file=True, whole=whole)),
         places=places,
+        apart={**table.apart, **{row: "buffer" for row, name in enumerate(names) if name in buffers}},
     )
 
 

@@ -50,12 +50,14 @@ def folder() -> Path:
 def key_of(spec: OpenSpec, found: Found) -> str | None:
     """Return the name of a target's table, `None` where none may be remembered.
 
-    That is where code or weights beside the config have a say: neither is in the key.
+    That is where code or weights beside the config have a say: neither is in the key. Other files there are told.
 
     Args:
         spec: What is opened.
         found: The configuration that it means.
     """
+    from explorer.sources.hf_weights import others_beside
+
     if spec.trust_remote_code or spec.weights or (found.directory is not None and _has_weights(found.directory)):
         return None
     try:
@@ -63,7 +65,8 @@ def key_of(spec: OpenSpec, found: Found) -> str | None:
     except PackageNotFoundError:
         return None
     path = str(found.path) if found.path is not None else None
-    parts = [spec.target, spec.class_name, found.description, path, found.config]
+    others = others_beside(found.directory) if found.directory is not None else ""
+    parts = [spec.target, spec.class_name, found.description, path, found.config, others]
     text = json.dumps([__version__, platform.python_version(), versions, parts], sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 

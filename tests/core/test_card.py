@@ -189,3 +189,13 @@ def test_keys_and_values_are_searched_at_any_depth() -> None:
     assert list(settings(config, "SLIDING")) == [("text_config.layers.1.kind", "sliding")]
     assert list(settings(config, "2]")) == [("a", "[1, 2]")]
     assert list(settings(config, "nowhere")) == []
+
+
+def test_a_vocabulary_is_counted_in_one_line_and_says_that_it_is_not_listed():
+    tokens = {"type": "string", "count": 1000, "first": ["a", "b"]}
+    config = {"metadata": {"tokenizer.ggml.tokens": tokens, "x.few": {"type": "i32", "count": 2, "first": [1, 2]}}}
+    assert list(settings(config)) == [
+        ("metadata.tokenizer.ggml.tokens", "1,000 × string, counted and not listed: [a, b, …]"),
+        ("metadata.x.few", "[1, 2]"),
+    ]
+    assert [key for key, _ in settings(config, "count")] == ["metadata.tokenizer.ggml.tokens"]

@@ -391,17 +391,17 @@ def test_a_model_without_parameters_is_valid_json() -> None:
 # --- csv
 
 
-def test_the_csv_has_the_tables_columns_and_two_more() -> None:
+def test_the_csv_has_the_tables_columns_and_four_more() -> None:
     header, *rows = csv.reader(io.StringIO(printed("csv")))
-    assert header == [*COLUMNS, "module_class", "aliases"]
+    assert header == [*COLUMNS, "module_class", "aliases", "shard", "notes"]
     assert [row[:9] for row in rows] == cells(printed("table"))[1:]
-    assert rows[0][9:] == ["Embedding", "head.weight head.again"]
+    assert rows[0][9:] == ["Embedding", "head.weight head.again", "", ""]
 
 
 def test_what_is_unknown_is_empty_in_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(printed("csv", UNKNOWN, counters=None))))
     empty = [name for name, cell in rows[0].items() if not cell]
-    assert empty == ["shape", "dtype", "device", "requires_grad", "module_class", "aliases"]
+    assert empty == ["shape", "dtype", "device", "requires_grad", "module_class", "aliases", "shard", "notes"]
 
 
 @pytest.mark.parametrize("name", ['a,b"c', "=1+1", "-x", "@sum", " spaced ", ""])

@@ -66,7 +66,12 @@ def test_a_checkpoint_is_listed_as_the_library_lists_it(saved: Path) -> None:
             assert param.nbytes == param.numel * facts.properties.dtype.itemsize
             assert param.shard == "__0_0.distcp"
             assert param.requires_grad is param.module_class is param.device is None
-        assert model.findings == ()
+        (finding,) = model.findings
+        state = [name for name in tensors if name.startswith("optimizer.state.")]
+        assert [model.names[index] for index in model.apart] == list(finding.names) == state
+        said = f"{len(tensors)} tensors in the files, {len(tensors) - len(state)} parameters"
+        assert finding.message == f"{said}: {len(state)} of optimizer state"
+        assert model.total == sum(facts.size.numel() for name, facts in tensors.items() if name not in state)
         others = len(listed) - len(tensors)
         assert f"{others} other values left out" in model.origin.description
 
@@ -96,8 +101,20 @@ def test_shapes_are_global_and_every_file_is_named(tmp_path: Path) -> None:
         ("w", (8, 4), 128, True, "__0_0.distcp, __1_0.distcp")
     ]
     assert model.findings == ()
-    with pytest.raises(ParamxError):
-        locate(str(tmp_path), 0)
+    pieces = locate(str(tmp_path), 0).pieces
+    assert [(piece.offsets, piece.sizes, piece.path.name) for piece in pieces] == [
+        ((0, 0), (4, 4), "__0_0.distcp"),
+        ((4, 0), (4, 4), "__1_0.distcp"),
+    ]
+    with pytest.raises(ParamxError, match=r"__0_0.distcp: not a file of torch.save"):
+        pieces[0].locate()
+
+
+def test_what_is_no_tensor_is_not_among_those_that_a_lost_file_holds(saved: Path, tmp_path: Path) -> None:
+    written(tmp_path / ".metadata", (saved / ".metadata").read_bytes())
+    model = opened(tmp_path)
+    (finding,) = (finding for finding in model.findings if finding.id == "missing-shard")
+    assert list(finding.names) == list(model.names)
 
 
 def test_files_that_are_missing_short_or_elsewhere_are_told(tmp_path: Path) -> None:
@@ -106,6 +123,7 @@ def test_files_that_are_missing_short_or_elsewhere_are_told(tmp_path: Path) -> N
     model = opened(folder)
     assert findings(model) == {"missing-shard"}
     assert model.findings[0].names == ("w",)
+    assert model.findings[0].message == "1 of 2 files not there: __1_0.distcp; tensor w in it"
     written(folder / "__1_0.distcp", b"short")
     assert findings(opened(folder)) == {"truncated"}
     escaping = {MetadataIndex("w", torch.Size([0, 0]), 0): _StorageInfo("../../etc/passwd", 0, 1)}

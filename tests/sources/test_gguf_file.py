@@ -90,6 +90,31 @@ def test_the_writer_s_files_are_read_as_the_reader_reads_them(tmp_path: Path) ->
     assert metadata["tokenizer.ggml.tokens"]["first"] == [f"token {index}" for index in range(5)]
 
 
+def test_a_file_that_ends_within_its_header_is_cut_short_wherever_it_ends(tmp_path: Path) -> None:
+    whole = file(("a", (4,), 0, 0), ("b", (4,), 0, 32)).pair("k", 8, Gguf().text("v")).done(bytes(64))
+    for size in range(24, 90):
+        result = outcome(written(tmp_path / "x.gguf", whole[:size]))
+        assert isinstance(result, ParamxError), size
+        assert "cut short" in result.why and "damaged" not in result.line, (size, result.line)
+
+
+def test_a_renamed_part_of_a_split_file_says_what_it_is(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf", reason="the writer: pip install gguf")
+    import numpy as np
+
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama", split_max_tensors=1)
+    for name in ("a", "b"):
+        writer.add_tensor(name, np.ones((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert opened(tmp_path / "m-00001-of-00002.gguf").findings == ()
+    model = opened((tmp_path / "m-00001-of-00002.gguf").rename(tmp_path / "first.gguf"))
+    (finding,) = model.findings
+    assert (finding.id, finding.message.split(" by ")[0]) == ("one-shard", "part 1 of 2")
+
+
 def test_the_table_of_types_is_ggml_s(tmp_path: Path) -> None:
     constants = pytest.importorskip("gguf", reason="ggml's own table: pip install gguf")
     for kind, (elements, nbytes) in constants.GGML_QUANT_SIZES.items():

@@ -464,6 +464,24 @@ class TestWeights:
             "shape-mismatch": ("transformer.wpe.weight",),
         }
 
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("model-00001-of-00002.safetensors", "without their index"),
+            ("consolidated.safetensors", "looks for other names"),
+            ("model.gguf", "looks for other names"),
+        ],
+    )
+    def test_files_that_the_library_does_not_look_for_are_not_called_no_weights(self, name, why, tmp_path):
+        folder = write(tmp_path / "m", GPT2)
+        assert open_it(folder).origin.description == "config.json, no weights"
+        save(folder / name, {"a": ((1,), b"")})
+        (folder / "optimizer.pt").write_bytes(b"")
+        model = open_it(folder)  # not what was remembered before the file was there
+        assert model.origin.description == "config.json, other files not read"
+        (finding,) = model.findings
+        assert finding.message.startswith(f"not read: {name}: ") and why in finding.message
+
     def test_a_missing_shard_leaves_the_rest(self, tmp_path, tensors):
         folder = write(tmp_path / "m", GPT2)
         half = len(tensors) // 2

@@ -14,7 +14,7 @@ from explorer.core.groups import Grouper, Grouping
 from explorer.core.lints import lint
 from explorer.core.loading import OpenSpec
 from explorer.core.wire import decode, encode
-from explorer.sources import open_source
+from explorer.sources import open_served, open_source
 from explorer.sources.beside import config_beside, skeleton_spec
 from explorer.sources.hf_weights import over_weights, read_weights
 
@@ -95,7 +95,9 @@ def minilm():
 def test_minilm_is_103_tensors_as_a_model_and_104_as_a_file_and_says_why(minilm):
     model, file = open_it(minilm), as_file(minilm)
     assert (len(model), model.total) == (103, 22_713_216)
-    assert (len(file), file.total) == (104, 22_713_728)
+    assert (len(file), file.total) == (104, 22_713_216)  # the buffer is a tensor of the file, and no parameter
+    assert {file.names[index]: what for index, what in file.apart.items()} == {"embeddings.position_ids": "buffer"}
+
     for table in (model, file):
         (finding,) = table.findings
         assert finding.message == "104 tensors in the file, 103 in the model: embeddings.position_ids is a buffer"
@@ -305,6 +307,87 @@ def test_shards_are_laid_over_by_their_index_and_by_their_directory(tmp_path):
     assert len(set(file.shards)) > 1
 
 
+def shards_by_index(folder, name="model.safetensors.index.json"):
+    """Return what the index that the library wrote says of each tensor."""
+    return json.loads((folder / name).read_text())["weight_map"]
+
+
+def test_a_directory_tells_which_shard_holds_each_parameter_as_its_index_does(tmp_path):
+    folder = gpt2(tmp_path, max_shard_size="8KB")
+    model = open_it(folder)
+    assert dict(zip(model.names, model.shards, strict=True)) == shards_by_index(folder)
+
+
+def test_pickled_shards_are_told_as_well(tmp_path):
+    import torch
+
+    folder = gpt2(tmp_path, max_shard_size="8KB")
+    weight_map = {name: shard.replace(".safetensors", ".bin") for name, shard in shards_by_index(folder).items()}
+    for shard in folder.glob("*.safetensors"):
+        torch.save(load_file(shard), shard.with_suffix(".bin"))
+        shard.unlink()
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    lost = sorted(set(weight_map.values()))[1]
+    assert dict(zip(open_it(folder).names, open_it(folder).shards, strict=True)) == weight_map
+    (folder / lost).unlink()
+    model = open_it(folder)
+    assert dict(zip(model.names, model.shards, strict=True)) == weight_map
+    assert {model.names[row] for row in model.notes} == {name for name, shard in weight_map.items() if shard == lost}
+
+
+def test_parts_of_a_stack_in_several_shards_name_them_or_their_number(tmp_path):
+    folder = mixtral(tmp_path, max_shard_size="3KB")
+    files = {}
+    for name, shard in shards_by_index(folder).items():
+        if ".experts." in name:
+            files.setdefault(name.split(".")[2], set()).add(shard)  # by layer: the file's names are others
+    model = open_it(folder)
+    stacks = {name: shard for name, shard in zip(model.names, model.shards, strict=True) if "experts." in name}
+    assert len(stacks) == 4
+    for name, said in stacks.items():
+        held = files[name.split(".")[2]]
+        assert said.endswith(" files") or set(said.split(", ")) <= held
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut within its header"])
+def test_what_a_lost_shard_holds_is_unread_and_neither_missing_nor_hidden(tmp_path, kind):
+    folder = gpt2(tmp_path, max_shard_size="8KB")
+    weight_map = shards_by_index(folder)
+    lost = sorted(set(weight_map.values()))[1]
+    if kind == "missing":
+        (folder / lost).unlink()
+    else:
+        with (folder / lost).open("r+b") as file:
+            file.truncate(40)
+    held = {name for name, shard in weight_map.items() if shard == lost}
+    model, file = open_it(folder), open_it(folder / "model.safetensors.index.json", skeleton=True)
+    assert (set(model.names), set(model.names) - set(file.names)) == (set(weight_map), held)
+    assert {model.names[row]: note for row, note in model.notes.items()} == dict.fromkeys(
+        held, "its shard can't be read"
+    )
+    assert dict(zip(model.names, model.shards, strict=True)) == weight_map
+    for table in (model, file):
+        messages = [finding.message for finding in table.findings]
+        assert any(lost in message and message.endswith(f"{len(held)} tensors unread") for message in messages)
+        assert "missing-tensors" not in told(table)
+        assert told(table)["file-and-model"].message.endswith(f"{len(held)} in shards that can't be read")
+        assert "not shown" not in " ".join(messages)
+
+
+def test_the_values_of_a_lost_shard_say_which_it_is(tmp_path):
+    from explorer.core.errors import ParamxError
+
+    folder = gpt2(tmp_path, max_shard_size="8KB")
+    weight_map = shards_by_index(folder)
+    lost = sorted(set(weight_map.values()))[1]
+    (folder / lost).unlink()
+    opened = open_served(OpenSpec(str(folder)), lambda text: None)
+    index = next(row for row, name in enumerate(opened.model.names) if weight_map[name] == lost)
+    with pytest.raises(ParamxError, match=lost):
+        opened.answers["tensor"]({"index": index})
+
+
 def test_one_shard_of_several_misses_nothing(tmp_path):
     folder = gpt2(tmp_path, max_shard_size="8KB")
     shard = sorted(folder.glob("model-*.safetensors"))[0]
@@ -372,3 +455,11 @@ def test_only_a_models_config_beside_a_file_is_asked_for_more(tmp_path):
     (folder / "config.json").unlink()
     assert config_beside(str(path)) is None
     assert open_it(path, skeleton=True).findings == ()
+
+
+@pytest.mark.parametrize("target", ["", "model.safetensors", "config.json"])
+def test_weights_asked_of_a_local_target_are_told_to_change_nothing(tmp_path, target):
+    folder = gpt2(tmp_path)
+    asked, plain = open_it(folder / target, weights=True), open_it(folder / target)
+    assert [finding.id for finding in asked.findings] == [*(f.id for f in plain.findings), "idle-weights"]
+    assert list(asked.names) == list(plain.names)

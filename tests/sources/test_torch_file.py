@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoint_files import Audit, findings, gadgets, opened, outcome, written
+from checkpoint_files import Audit, Gadget, findings, gadgets, opened, outcome, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -209,8 +209,97 @@ def test_a_whole_module_shows_its_classes_without_being_made(tmp_path: Path, sav
     assert (rows["embed.weight"].requires_grad, rows["norm.bias"].requires_grad) == (True, False)
     parameters = [name for name, _ in net.named_parameters()]
     assert [name for name in model.names if name in parameters] == parameters
-    assert next(finding for finding in model.findings if finding.id == "buffers").names[0] == "norm.running_mean"
+    assert_apart(model, net)
     assert any(name.endswith(".Net") for finding in model.findings for name in finding.names)
+
+
+def assert_apart(model: Model, net: nn.Module) -> None:
+    """Hold what of a table is a parameter, and what is a buffer, to what torch says of the module."""
+    buffers = dict(net.named_buffers())
+    assert {model.names[index]: what for index, what in model.apart.items()} == dict.fromkeys(buffers, "buffer")
+    assert model.total == sum(parameter.numel() for parameter in net.parameters())
+    (finding,) = (finding for finding in model.findings if finding.id == "buffers")
+    assert set(finding.names) == set(buffers)
+    left = len(model) - len(buffers)
+    said = f"{len(model)} tensors in the file, {left} parameters: {len(buffers)} buffers"
+    assert finding.message == said
+
+
+def test_a_module_within_a_mapping_has_its_buffers_too(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), nn.Linear(4, 2))
+    model = opened(save({"epoch": 3, "model": net}, tmp_path / "x.pt"))
+    assert [model.names[index] for index in model.apart] == [f"model.{name}" for name, _ in net.named_buffers()]
+    assert model.total == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_one_buffer_is_named(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Linear(2, 2)
+    net.register_buffer("scale", torch.ones(1))
+    model = opened(save(net, tmp_path / "x.pt"))
+    assert [finding.message for finding in model.findings] == [
+        "3 tensors in the file, 2 parameters: scale is a buffer"
+    ]
+
+
+def test_what_is_a_parameter_under_any_name_counts_as_one(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Module()
+    net.register_buffer("copy", torch.ones(3))
+    net.weight = nn.Parameter(net.copy)
+    model = opened(save({"net": net, "again": net.weight}, tmp_path / "x.pt"))
+    assert model.total == 3 and not model.apart
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["state_dict", "object"])
+def test_an_optimizers_state_is_no_parameter(tmp_path: Path, save: Callable[..., Path], whole: bool) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    optimizer = torch.optim.AdamW(net.parameters())
+    net(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    kept = optimizer if whole else optimizer.state_dict()
+    model = opened(save({"state_dict": net.state_dict(), "optimizer_states": [kept]}, tmp_path / "x.ckpt"))
+    apart = {model.names[index] for index in model.apart}
+    assert set(model.apart.values()) == ({"optimizer state"} if apart else set())
+    assert not any(name.startswith("state_dict") for name in apart)
+    assert model.total == sum(tensor.numel() for tensor in net.state_dict().values())
+    if not whole:  # of an object's state the keys are the parameters themselves: it has no names
+        assert apart == {name for name in model.names if name.startswith("optimizer_states.0.state.")}
+        (finding,) = (finding for finding in model.findings if finding.id == "optimizer-state")
+        assert finding.message == "19 tensors in the file, 7 parameters: 12 of optimizer state"
+
+
+class Forward(nn.Sequential):
+    """A module with a buffer of its own beside those of its children."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 3), nn.BatchNorm1d(3))
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run."""
+        return super().forward(x - self.mean)
+
+
+@pytest.mark.parametrize("kind", ["script", "trace"])
+def test_torchscript_tells_buffers_by_its_source_text(tmp_path: Path, kind: str) -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)) if kind == "script" else Forward()
+    made = torch.jit.script(net) if kind == "script" else torch.jit.trace(net.eval(), torch.ones(2, 4))
+    path = tmp_path / "x.pt"
+    torch.jit.save(made, path)
+    model = outcome(path)
+    assert isinstance(model, Model)
+    assert_apart(model, net)
+
+
+def test_torchscript_whose_source_text_is_damaged_still_opens(tmp_path: Path) -> None:
+    path, broken = tmp_path / "x.pt", tmp_path / "broken.pt"
+    torch.jit.save(torch.jit.script(nn.BatchNorm1d(3)), path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(broken, "w") as written:
+        for entry in archive.infolist():
+            content = archive.read(entry)
+            written.writestr(entry.filename, content[:30] if "/code/" in entry.filename else content)
+    model = outcome(broken)
+    assert isinstance(model, Model)
+    assert (len(model), model.apart) == (5, {})
 
 
 def test_torchscript_shows_its_parameters(tmp_path: Path) -> None:
@@ -377,6 +466,15 @@ def test_no_gadget_runs_and_each_is_told(tmp_path: Path, layout: str) -> None:
 
 QUIET = frozenset({"'torch.storage'._load_from_bytes"})
 """Functions that real files call: their results stay unread, which needs no telling."""
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_refused_global_is_named_as_python_3_has_it_and_the_file_once(tmp_path: Path, protocol: int) -> None:
+    path = written(tmp_path / "evil.bin", pickle.dumps(Gadget(exec, "1"), protocol))
+    result = outcome(path)
+    assert isinstance(result, ParamxError)
+    assert result.line.count("evil.bin") == 1
+    assert "not run: builtins.exec" in result.line
 
 
 def test_a_refused_global_is_named(tmp_path: Path) -> None:

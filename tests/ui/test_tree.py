@@ -6,7 +6,7 @@ import pytest
 from fakes import Hands, make_app, model_of, param, running
 from rich.cells import cell_len
 
-from explorer.core.param import Model
+from explorer.core.param import Model, ModuleClass
 from explorer.core.text import visible
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
@@ -94,6 +94,53 @@ async def test_a_tied_tensor_is_told_in_the_detail(model: Model) -> None:
     async with running(make_app(model)) as ui:
         await ui.go("roberta.embeddings.word_embeddings.weight")
         assert "tied to lm_head.decoder.weight" in ui.text
+
+
+NOTE = "sparse (COO), 12 of 4,096 elements are not zero"
+
+
+@pytest.mark.parametrize("width", [80, 160])
+async def test_the_detail_keeps_notes_and_shards_that_no_column_shows(width: int) -> None:
+    shards = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    model = model_of(
+        param("head.weight", (64, 64), shard=shards[0], module_class=ModuleClass("Linear")),
+        param("head.bias", (64,), shard=shards[1], notes=NOTE, device="cpu", requires_grad=True),
+    )
+    async with running(make_app(model), size=(width, 24)) as ui:
+        await ui.go("head.weight")
+        assert shards[0] in ui.text
+        await ui.go("head.bias")
+        told = "".join(ui.text.split())  # it may go on in the next line
+        assert "".join(NOTE.split()) in told and shards[1] in told
+        await ui.press("home")
+        assert "in2of2files" in "".join(ui.text.split())
+
+
+async def test_the_file_of_a_lone_file_gives_way_to_facts() -> None:
+    model = model_of(param("weight", (64, 64), shard="model.safetensors", module_class=ModuleClass("Linear")))
+    async with running(make_app(model), size=(60, 20)) as ui:
+        await ui.go("weight")
+        assert "decay because no rule above takes it" in ui.text
+        assert "model.safetensors" not in ui.text
+
+
+async def test_what_is_no_parameter_says_so_in_its_row_the_detail_and_the_head() -> None:
+    model = model_of(
+        param("norm.weight", (8,), module_class=ModuleClass("BatchNorm1d")),
+        param("norm.running_mean", (8,), module_class=ModuleClass("BatchNorm1d"), apart="buffer"),
+        param("state.exp_avg", (8,), apart="optimizer state"),
+    )
+    async with running(make_app(model), size=(80, 24)) as ui:
+        assert "8 parameters" in ui.text
+        assert "3 tensors (1 buffer, 1 optimizer state)" in ui.text
+        line = next(line for line in ui.text.splitlines() if "running_mean" in line)
+        assert line.split()[-1] == "buffer" and "(8)" in line
+        await ui.go("norm.running_mean")
+        assert "buffer: in no group, in no sum" in ui.text and "np = 8 of 8" in ui.text
+        await ui.go("norm")
+        assert "2 tensors · 8 parameters" in ui.text and "1 in no group" in ui.text
+        await ui.press("c")
+        assert "all tensors of the file · 3 tensors" in ui.text and "+16 that are no parameters" in ui.text
 
 
 async def test_what_differs_below_a_module_is_mixed_with_shares_in_the_detail() -> None:

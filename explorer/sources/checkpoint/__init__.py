@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from explorer.sources.checkpoint.place import Place
+    from explorer.sources.checkpoint.place import Pieces, Place
 
 LOCATORS = {
     "safetensors": "explorer.sources.checkpoint.safetensors_file",
@@ -21,24 +21,14 @@ LOCATORS = {
 """For each kind the module that has `locate(target, index)` and `locator(target)`."""
 
 
-def locate(kind: str, target: str, index: int) -> Place:
-    """Return where the bytes of a tensor lie.
+def locator(kind: str, target: str) -> Callable[[int], Place | Pieces]:
+    """Return what tells where the bytes of any row of one target lie, its headers read once.
 
     Args:
         kind: `Origin.kind` of the table.
         target: `Origin.target` as it was asked for.
-        index: The tensor's row.
-
-    Raises:
-        ParamxError: Its bytes are not stored as they are (compressed, in pieces), or the file can't be read.
-    """
-    return locator(kind, target)(index)
-
-
-def locator(kind: str, target: str) -> Callable[[int], Place]:
-    """Return what `locate` does for any row of one target, its headers read once.
 
     Raises:
         ParamxError: It can't be read (any more).
     """
-    return cast("Callable[[int], Place]", import_module(LOCATORS[kind]).locator(target))
+    return cast("Callable[[int], Place | Pieces]", import_module(LOCATORS[kind]).locator(target))

@@ -10,14 +10,15 @@
     planner_data          {name: the path that it was flattened from}: not read
 
 The library reads it with `pickle.load`, which runs what a stranger put there. Here `pickle_reader` follows it without
-running anything. The `.distcp` files are not opened; that they are there, and long enough, is checked.
+running anything. The `.distcp` files are opened for values only (`dcp_pieces`); that they are there, and long enough,
+is checked.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -27,14 +28,17 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.text import plural, visible
+from explorer.sources.checkpoint.dcp_pieces import Stored, pieces_of
 from explorer.sources.checkpoint.dtypes import dtype_bytes
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, tensors, told, warn
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
-from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.place import Pieces
+from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory, path_of
 from explorer.sources.checkpoint.torch_rules import TorchRules
+from explorer.sources.checkpoint.torch_walk import OPTIMIZER, OPTIMIZER_KEYS
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -44,9 +48,6 @@ KIND = DCP
 
 PACKAGES = ("torch.distributed.",)
 """Where the classes of such metadata are from: their objects are read, and not worth telling."""
-
-NAMED_FILES = 2
-"""Most files that a row names as its shard; of more the number is told."""
 
 
 def open_model(spec: OpenSpec, report: Report) -> Model:
@@ -70,32 +71,53 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
             raise ParamxError(spec.target, f"{DCP_METADATA}: {error.why}", error.remedy) from None
 
 
-def locate(target: str, index: int) -> Place:
-    """Refuse: each piece is a file of its own format within a file.
+def locate(target: str, index: int) -> Pieces:
+    """Return the pieces that one tensor is stored in.
+
+    Args:
+        target: As it was opened.
+        index: The row in the table that `open_model` made of it.
 
     Raises:
-        ParamxError: Always.
+        ParamxError: They can't be told, or do not make up the whole.
     """
     return locator(target)(index)
 
 
-def locator(target: str) -> Callable[[int], Place]:
-    """Refuse, as `locate` does.
+def locator(target: str) -> Callable[[int], Pieces]:
+    """Return `locate` for many rows of one target: its metadata is read once, here; of the files nothing.
 
     Raises:
-        ParamxError: Always.
+        ParamxError: It can't be read (any more).
     """
-    raise ParamxError(target, "values of a distributed checkpoint are stored in pieces", "convert it to one file")
+    with collector_paused():
+        try:
+            metadata = _read(target)
+        except UnreadableError as error:
+            raise ParamxError(target, f"{DCP_METADATA}: {error.why}", error.remedy) from None
+    rows = list(_rows(metadata.entries, metadata.pieces, _Notes()))
+
+    def pieces(index: int) -> Pieces:
+        row = rows[range(len(rows))[index]]
+        return pieces_of(
+            row, _chunks(metadata.entries[row.name]), metadata.pieces.get(row.name, []), metadata.directory
+        )
+
+    return pieces
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """One piece of a tensor in a file."""
+class _Metadata:
+    """What the metadata says."""
 
-    file: str
-    """Name of the file, relative to the directory."""
-    end: int
-    """Where the piece ends in it, in bytes."""
+    directory: Path
+    """Where the files are."""
+    entries: dict[str, Any]
+    """What the state holds, by name."""
+    pieces: dict[str, list[Stored]]
+    """For each name where its pieces are."""
+    rules: TorchRules
+    """What was noticed while it was read."""
 
 
 @dataclass(slots=True)
@@ -110,7 +132,7 @@ class _Notes:
     """Tensors that no file holds."""
 
 
-def _open(target: str) -> Model:
+def _read(target: str) -> _Metadata:
     path = path_of(target)
     directory = path if is_directory(path) else path.parent
     if directory == path and (directory / DCP_METADATA).is_symlink() and inside(directory, DCP_METADATA) is None:
@@ -125,11 +147,16 @@ def _open(target: str) -> Model:
     if not isinstance(listed, Pairs):
         named = f", and asks to run {next(iter(rules.refused))}" if rules.refused else ""
         raise UnreadableError(f"it is no metadata of a distributed checkpoint{named}", "check what wrote it")
-    pieces = _pieces(parts.get("storage_data"))
-    notes = _Notes()
     entries = {name: value for name, value in listed.items if isinstance(name, str)}
+    return _Metadata(directory, entries, _pieces(parts.get("storage_data")), rules)
+
+
+def _open(target: str) -> Model:
+    metadata = _read(target)
+    directory, entries, pieces, rules = metadata.directory, metadata.entries, metadata.pieces, metadata.rules
+    notes = _Notes()
     rows = list(_rows(entries, pieces, notes))
-    findings = [*_told(notes), *_files(directory, pieces)]
+    findings = [*_told(notes), *_files(directory, pieces, {row.name for row in rows})]
     if rules.refused:
         message = f"{DCP_METADATA}: not run: {', '.join(list(rules.refused)[:8])}"
         why = "loading it with pickle would run what it names"
@@ -137,9 +164,34 @@ def _open(target: str) -> Model:
     if not rows:
         findings.append(Finding("no-tensors", "warning", "no tensor in the checkpoint"))
     names, renamed = shown_names([row.name for row in rows])
-    shown = (replace(row, name=name) for row, name in zip(rows, names, strict=True))
+    states = _optimizer_states(entries)
+    shown = (
+        replace(row, name=name, apart=OPTIMIZER if row.name.startswith(states) else "")
+        for row, name in zip(rows, names, strict=True)
+    )
+    if states and (held := [row.name for row in rows if row.name.startswith(states)]):
+        counts = f"{plural(len(rows), 'tensor')} in the files, {plural(len(rows) - len(held), 'parameter')}"
+        why = "saved to go on with the training: in no group, and in no sum of parameters"
+        findings.append(
+            Finding("optimizer-state", "hint", f"{counts}: {len(held):,} of optimizer state", told(held), why)
+        )
     others = sum(_is_a(value, "BytesStorageMetadata") for value in entries.values())
     return Model.from_params(_origin(target, pieces, others), shown, findings=(*findings, *renamed))
+
+
+def _optimizer_states(entries: Iterable[str]) -> tuple[str, ...]:
+    """Return how the names of optimizers' states begin.
+
+    An optimizer's `state_dict()` has `state` and `param_groups`; saving joins the keys on the way down with dots
+    (torch 2.13, distributed/checkpoint/_nested_dict.py).
+    """
+    found: dict[str, set[str]] = {}
+    for name in entries:
+        steps = name.split(".")
+        for place, step in enumerate(steps):
+            if step in OPTIMIZER_KEYS:
+                found.setdefault(".".join((*steps[:place], "")), set()).add(step)
+    return tuple(f"{before}state." for before, keys in found.items() if keys == OPTIMIZER_KEYS)
 
 
 def _attributes(value: Any, name: str) -> dict[str, Any]:
@@ -155,19 +207,22 @@ def _is_a(value: Any, name: str) -> bool:
     return value.maker.name == name and value.maker.module.startswith(PACKAGES)
 
 
-def _pieces(storage: Any) -> dict[str, list[_Piece]]:
+def _pieces(storage: Any) -> dict[str, list[Stored]]:
     """Return where each tensor's pieces are."""
-    found: dict[str, list[_Piece]] = {}
+    found: dict[str, list[Stored]] = {}
     for key, value in storage.items if isinstance(storage, Pairs) else ():
-        name = _attributes(key, "MetadataIndex").get("fqn")
+        index = _attributes(key, "MetadataIndex")
+        name = index.get("fqn")
         info = _attributes(value, "_StorageInfo")
         path, offset, length = info.get("relative_path"), info.get("offset"), info.get("length")
         if isinstance(name, str) and isinstance(path, str) and type(offset) is int and type(length) is int:
-            found.setdefault(name, []).append(_Piece(path, offset + length))
+            filtered = bool(info.get("transform_descriptors"))
+            offsets = _shape(index.get("offset"))
+            found.setdefault(name, []).append(Stored(path, offset, length, offsets, index.get("index"), filtered))
     return found
 
 
-def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Notes) -> Iterator[Param]:
+def _rows(entries: dict[str, Any], pieces: dict[str, list[Stored]], notes: _Notes) -> Iterator[Param]:
     left = MAX_ELEMENTS
     index = 0
     for name, value in entries.items():
@@ -182,14 +237,13 @@ def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Note
             notes.bad.setdefault("its shape is no list of sizes, or larger than any tensor", []).append(name)
             continue
         left -= prod(shape)
-        chunks = facts.get("chunks")
-        sizes = [_shape(_attributes(chunk, "ChunkStorageMetadata").get("sizes")) for chunk in _list(chunks)]
+        sizes = [size for _, size in _chunks(value)]
         if sizes and sum(0 if size is None else prod(size) for size in sizes) != prod(shape):
             notes.gaps.append(name)
         if name not in pieces:
             notes.homeless.append(name)
         dtype, trained = _properties(facts.get("properties"))
-        files = list(dict.fromkeys(piece.file for piece in pieces.get(name, ())))
+        files = list(dict.fromkeys(visible(piece.file) for piece in pieces.get(name, ())))
         yield Param(
             index=index,
             name=name,
@@ -201,9 +255,16 @@ def _rows(entries: dict[str, Any], pieces: dict[str, list[_Piece]], notes: _Note
             requires_grad=trained,
             module_class=None,
             aliases=(),
-            shard=_shown_files(files),
+            shard=files_text(files),
         )
         index += 1
+
+
+def _chunks(value: Any) -> list[tuple[tuple[int, ...] | None, tuple[int, ...] | None]]:
+    """Return the offsets and the sizes of a tensor's pieces, `None` where they are none."""
+    listed = _attributes(value, "TensorStorageMetadata").get("chunks")
+    chunks = [_attributes(chunk, "ChunkStorageMetadata") for chunk in _list(listed)]
+    return [(_shape(chunk.get("offsets")), _shape(chunk.get("sizes"))) for chunk in chunks]
 
 
 def _properties(value: Any) -> tuple[str | None, bool | None]:
@@ -230,12 +291,6 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value)
 
 
-def _shown_files(files: list[str]) -> str | None:
-    if not files:
-        return None
-    return visible(", ".join(files)) if len(files) <= NAMED_FILES else f"{len(files)} files"
-
-
 def _told(notes: _Notes) -> Iterator[Finding]:
     for reason, names in notes.bad.items():
         yield warn("bad-entry", f"{tensors(names)} left out: {reason}", names)
@@ -246,8 +301,8 @@ def _told(notes: _Notes) -> Iterator[Finding]:
         yield warn("missing-tensor", f"{tensors(notes.homeless)} that no file holds", notes.homeless)
 
 
-def _files(directory: Path, pieces: dict[str, list[_Piece]]) -> Iterator[Finding]:
-    """Yield what is wrong with the files that hold the pieces."""
+def _files(directory: Path, pieces: dict[str, list[Stored]], shown: set[str]) -> Iterator[Finding]:
+    """Yield what is wrong with the files that hold the pieces, and which of the shown tensors are in them."""
     ends: dict[str, int] = {}
     for held in pieces.values():
         for piece in held:
@@ -256,26 +311,29 @@ def _files(directory: Path, pieces: dict[str, list[_Piece]]) -> Iterator[Finding
     for name, end in ends.items():
         path = inside(directory, name)
         if path is None:
-            reasons.setdefault(("refused-path", "lead out of the checkpoint's directory"), []).append(name)
+            reasons.setdefault(("refused-path", "out of the checkpoint's directory"), []).append(name)
             continue
         try:
             status = os.stat(path)  # noqa: PTH116 - one way to fail
         except OSError:
-            reasons.setdefault(("missing-shard", "are not there"), []).append(name)
+            reasons.setdefault(("missing-shard", "not there"), []).append(name)
             continue
         if not stat.S_ISREG(status.st_mode):
-            reasons.setdefault(("unreadable-shard", "are no regular files"), []).append(name)
+            reasons.setdefault(("unreadable-shard", "not regular"), []).append(name)
         elif status.st_size < end:
-            reasons.setdefault(("truncated", "are cut short"), []).append(name)
+            reasons.setdefault(("truncated", "cut short"), []).append(name)
     for (kind, reason), names in reasons.items():
         lost = set(names)
-        held_there = [name for name, held in pieces.items() if any(piece.file in lost for piece in held)]
+        held_there = [
+            name for name, held in pieces.items() if name in shown and any(piece.file in lost for piece in held)
+        ]
         which = f"{len(names)} of {plural(len(ends), 'file')} {reason}: {names[0]}"
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield Finding(kind, "warning", visible(f"{which}{more}"), told(held_there))
+        hold = f"; {tensors(held_there)} in {'it' if len(names) == 1 else 'them'}" if held_there else ""
+        yield Finding(kind, "warning", visible(f"{which}{more}{hold}"), told(held_there))
 
 
-def _origin(target: str, pieces: dict[str, list[_Piece]], others: int) -> Origin:
+def _origin(target: str, pieces: dict[str, list[Stored]], others: int) -> Origin:
     files = {piece.file for held in pieces.values() for piece in held}
     parts = ["distributed checkpoint", plural(len(files), "file")]
     if others:

@@ -59,15 +59,21 @@ class UnreadableError(Exception):
 
 
 class File:
-    """A regular file, open for reading at any offset. A context manager."""
+    """A regular file, or a part of one, open for reading at any offset. A context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begin: int = 0, length: int | None = None) -> None:
         """Open it.
+
+        Args:
+            path: The file.
+            begin: Where the part begins that is read as if it were the file, in bytes.
+            length: Bytes of that part; `None` is all that follows.
 
         Raises:
             UnreadableError: It is missing, not a regular file, a git-lfs pointer, or may not be read.
         """
         self.path = path
+        self._begin = 0
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -82,6 +88,10 @@ class File:
             self.size: int = status.st_size
             if 0 < self.size <= LFS_LENGTH and (head := self.read(0, self.size)).startswith(LFS_POINTER):
                 raise _pointer(head)
+            whole, self._begin = self.size, begin
+            self.size = whole - begin if length is None else length
+            if begin < 0 or self.size < 0 or begin + self.size > whole:
+                raise UnreadableError("cut short: the file ends in the middle", "download it again", "truncated")
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -101,6 +111,7 @@ class File:
         if nbytes < 0 or offset < 0 or offset + nbytes > self.size:
             raise UnreadableError("cut short: the file ends in the middle", "download it again", "truncated")
         parts = []
+        offset += self._begin
         while nbytes > 0:
             try:
                 part = os.pread(self._descriptor, min(nbytes, 1 << 30), offset)

@@ -132,7 +132,7 @@ def _parts(target: str) -> tuple[dict[str, Path], list[Finding]]:
             missing.append(part)
     findings = []
     if missing:
-        findings.append(warn("missing-shard", f"{len(missing)} of {count} parts are not there", missing))
+        findings.append(warn("missing-shard", f"{len(missing)} of {count} parts missing", missing))
     if refused:
         findings.append(warn("refused-path", f"{len(refused)} of {count} parts lead out of the directory", refused))
     return found, findings
@@ -167,7 +167,15 @@ def _open(target: str) -> tuple[Model, list[_Row]]:
         raise ParamxError(target, failed.why, failed.remedy)
     metadata = next(iter(headers.values())).metadata
     said = metadata.get("split.tensors.count")
-    if type(said) is int and said != len(rows) and len(headers) == len(files) and not findings:
+    parts = metadata.get("split.count")
+    if type(parts) is int and parts > 1 and len(files) == 1 and SHARD.fullmatch(next(iter(files))) is None:
+        number = metadata.get("split.no")
+        which = f"part {number + 1}" if type(number) is int else "one part"
+        message = (
+            f"{which} of {parts:,} by its metadata; named as it was, …-00001-of-{parts:05}.gguf, it opens with all"
+        )
+        findings.append(Finding("one-shard", "hint", message))
+    elif type(said) is int and said != len(rows) and len(headers) == len(files) and not findings:
         findings.append(warn("wrong-total", f"split.tensors.count says {said:,}, the parts hold {len(rows):,}"))
     names, notes = shown_names([row.info.name for row in rows])
     findings += notes

@@ -110,6 +110,8 @@ def read_header(file: File, label: str) -> Header:
     Raises:
         UnreadableError: It is no such file, or its header is not whole.
     """
+    if not file.size:
+        raise UnreadableError("the file is empty", "download it again", "truncated")
     if file.size < 8 or file.read(0, 4) != b"GGUF":
         raise UnreadableError("not a GGUF file", "check that it is one, and whole")
     raw = file.read(4, 4)
@@ -145,10 +147,14 @@ class _Reader:
         tensor_count, key_count = self._number(self._count), self._number(self._count)
         # A pair takes 10 bytes at least, a tensor 20: a count that the file can't hold is refused before a step.
         left = self._file.size - self._position
-        if key_count > min(MAX_KEYS, left // 10):
+        if key_count > MAX_KEYS:
             raise UnreadableError(f"its header would have {key_count:,} key-value pairs", "it is damaged")
-        if tensor_count > min(MAX_TENSORS, left // 20):
+        if tensor_count > MAX_TENSORS:
             raise UnreadableError(f"its header would have {tensor_count:,} tensors", "it is damaged")
+        if 10 * key_count + 20 * tensor_count > left:
+            counts = f"{plural(key_count, 'key-value pair')} and {plural(tensor_count, 'tensor')}"
+            why = f"cut short: {short_bytes(self._file.size)} can't hold its header of {counts}"
+            raise UnreadableError(why, "download it again", "truncated")
         doubled = []
         for _ in range(key_count):
             key = visible(self._string(MAX_TEXT))

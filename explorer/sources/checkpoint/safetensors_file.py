@@ -30,7 +30,7 @@ from explorer.sources.checkpoint.safetensors_header import (
     Header,
     read_header,
 )
-from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of
+from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of, unread
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -94,6 +94,8 @@ class Checkpoint:
     """For each row the name of its file."""
     begins: array[int]
     """For each row where its data begins, in bytes from the start of its file."""
+    unread: Mapping[str, str]
+    """Tensors that no row stands for, because their file could not be read, and the file."""
 
     def place(self, index: int) -> Place:
         """Return where the bytes of one row lie."""
@@ -208,7 +210,8 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
         aliases={},
         findings=(*findings, *notes),
     )
-    return Checkpoint(model, names, shards.files, files, numbers(header.begins for header in parts))
+    begins = numbers(header.begins for header in parts)
+    return Checkpoint(model, names, shards.files, files, begins, unread(shards, headers))
 
 
 def _origin(target: str, shards: Shards, headers: Mapping[str, Header]) -> Origin:

@@ -26,6 +26,21 @@ MAX_SHARDS = 10_000
 """Most shards of an index."""
 
 
+NAMED_FILES = 2
+"""Most files that a row names as its shard; of more the number is told."""
+
+
+def files_text(files: Sequence[str]) -> str | None:
+    """Say which files hold a tensor; `None` where none does.
+
+    Args:
+        files: Their names, made visible.
+    """
+    if not files:
+        return None
+    return ", ".join(files) if len(files) <= NAMED_FILES else f"{len(files)} files"
+
+
 @dataclass(frozen=True, slots=True)
 class Shards:
     """The files that a checkpoint consists of."""
@@ -192,8 +207,18 @@ def failures(failed: Mapping[str, UnreadableError], shards: Shards) -> Iterator[
         lost = set(names)
         held = [tensor for tensor, name in (shards.weight_map or {}).items() if name in lost]
         if held:
-            message += f"; {tensors(held)} not shown"
+            message += f"; {tensors(held)} unread"
         yield warn(kind, message, held or names)
+
+
+def unread(shards: Shards, read: Collection[str]) -> dict[str, str]:
+    """Return the tensors that the index puts into files that could not be read, each with its file.
+
+    Args:
+        shards: What the index says.
+        read: Names of the files that were read.
+    """
+    return {name: file for name, file in (shards.weight_map or {}).items() if file not in read}
 
 
 def lone_shard(name: str) -> list[Finding]:

@@ -35,6 +35,7 @@ from explorer.sources.checkpoint.files import File, UnreadableError, tensors, to
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.torch_rules import Storage, Tensor, TorchRules
+from explorer.sources.checkpoint.torch_script import ScriptClasses
 from explorer.sources.checkpoint.torch_walk import Walk, walk
 from explorer.sources.checkpoint.zip_entries import (
     STORED,
@@ -79,6 +80,8 @@ class Contents:
     """Whether offsets within the pickle are offsets in the file."""
     findings: list[Finding] = field(default_factory=list)
     """What is wrong with the file."""
+    begin: int = 0
+    """Where it begins, if it is a part of the file at `path`; other offsets count from there."""
 
     def place(self, tensor: Tensor) -> Place:
         """Return where a tensor's bytes lie.
@@ -89,14 +92,15 @@ class Contents:
         if isinstance(tensor.data, Skipped) and self.stored_pickle:
             order = "big" if tensor.big_endian else "little"
             stride = _fortran(tensor.shape) if tensor.kind == "fortran" else None
-            return Place(self.path, tensor.data.offset, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
+            begin = self.begin + tensor.data.offset
+            return Place(self.path, begin, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
         if tensor.storage is None or tensor.dtype is None:
             raise UnreadableError("its values are not stored in one piece")
         start = self._start(tensor.storage)
         bits = BITS[tensor.dtype]
         last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
         nbytes = (last + 1) * bits // 8 if prod(tensor.shape) else 0
-        begin = start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        begin = self.begin + start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
         order = "big" if self.big_endian else "little"
         stride = None if tensor.stride == _contiguous(tensor.shape) else tensor.stride
         return Place(self.path, begin, nbytes, tensor.dtype, tensor.shape, stride, order)
@@ -109,7 +113,7 @@ class Contents:
             raise UnreadableError("its storage is not in the file")
         if entry.method != STORED:
             raise UnreadableError("its storage is compressed", "save it again with torch")
-        with File(self.path) as file:
+        with File(self.path, self.begin, self.size) as file:
             return data_offset(file, entry)
 
     def entry(self, key: str) -> Entry | None:
@@ -127,17 +131,19 @@ def _fortran(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(_contiguous(tuple(reversed(shape)))))
 
 
-def read_file(path: Path, label: str) -> Contents:
+def read_file(path: Path, label: str, begin: int = 0, length: int | None = None) -> Contents:
     """Read one file.
 
     Args:
         path: The file.
         label: How findings call it.
+        begin: Where it begins, if it is a part of that file, in bytes.
+        length: Bytes of that part; `None` is all that follows.
 
     Raises:
         UnreadableError: It is none of torch's, or is not whole.
     """
-    with File(path) as file:
+    with File(path, begin, length) as file:
         head = file.read(0, min(512, file.size))
         if not head:
             raise UnreadableError("the file is empty", "download it again", "truncated")
@@ -153,6 +159,7 @@ def read_file(path: Path, label: str) -> Contents:
             raise UnreadableError("text, not a file of torch.save", "check what was downloaded")
         else:
             raise UnreadableError("not a file of torch.save", "give a zip archive or a pickle of torch")
+    contents.begin = begin
     contents.findings += _told(contents, label)
     return contents
 
@@ -172,7 +179,8 @@ def _read_zip(file: File, label: str) -> Contents:
         contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size)
         missing = sum(storage.nbytes for storage in rules.storages.values())
         why = "a download that was interrupted looks like this"
-        about = f"{label}: cut short at {short_bytes(file.size)}; its tensors take {short_bytes(missing)}"
+        about = f"{label}: cut short at {short_bytes(file.size)}, the archive's end is not there"
+        about += f"; its tensors take {short_bytes(missing)}"
         contents.findings.append(warn("truncated", about, why=why))
         return contents
     pickles = [name for name in archive.entries if name.endswith("data.pkl") and name.count("/") <= 1]
@@ -182,7 +190,8 @@ def _read_zip(file: File, label: str) -> Contents:
     read, start, end = _entry_window(file, archive, pickles[0])
     top = PickleReader(read, start, end, rules).load()
     script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
-    contents = Contents(file.path, script, walk(top), rules, file.size, archive, root)
+    buffers = ScriptClasses(file, archive, root).buffers
+    contents = Contents(file.path, script, walk(top, buffers), rules, file.size, archive, root)
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
     if f"{root}byteorder" in archive.entries:
         read, start, end = _entry_window(file, archive, f"{root}byteorder")

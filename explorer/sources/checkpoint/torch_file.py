@@ -8,7 +8,7 @@ pickle does not say is unknown: a module's class is known only where the whole m
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,7 +24,7 @@ from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of
 from explorer.sources.checkpoint.torch_contents import Contents, read_file
-from explorer.sources.checkpoint.torch_walk import Found
+from explorer.sources.checkpoint.torch_walk import BUFFER, OPTIMIZER, Found
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -126,6 +126,7 @@ class _Row:
     file: str
     aliases: list[str]
     requires_grad: bool | None
+    apart: str
 
 
 def _rows(files: Mapping[str, Contents]) -> tuple[list[_Row], list[str]]:
@@ -145,11 +146,12 @@ def _rows(files: Mapping[str, Contents]) -> tuple[list[_Row], list[str]]:
             if row is not None:
                 row.aliases.append(found.name)
                 row.requires_grad = row.requires_grad if tensor.requires_grad is None else tensor.requires_grad
+                row.apart = row.apart and found.apart  # what is a parameter anywhere is one
             elif numel > left:
                 refused.append(found.name)
             else:
                 left -= numel
-                seen[key] = row = _Row(found, name, [], tensor.requires_grad)
+                seen[key] = row = _Row(found, name, [], tensor.requires_grad, found.apart)
                 rows.append(row)
     return rows, refused
 
@@ -174,7 +176,9 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
     if not rows:
         first = next((finding for finding in findings if finding.id == "refused-global"), None)
         if first is not None:
-            raise ParamxError(target, f"no tensor in it, and {first.message}", "do not load it")
+            # Of a lone file the line begins with its name already.
+            what = first.message.partition(": ")[2] if len(files) == 1 else first.message
+            raise ParamxError(target, f"no tensor in it, only what would run code; {what}", "do not load it")
         findings.append(Finding("no-tensors", "warning", "no tensor in the file"))
     names, notes = shown_names([row.found.name for row in rows])
     findings += notes
@@ -194,16 +198,15 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
         aliases={index: tuple(map(visible, row.aliases)) for index, row in enumerate(rows) if row.aliases},
         findings=tuple(findings),
         notes=_odd(rows),
+        apart={index: row.apart for index, row in enumerate(rows) if row.apart},
     )
     return model, [(contents, row.found) for contents, row in zip(described, rows, strict=True)]
 
 
 def _odd(rows: list[_Row]) -> dict[int, str]:
     """Return what is odd about single tensors, by row."""
-    words = (
-        ["buffer"] * row.found.buffer + [row.found.tensor.kind] * (row.found.tensor.kind in KINDS) for row in rows
-    )
-    return {index: ", ".join(parts) for index, parts in enumerate(words) if parts}
+    kinds = (row.found.tensor.kind for row in rows)
+    return {index: kind for index, kind in enumerate(kinds) if kind in KINDS}
 
 
 def _shown_class(owner: ModuleClass | None) -> ModuleClass | None:
@@ -216,11 +219,7 @@ def _shown_device(device: str | None) -> str | None:
 
 def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
     """Say what is worth knowing of the tensors: buffers, views of one storage, odd kinds, storages mostly unused."""
-    notes = []
-    buffers = [row.found.name for row in rows if row.found.buffer]
-    if buffers:
-        message = f"{tensors(buffers)} of modules are buffers, not parameters"
-        notes.append(Finding("buffers", "hint", message, told(buffers)))
+    notes = list(_apart(rows))
     for kind in KINDS:
         odd = [row.found.name for row in rows if row.found.tensor.kind == kind]
         if odd:
@@ -240,6 +239,28 @@ def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
         why = "a slice of a larger tensor is saved with all of it; clone it before saving"
         notes.append(Finding("storage-unused", "hint", message, (), why))
     return notes
+
+
+def _apart(rows: list[_Row]) -> Iterator[Finding]:
+    """Say why a file has more tensors than parameters: one finding a kind, and the first has the whole sum."""
+    held = {what: [row.found.name for row in rows if row.apart == what] for what in (BUFFER, OPTIMIZER)}
+    reasons = {
+        BUFFER: _counted(held[BUFFER], "is a buffer", "buffers"),
+        OPTIMIZER: _counted(held[OPTIMIZER], "is optimizer state", "of optimizer state"),
+    }
+    left = len(rows) - sum(map(len, held.values()))
+    begin = f"{plural(len(rows), 'tensor')} in the file, {plural(left, 'parameter')}: "
+    message = begin + ", ".join(filter(None, reasons.values()))
+    whys = {BUFFER: "a module's state, which no optimizer trains", OPTIMIZER: "saved to go on with the training"}
+    for what, kind in ((BUFFER, "buffers"), (OPTIMIZER, "optimizer-state")):
+        if held[what]:
+            why = f"{whys[what]}: in no group, and in no sum of parameters"
+            yield Finding(kind, "hint", visible(message), told(held[what]), why)
+            message = f"{reasons[OPTIMIZER]} in the file"
+
+
+def _counted(names: list[str], one: str, many: str) -> str:
+    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names):,} {many}" if names else ""
 
 
 def _origin(target: str, shards: Shards, files: Mapping[str, Contents]) -> Origin:

@@ -7,6 +7,7 @@ it still reads. Every argument is a stranger's: each is checked for its type bef
 from __future__ import annotations
 
 import sys
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
@@ -193,6 +194,15 @@ class BadTensorError(Exception):
     """The description of a tensor can't be true; the text says why."""
 
 
+def _todays(name: Global) -> str:
+    """Return a global's path as Python 3 has it: protocols 0 to 2 write Python 2's, `__builtin__.exec`.
+
+    By the table that `pickle` itself goes by when it loads such a file.
+    """
+    module, own = NAME_MAPPING.get((name.module, name.name), (name.module, name.name))
+    return f"{IMPORT_MAPPING.get(module, module)}.{own}"
+
+
 class TorchRules:
     """What the opcodes that would run code become, in torch's pickles (`pickle_reader.Rules`)."""
 
@@ -290,7 +300,7 @@ class TorchRules:
 
     def _keep(self, where: dict[str, None], name: Global) -> None:
         if len(where) < MAX_NAMED:
-            where.setdefault(name.path[:1000])
+            where.setdefault(_todays(name)[:1000])
 
     def _note_class(self, cls: Global) -> None:
         plain = self._is_harmless(cls) or cls.path in _MAKERS or cls.module.startswith(("torch.nn.", "__torch__"))

@@ -7,6 +7,7 @@ levels deep, ends too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,12 @@ MAX_DEPTH = 2_000
 MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 """Attributes of `torch.nn.Module` whose entries are named as if they were its own; `state_dict()`'s order."""
 
+BUFFER, OPTIMIZER = "buffer", "optimizer state"
+"""What a tensor is that is no parameter, as `Model.apart` has it."""
+
+OPTIMIZER_KEYS = frozenset({"state", "param_groups"})
+"""Keys of `torch.optim.Optimizer.state_dict()` (torch 2.13, optim/optimizer.py): what it holds is no parameter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -41,8 +48,8 @@ class Found:
     """The tensor."""
     module_class: ModuleClass | None
     """Class of the module that has it; `None` outside of modules."""
-    buffer: bool
-    """Whether it is a module's buffer."""
+    apart: str
+    """What it is where it is no parameter, as `Model.apart` has it: `buffer`, `optimizer state`."""
     identity: int
     """What is the same for one object under two names."""
 
@@ -69,11 +76,20 @@ class _Step:
     value: Any
     depth: int
     module_class: ModuleClass | None = None
-    buffer: bool = False
+    apart: str = ""
 
 
-def walk(top: Any) -> Walk:
-    """List the tensors below `top`, in the pickle's order."""
+Buffers = Callable[[Global], frozenset[str]]
+"""Says which attributes of a TorchScript class are buffers."""
+
+
+def walk(top: Any, buffers: Buffers | None = None) -> Walk:
+    """List the tensors below `top`, in the pickle's order.
+
+    Args:
+        top: What the pickle built.
+        buffers: Says which attributes of a TorchScript class are buffers.
+    """
     result = Walk()
     on_the_way: set[int] = set()
     # Containers without a tensor, each walked once: lists of lists of texts, shared over and over, cost nothing.
@@ -97,7 +113,7 @@ def walk(top: Any) -> Walk:
             if isinstance(value, Broken):
                 result.broken.setdefault(value.reason, []).append(name)
             else:
-                result.found.append(Found(name, value, step.module_class, step.buffer, id(step.value)))
+                result.found.append(Found(name, value, step.module_class, step.apart, id(step.value)))
                 aliases[id(step.value)] = aliases.get(id(step.value), 0) + 1
                 if aliases[id(step.value)] > MAX_ALIASES:
                     result.stopped = f"one tensor has more than {MAX_ALIASES:,} names"
@@ -108,7 +124,7 @@ def walk(top: Any) -> Walk:
             if step.depth >= MAX_DEPTH or len(step.name) > MAX_NAME:
                 result.stopped = f"nested more than {MAX_DEPTH:,} levels deep, or under a name without end"
                 continue
-            children, others = _children(step, value)
+            children, others = _children(step, value, buffers)
             result.others += others
             if len(children) + len(waiting) > MAX_STEPS:
                 steps = 0
@@ -124,9 +140,11 @@ def walk(top: Any) -> Walk:
     return result
 
 
-def _children(step: _Step, value: Any) -> tuple[list[_Step], int]:
+def _children(step: _Step, value: Any, buffers: Buffers | None) -> tuple[list[_Step], int]:
     """Return the values below a container that may hold tensors, and how many can't."""
     if isinstance(value, Pairs):
+        if _is_optimizer(value):
+            step = replace(step, apart=OPTIMIZER)
         return _named(step, value.items)
     if isinstance(value, list | tuple):
         return _named(step, list(enumerate(value)))
@@ -139,7 +157,18 @@ def _children(step: _Step, value: Any) -> tuple[list[_Step], int]:
     if isinstance(value.maker, Global) and value.maker.module.startswith("__torch__"):
         # TorchScript: a module's parameters and children are plain attributes of it.
         step = replace(step, module_class=ModuleClass(value.maker.name[:1000]))
-    return _named(step, pairs)
+        return _named(step, pairs, buffers(value.maker) if buffers is not None else frozenset())
+    steps, others = _named(step, pairs)
+    if OPTIMIZER_KEYS.issubset(key for key, _ in state if isinstance(key, str)):
+        # A whole optimizer: its groups hold the parameters themselves.
+        begin = _under(_under(step.name, "state", 0), "", 0)
+        steps = [replace(each, apart=OPTIMIZER) if f"{each.name}.".startswith(begin) else each for each in steps]
+    return steps, others
+
+
+def _is_optimizer(value: Pairs) -> bool:
+    """Whether a mapping is an optimizer's `state_dict()`; a wrapper may have put further keys into it."""
+    return len(value.items) < 100 and OPTIMIZER_KEYS.issubset(key for key, _ in value.items if isinstance(key, str))
 
 
 def _attributes(state: Any) -> list[tuple[Any, Any]]:
@@ -154,13 +183,16 @@ def _attributes(state: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _named(step: _Step, pairs: list[tuple[Any, Any]]) -> tuple[list[_Step], int]:
+def _named(
+    step: _Step, pairs: list[tuple[Any, Any]], buffers: frozenset[str] = frozenset()
+) -> tuple[list[_Step], int]:
     steps = []
     for index, (key, value) in enumerate(pairs):
         # Numbers and texts can't hold a tensor: a list of a million of them costs no step each.
         if isinstance(value, str | int | float | bytes | Skipped | Global) or value is None:
             continue
-        steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class))
+        apart = BUFFER if buffers and isinstance(key, str) and key in buffers else step.apart
+        steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class, apart))
     return steps, len(pairs) - len(steps)
 
 
@@ -174,10 +206,10 @@ def _module(step: _Step, value: Opaque, state: list[tuple[Any, Any]]) -> tuple[l
         for index, (key, item) in enumerate(entries.items if isinstance(entries, Pairs) else ()):
             if item is not None:
                 name = _under(step.name, key, index)
-                steps.append(_Step(name, item, step.depth + 1, owner, part == "_buffers"))
+                steps.append(_Step(name, item, step.depth + 1, owner, BUFFER if part == "_buffers" else step.apart))
     for key, item in state:
         if isinstance(key, str) and key not in MODULE_PARTS and isinstance(item, Tensor):
-            steps.append(_Step(_under(step.name, key, 0), item, step.depth + 1, owner))
+            steps.append(_Step(_under(step.name, key, 0), item, step.depth + 1, owner, step.apart))
     return steps, 0
 
 

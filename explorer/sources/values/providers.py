@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from explorer.core.arrange import Fusion, arrange
@@ -11,11 +12,12 @@ from explorer.core.errors import ParamxError
 from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
 from explorer.sources.checkpoint.files import File
-from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.place import Pieces, Place
 from explorer.sources.values import Facts, Readable
 from explorer.sources.values.arranged import arranged
 from explorer.sources.values.in_file import FileTensor, OpenFile
 from explorer.sources.values.in_memory import REMEDY, TorchTensor
+from explorer.sources.values.in_pieces import PiecedTensor
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from explorer.sources.overlay import Overlay
 
 Key = TypeVar("Key", int, str)
+Spot = TypeVar("Spot", bound="Place | Pieces")
 
 OTHER_FILE = "another file is there now than the one that was opened"
 """Why a row of the table is not in the file any more."""
@@ -33,29 +36,31 @@ Signature = tuple[int, int, int]
 """What tells a file from what another program puts in its place: its inode, size, and time of change."""
 
 
-def at_place(name: str, place: Place, open_file: OpenFile = File) -> Readable:
-    """Return what reads the tensor at a place.
+def at_place(name: str, place: Place | Pieces, open_file: OpenFile = File) -> Readable:
+    """Return what reads the tensor at a place, or in pieces.
 
     Raises:
         ParamxError: It can't be decoded here.
     """
     from explorer.sources.values.gguf_blocks import BLOCKS, BlockTensor
 
+    if isinstance(place, Pieces):
+        return PiecedTensor(name, place, open_file)
     if place.dtype in BLOCKS and BLOCKS[place.dtype][1].elements > 1:
         return BlockTensor(name, place, open_file)
     return FileTensor(name, place, open_file)
 
 
-class Located(Generic[Key]):
+class Located(Generic[Key, Spot]):
     """Says where tensors lie, and notices when another program writes to a file in between."""
 
-    def __init__(self, read: Callable[[], Callable[[Key], Place]]) -> None:
+    def __init__(self, read: Callable[[], Callable[[Key], Spot]]) -> None:
         """Read the headers with `read`, when the first place is asked for and after a file has changed."""
-        self._read: Callable[[], Callable[[Key], Place]] = read
-        self._place: Callable[[Key], Place] | None = None
+        self._read: Callable[[], Callable[[Key], Spot]] = read
+        self._place: Callable[[Key], Spot] | None = None
         self._known: dict[str, Signature] = {}
 
-    def __call__(self, key: Key) -> Place:
+    def __call__(self, key: Key) -> Spot:
         """Return where a tensor lies now.
 
         Raises:
@@ -64,8 +69,9 @@ class Located(Generic[Key]):
         if self._place is None:
             self._place = self._read()
         place = self._place(key)
-        now = _signature(place)
-        if self._known.setdefault(str(place.path), now) != now:
+        paths = dict.fromkeys(piece.path for piece in place.pieces) if isinstance(place, Pieces) else (place.path,)
+        signatures = {str(path): _signature(path) for path in paths}
+        if any(self._known.setdefault(path, now) != now for path, now in signatures.items()):
             # What the header says now is what counts: old offsets would show other tensors' bytes as numbers.
             self._known.clear()
             self._place = self._read()
@@ -73,16 +79,16 @@ class Located(Generic[Key]):
         return place
 
 
-def _signature(place: Place) -> Signature:
+def _signature(path: Path) -> Signature:
     """Look at a file.
 
     Raises:
         ParamxError: It is gone.
     """
     try:
-        status = place.path.stat()
+        status = path.stat()
     except OSError as error:
-        name = visible(place.path.name)
+        name = visible(path.name)
         raise ParamxError(name, (error.strerror or str(error)).lower(), "open it again") from None
     return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -93,7 +99,7 @@ class FileValues:
     def __init__(self, model: Model, target: str, open_file: OpenFile = File) -> None:
         """Serve the rows of a checkpoint's own table, opened from `target`."""
         self._model, self._open = model, open_file
-        self._located: Located[int] = Located(lambda: locator(model.origin.kind, target))
+        self._located: Located[int, Place | Pieces] = Located(lambda: locator(model.origin.kind, target))
 
     def __call__(self, index: int) -> Readable:
         """Open the tensor of a row.
@@ -142,8 +148,9 @@ class OverlaidValues:
         self._model, self._names = model, overlay.params
         stacked = {part for stack in overlay.stacks for part in stack.parts}
         self._homes = {home: name for name, home in overlay.homes.items() if name not in stacked}
-        self._located: Located[str] = Located(lambda: _by_name(read()))
+        self._located: Located[str, Place] = Located(lambda: _by_name(read()))
         self._missing = frozenset(overlay.missing)
+        self._unread = {name: visible(shard) for name, shard in overlay.unread.items()}
         self._stacks = {param: len(stack.parts) for stack in overlay.stacks for param in stack.params}
         self._moves, self._read = overlay.moves, read
         self._fused: dict[str, Fusion] | None = None
@@ -157,6 +164,8 @@ class OverlaidValues:
         name, raw = self._model.names[index], self._names[index]
         held = self._homes.get(raw)
         if held is None:
+            if raw in self._unread:
+                raise ParamxError(name, f"its shard can't be read: {self._unread[raw]}", "fetch the shard again")
             if raw in self._missing:
                 raise ParamxError(name, "the file has no such tensor: from_pretrained fills it at random")
             if (fusion := self._fusion(raw)) is not None:

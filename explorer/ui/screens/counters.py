@@ -39,18 +39,20 @@ class CountersScreen(Dialog[None]):
         grid.add_column(justify="right", no_wrap=True)
         grid.add_column()
         loop = f"for p in model.parameters(): np += p.numel(){checked(model)}"
+        summed = plural(len(model) - len(model.apart), "tensor")
         where = "run on the real object too" if model.counters else "a file has no loop to run"
-        self._add(grid, model.total, loop, f"the table's own sum, over {len(model):,} tensors; {where}")
+        self._add(grid, model.total, loop, f"the table's own sum, over {summed}; {where}")
         for count in other_counts(model):
             tensors = "" if count.tensors is None else f" · {count.tensors:,} tensors"
             self._add(grid, count.elements, f"{count.name}{tensors}", count.reason)
+        memory = "memory of the parameters there"
+        if model.counters is None:
+            memory = "bytes of the tensors that were there when the file was saved"
         for place in by_device(model):
             held = plural(place.tensors, "tensor")
             grid.add_row(
                 Text(short_bytes(place.nbytes), "bold"),
-                Text.assemble(
-                    (f"{place.device} · {held}", "bold"), "\n", ("memory of the parameters there\n", "dim")
-                ),
+                Text.assemble((f"{place.device} · {held}", "bold"), "\n", (f"{memory}\n", "dim")),
             )
         return [Static(Text(" · ".join(filter(None, head)) + "\n", "dim")), Static(grid)]
 

@@ -69,7 +69,7 @@ class GroupCommands(Screen[None]):
         table, bench = self.query_one(TreeTable), self.bench
         if bench is None or table.view is None:
             return
-        table.regroup(bench.assignment.codes, self.marks(table.view))
+        table.regroup(bench.assignment.groups, self.marks(table.view))
         self.tell_memory()
         self.post_message(self.GroupsChanged(bench.assigned, bench.as_typed))
 

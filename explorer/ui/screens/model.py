@@ -145,7 +145,7 @@ class ModelScreen(Recovery, ValueCommands):
                 # Here, not where keys are answered: 150,000 names take half a second.
                 view = TreeView(Tree.build(event.model))
                 bench = Workbench(event.model, self.services.grouping)
-                view.set_groups(bench.assignment.codes)
+                view.set_groups(bench.assignment.groups)
                 self.post_message(self.Opened(view, bench))
                 view.prepare()
                 self.look_for_a_draft()

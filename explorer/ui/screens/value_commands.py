@@ -77,7 +77,7 @@ class ValueCommands(Screen[None]):
         bench, panel = self.bench, self.query_one(GroupsPanel)
         if bench is None or self._no_values or self._is_remembered:
             return
-        codes, names = bench.assignment.codes, bench.model.names
+        codes, names = bench.assignment.groups, bench.model.names
         firsts = (codes.find(code) for code in range(min(len(bench.assigned.rules), MOST_GROUPS)))
         wanted = [index for index in firsts if index >= 0 and names[index] not in panel.first_values]
         if wanted:

@@ -10,8 +10,10 @@ from rich.text import Text
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from explorer.core.groups import NO_GROUP
 from explorer.core.roles import Roles
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
+from explorer.core.totals import tensors_text
 from explorer.ui import keymap
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
@@ -65,7 +67,9 @@ class OriginBar(Steady):
 
     def tell(self, model: Model, view: TreeView) -> None:
         """Show tensors, dtypes, devices and the origin."""
-        parts = [model.origin.description, plural(len(model), "tensor")]
+        parts = [model.origin.description, tensors_text(model)]
+        if model.apart:  # the title counts parameters only: why it does must stand in narrow screens too
+            parts.reverse()
         for values in (model.dtypes.values, model.devices.values):
             known = [str(value) for value in values if value is not None]
             if known:
@@ -125,21 +129,23 @@ class DetailBar(Steady):
         if dims and formula and cell_len(before.strip() + "  " + named + after.rstrip()) <= room:
             counted, formula = named, ""
         text.append(before + counted + after)
-        reason = bench.assignment.reasons(index).text
+        reason = f"{param.apart}: in no group, in no sum" if param.apart else bench.assignment.reasons(index).text
         tied = f"tied to {', '.join(param.aliases)}" if param.aliases else ""
-        if purpose and cell_len(" · ".join(filter(None, (purpose, reason, tied)))) > room:
-            reason = ""  # the column shows the group, and nothing else what the tensor is for
-        kept = list(filter(None, (purpose, reason, tied)))
+        # No column shows these; of a lone file the title does.
+        shard = (param.shard or "") if len(model.shards.values) > 1 else ""
+        others = list(filter(None, (purpose, tied, param.notes, shard)))
+        if others and not param.apart and cell_len(" · ".join([*others, reason])) > room:
+            reason = ""  # the column shows the group
+        kept = list(filter(None, (purpose, reason, tied, param.notes, shard)))
         facts = [
             *kept,
-            param.notes,
             formula,
             f"in {param.module_class.name}" if param.module_class else "",
             param.dtype or "",
             short_bytes(param.nbytes) if param.nbytes is not None else "",
             param.device or "",
             {True: "grad", False: "frozen", None: ""}[param.requires_grad],
-            param.shard or "",
+            param.shard if param.shard and not shard else "",
         ]
         text.append(" · ".join(self._fitting(list(filter(None, facts)), len(kept))), "dim")
         return text
@@ -169,12 +175,21 @@ class DetailBar(Steady):
         parts.append(short_bytes(view.nbytes(row)))
         for column, word in ((model.dtypes, ""), (model.devices, ""), (model.requires_grad, "requires_grad ")):
             parts.extend(_shares(view, row, column, word))
+        files = model.shards
+        if len(files.values) > 1:
+            agree, file = view.common(files, row)
+            if agree and file:
+                parts.append(file)
+            else:
+                parts.append(f"in {len(view.shares(files, row)):,} of {plural(len(files.values), 'file')}")
         codes = view.groups(row)
-        groups = sorted(set(codes))
+        groups = sorted(set(codes) - {NO_GROUP})
         for code in groups[:GROUPS_TOLD]:
             parts.append(f"{bench.names[code]} {codes.count(code):,}")
         if len(groups) > GROUPS_TOLD:
             parts.append(f"… {len(groups) - GROUPS_TOLD} more groups")
+        if NO_GROUP in codes:
+            parts.append(f"{codes.count(NO_GROUP):,} in no group")
         text.append(" · ".join(parts), "dim")
         return text
 

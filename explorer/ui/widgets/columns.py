@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.text import shape_text, short_bytes, short_count
 
 if TYPE_CHECKING:
-    from explorer.core.param import Column
+    from explorer.core.param import Column, Model
     from explorer.core.view import TreeView
 
 NAME_MIN = 26
@@ -49,7 +49,7 @@ def layout(
     widths: dict[str, int] = {
         "Shape": min(26, max((len(shape_text(shape)) for shape in model.shapes.values), default=0)),
         "dtype": max((len(dtype or "–") for dtype in model.dtypes.values), default=0),
-        "Params": len(total),
+        "Params": max(len(total), _widest_apart(model)),
         "Size": 8,
         "Running": len(total),
         "Device": max((len(device or "–") for device in model.devices.values), default=0),
@@ -75,6 +75,11 @@ def layout(
         if _spare(chosen, width - NAME_MIN) < 0:
             chosen = [(column, size) for column, size in chosen if column.title != title]
     return chosen
+
+
+def _widest_apart(model: Model) -> int:
+    """Return the cells of the largest count of what is no parameter, in its parentheses."""
+    return max((len(f"({model.numels[index]:,})") for index in model.apart), default=0)
 
 
 def _spare(chosen: list[tuple[TableColumn, int]], width: int) -> int:
@@ -112,11 +117,11 @@ def _grad(view: TreeView, row: int) -> str:
 
 
 def _params_exact(view: TreeView, row: int) -> str:
-    return f"{view.numel(row):,}"
+    return f"({view.elements(row):,})" if view.apart(row) else f"{view.numel(row):,}"
 
 
 def _params(view: TreeView, row: int) -> str:
-    return short_count(view.numel(row))
+    return f"({short_count(view.elements(row))})" if view.apart(row) else short_count(view.numel(row))
 
 
 def _running_exact(view: TreeView, row: int) -> str:

@@ -15,6 +15,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from explorer.core.groups import NO_GROUP
 from explorer.ui import keymap
 from explorer.ui.paint import cut_middle, fit, fit_right
 from explorer.ui.widgets.columns import MIXED, TableColumn, layout
@@ -509,8 +510,12 @@ class TreeTable(ScrollView, can_focus=True):
         warned = marks.warned.find(1, start, end) >= 0
         flag = "⚠" if warned else "Δ" if marks.moved.find(1, start, end) >= 0 else ""
         room = size - (2 if flag and size > len("Group") else 1 if flag else 0)
-        mixed = codes.count(codes[0]) < len(codes)
-        if not mixed:
+        codes = codes.replace(bytes((NO_GROUP,)), b"")
+        mixed = bool(codes) and codes.count(codes[0]) < len(codes)
+        if not codes:
+            text = view.apart(row)
+            text = text if len(text) <= room else text.partition(" ")[0]
+        elif not mixed:
             text = f"{codes[0] + 1} {marks.names[codes[0]]}"
         else:
             held = [code for code in range(len(marks.names)) if code in codes]

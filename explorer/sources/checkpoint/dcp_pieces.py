@@ -1,0 +1,124 @@
+"""Finds the values of a distributed checkpoint: a tensor's pieces, and where in their files each one's bytes lie.
+
+A `.distcp` file is one piece after the other, each what `torch.save` writes of one tensor: a zip archive within a
+file (torch 2.13, distributed/checkpoint/filesystem.py). It is read only when the piece's values are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from math import prod
+from pathlib import Path
+
+from explorer.core.errors import ParamxError
+from explorer.core.param import Param
+from explorer.core.text import visible
+from explorer.sources.checkpoint.files import UnreadableError, inside
+from explorer.sources.checkpoint.place import Piece, Pieces, Place
+from explorer.sources.checkpoint.torch_contents import read_file
+
+Block = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+"""Offsets and sizes of a piece, as the metadata lists them; `None` where they are no sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One piece of a tensor in a file."""
+
+    file: str
+    """Name of the file, relative to the directory."""
+    begin: int
+    """Where the piece begins in it, in bytes."""
+    length: int
+    """How many bytes it takes there."""
+    offsets: tuple[int, ...] | None
+    """Its first index in each dimension of the whole; `None` where the metadata does not say."""
+    index: object
+    """Its place among the pieces that the metadata lists, a number; or nothing of use."""
+    filtered: bool
+    """Whether its bytes went through a filter: compressed or encrypted."""
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the file, in bytes."""
+        return self.begin + self.length
+
+
+def pieces_of(row: Param, blocks: Sequence[Block], stored: Sequence[Stored], directory: Path) -> Pieces:
+    """Return the pieces of a tensor.
+
+    Args:
+        row: The tensor.
+        blocks: Its pieces as the metadata lists them.
+        stored: Where its pieces are.
+        directory: Where the files are.
+
+    Raises:
+        ParamxError: They can't be told, or do not make up the whole.
+    """
+    assert row.shape is not None
+    name = visible(row.name)
+    by_offsets = {piece.offsets: piece for piece in stored}
+    by_index = {piece.index: piece for piece in stored if type(piece.index) is int}
+    found = []
+    for number, (offsets, sizes) in enumerate(blocks):
+        piece = (
+            by_offsets.get(offsets)
+            or by_index.get(number)
+            or (stored[0] if len(blocks) == len(stored) == 1 else None)
+        )
+        if piece is None or offsets is None or sizes is None or not len(offsets) == len(sizes) == len(row.shape):
+            raise ParamxError(name, "the metadata does not say where each of its pieces is", "save it again")
+        if any(begin + size > whole for begin, size, whole in zip(offsets, sizes, row.shape, strict=True)):
+            raise ParamxError(name, "one of its pieces reaches beyond the whole", "save it again")
+        if not prod(sizes):
+            continue  # of a rank that got nothing
+        path = inside(directory, piece.file)
+        if path is None:
+            raise ParamxError(name, f"{piece.file} leads out of the checkpoint's directory")
+        found.append(Piece(offsets, sizes, path, cache(partial(_locate, name, path, piece, row.dtype, sizes))))
+    if sum(prod(piece.sizes) for piece in found) != row.numel or _overlap(found):
+        raise ParamxError(name, "its pieces do not add up to the whole", "save the checkpoint again")
+    return Pieces(row.dtype, row.shape, tuple(sorted(found, key=lambda piece: piece.offsets)))
+
+
+def _overlap(pieces: Sequence[Piece]) -> bool:
+    """Whether two pieces have an element in common: looked for among neighbours in the first dimension only.
+
+    A thousand ranks write a thousand pieces of one tensor; comparing each with each would be a million steps.
+    """
+    ordered = sorted((piece for piece in pieces if prod(piece.sizes)), key=lambda piece: piece.offsets[:1])
+    open_now: list[Piece] = []
+    for piece in ordered:
+        if not piece.offsets:
+            return len(ordered) > 1
+        open_now = [other for other in open_now if other.offsets[0] + other.sizes[0] > piece.offsets[0]]
+        for other in open_now:
+            sides = zip(piece.offsets, piece.sizes, other.offsets, other.sizes, strict=True)
+            if all(begin < second + length and second < begin + size for begin, size, second, length in sides):
+                return True
+        open_now.append(piece)
+    return False
+
+
+def _locate(name: str, path: Path, piece: Stored, dtype: str | None, sizes: tuple[int, ...]) -> Place:
+    """Return where a piece's bytes lie.
+
+    Raises:
+        ParamxError: It is not stored as torch stores a tensor, or is another than the metadata says.
+    """
+    file = visible(piece.file)
+    if piece.filtered:
+        raise ParamxError(name, f"{file} holds it compressed or encrypted", "load it with torch")
+    try:
+        contents = read_file(path, file, piece.begin, piece.length)
+        if len(contents.walk.found) != 1:
+            raise UnreadableError("no single tensor stands where the metadata says", "save the checkpoint again")
+        place = contents.place(contents.walk.found[0].tensor)
+    except UnreadableError as error:
+        raise ParamxError(name, f"{file}: {error.why}", error.remedy) from None
+    if (place.dtype, place.shape) != (dtype, sizes):
+        raise ParamxError(name, f"{file} holds another tensor than the metadata says", "save the checkpoint again")
+    return place
