@@ -205,8 +205,8 @@ class Model:
     places: Column[Place | None] | None = None
     """Where the module of each parameter stands; `None` for all where only names are known."""
     apart: Mapping[int, str] = field(default_factory=dict)
-    """Tensors that are no parameters, by index, and what they are: `buffer`, `optimizer state`. A file holds them, so
-    they have rows; they are in no group, and in no sum of parameters. A module's table has none."""
+    """Tensors that are no parameters, by index, and what they are: `buffer`, `optimizer state`, … A file holds them,
+    so they have rows; they are in no group, and in no sum of parameters. A module's table has none."""
 
     @classmethod
     def from_params(

@@ -40,7 +40,12 @@ def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
     )
 
 
-APART_MANY = {"buffer": "buffers", "optimizer state": "of optimizer state"}
+APART_MANY = {
+    "buffer": "buffers",
+    "plain attribute": "plain attributes",
+    "optimizer state": "of optimizer state",
+    "random state": "random states",
+}
 """How many of what is no parameter are called, by `Model.apart`'s word for one."""
 
 

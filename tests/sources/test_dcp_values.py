@@ -180,6 +180,22 @@ def without_offsets(metadata: Metadata) -> Metadata:
     return replace(with_chunks(metadata, lambda chunks: chunks), storage_data=kept)
 
 
+def test_pieces_that_make_no_grid_are_put_together_too(saved: Path, tmp_path: Path) -> None:
+    def whirl(metadata: Metadata) -> Metadata:
+        boxes = [
+            box((0, 2), (0, 5)),
+            box((0, 3), (5, 7)),
+            box((2, 5), (0, 3)),
+            box((3, 4), (3, 9)),
+            box((2, 1), (3, 2)),
+        ]
+        stored = next(iter(metadata.storage_data.values()))
+        storage = {MetadataIndex("grid", chunk.offsets): stored for chunk in boxes}
+        return replace(with_chunks(metadata, lambda _: boxes), storage_data=storage)
+
+    assert len(locate(str(changed(saved, tmp_path / "whirl", whirl)), 0).pieces) == 5
+
+
 def filtered(metadata: Metadata) -> Metadata:
     storage = {key: replace(info, transform_descriptors=["zstd"]) for key, info in metadata.storage_data.items()}
     return replace(with_chunks(metadata, lambda chunks: chunks), storage_data=storage)
@@ -192,6 +208,12 @@ def filtered(metadata: Metadata) -> Metadata:
         (lambda metadata: with_chunks(metadata, lambda chunks: [*chunks[1:], chunks[1]]), "do not add up"),
         (lambda metadata: with_chunks(metadata, lambda chunks: [box((0, 8), (0, 12))]), "reaches beyond"),
         (lambda metadata: with_chunks(metadata, lambda chunks: [box((0, 84))]), "does not say where"),
+        # As many elements as the whole, on top of each other; then boxes that overlap only partly.
+        (lambda metadata: with_chunks(metadata, lambda chunks: [box((0, 7), (0, 6))] * 2), "do not add up"),
+        (
+            lambda metadata: with_chunks(metadata, lambda chunks: [box((0, 7), (0, 6)), box((0, 7), (4, 6))]),
+            "do not add up",
+        ),
         (without_offsets, "does not say where"),
         (filtered, "compressed or encrypted"),
     ],

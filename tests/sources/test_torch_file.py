@@ -267,6 +267,26 @@ def test_an_optimizers_state_is_no_parameter(tmp_path: Path, save: Callable[...,
         assert finding.message == "19 tensors in the file, 7 parameters: 12 of optimizer state"
 
 
+def test_a_plain_attribute_and_a_random_state_are_no_parameters(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    net[0].anchor = torch.zeros(5)
+    net[0].same = net[0].weight.data  # a parameter by another name
+    things = {"net": net, "rng": torch.get_rng_state(), "codes": torch.zeros(5057, dtype=torch.uint8)}
+    model = opened(save(things, tmp_path / "x.pt"))
+    apart = {model.names[index]: what for index, what in model.apart.items()}
+    assert {name: what for name, what in apart.items() if what != "buffer"} == {
+        "net.0.anchor": "plain attribute",
+        "rng": "random state",
+    }
+    assert model.total == sum(parameter.numel() for parameter in net.parameters()) + 5057
+    told = [finding.message for finding in model.findings if finding.names and finding.id != "views"]
+    assert told == [
+        "10 tensors in the file, 5 parameters: 3 buffers, net.0.anchor is a plain attribute, rng is a random state",
+        "net.0.anchor is a plain attribute in the file",
+        "rng is a random state in the file",
+    ]
+
+
 class Forward(nn.Sequential):
     """A module with a buffer of its own beside those of its children."""
 

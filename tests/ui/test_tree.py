@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes import Hands, make_app, model_of, param, running
 from rich.cells import cell_len
@@ -114,6 +116,17 @@ async def test_the_detail_keeps_notes_and_shards_that_no_column_shows(width: int
         assert "".join(NOTE.split()) in told and shards[1] in told
         await ui.press("home")
         assert "in2of2files" in "".join(ui.text.split())
+
+
+@pytest.mark.parametrize("width", [60, 80])
+async def test_a_long_path_leaves_the_total_in_the_title(width: int) -> None:
+    model = model_of(param("weight", (64, 64)))
+    target = "/data/checkpoints/" + "run/" * 30 + "model.safetensors"
+    model = replace(model, origin=replace(model.origin, target=target))
+    async with running(make_app(model), size=(width, 20)) as ui:
+        title = ui.text.splitlines()[0]
+        assert title.rstrip().endswith(" 4,096 parameters")
+        assert " /data/" in title and "…" in title and ".safetensors " in title
 
 
 async def test_the_file_of_a_lone_file_gives_way_to_facts() -> None:

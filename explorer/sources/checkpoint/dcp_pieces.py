@@ -6,9 +6,10 @@ file (torch 2.13, distributed/checkpoint/filesystem.py). It is read only when th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import combinations, pairwise
 from math import prod
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from explorer.core.text import visible
 from explorer.sources.checkpoint.files import UnreadableError, inside
 from explorer.sources.checkpoint.place import Piece, Pieces, Place
 from explorer.sources.checkpoint.torch_contents import read_file
+
+MAX_IRREGULAR = 1000
+"""Most pieces that are compared each with each, where they make no grid."""
 
 Block = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 """Offsets and sizes of a piece, as the metadata lists them; `None` where they are no sizes."""
@@ -79,28 +83,38 @@ def pieces_of(row: Param, blocks: Sequence[Block], stored: Sequence[Stored], dir
         if path is None:
             raise ParamxError(name, f"{piece.file} leads out of the checkpoint's directory")
         found.append(Piece(offsets, sizes, path, cache(partial(_locate, name, path, piece, row.dtype, sizes))))
-    if sum(prod(piece.sizes) for piece in found) != row.numel or _overlap(found):
+    if sum(prod(piece.sizes) for piece in found) != row.numel or _overlap(name, found):
         raise ParamxError(name, "its pieces do not add up to the whole", "save the checkpoint again")
     return Pieces(row.dtype, row.shape, tuple(sorted(found, key=lambda piece: piece.offsets)))
 
 
-def _overlap(pieces: Sequence[Piece]) -> bool:
-    """Whether two pieces have an element in common: looked for among neighbours in the first dimension only.
+def _overlap(name: str, pieces: Sequence[Piece]) -> bool:
+    """Whether two pieces have an element in common.
 
-    A thousand ranks write a thousand pieces of one tensor; comparing each with each would be a million steps.
+    Raises:
+        ParamxError: They are too many, and lie too irregularly, to tell.
     """
-    ordered = sorted((piece for piece in pieces if prod(piece.sizes)), key=lambda piece: piece.offsets[:1])
-    open_now: list[Piece] = []
-    for piece in ordered:
-        if not piece.offsets:
-            return len(ordered) > 1
-        open_now = [other for other in open_now if other.offsets[0] + other.sizes[0] > piece.offsets[0]]
-        for other in open_now:
-            sides = zip(piece.offsets, piece.sizes, other.offsets, other.sizes, strict=True)
-            if all(begin < second + length and second < begin + size for begin, size, second, length in sides):
-                return True
-        open_now.append(piece)
-    return False
+    boxes = {(piece.offsets, piece.sizes) for piece in pieces}
+    if len(boxes) < len(pieces):
+        return True
+    sides = [sorted({*zip(offsets, sizes, strict=True)}) for offsets, sizes in _columns(pieces)]
+    if all(begin + size <= after for side in sides for (begin, size), (after, _) in pairwise(side)):
+        return False  # a grid, as ranks cut it: two boxes that differ in a dimension are apart there
+    if len(pieces) > MAX_IRREGULAR:
+        raise ParamxError(name, f"cut into {len(pieces):,} pieces that make no grid", "load it with torch")
+    return any(
+        all(
+            begin < after + length and after < begin + size
+            for begin, size, after, length in zip(*one, *two, strict=True)
+        )
+        for one, two in combinations(boxes, 2)
+    )
+
+
+def _columns(pieces: Sequence[Piece]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield for each dimension the offsets and the sizes of all pieces in it."""
+    offsets = zip(*(piece.offsets for piece in pieces), strict=True)
+    return zip(offsets, zip(*(piece.sizes for piece in pieces), strict=True), strict=True)
 
 
 def _locate(name: str, path: Path, piece: Stored, dtype: str | None, sizes: tuple[int, ...]) -> Place:

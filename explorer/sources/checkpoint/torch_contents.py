@@ -190,8 +190,8 @@ def _read_zip(file: File, label: str) -> Contents:
     read, start, end = _entry_window(file, archive, pickles[0])
     top = PickleReader(read, start, end, rules).load()
     script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
-    buffers = ScriptClasses(file, archive, root).buffers
-    contents = Contents(file.path, script, walk(top, buffers), rules, file.size, archive, root)
+    members = ScriptClasses(file, archive, root).members
+    contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
     if f"{root}byteorder" in archive.entries:
         read, start, end = _entry_window(file, archive, f"{root}byteorder")

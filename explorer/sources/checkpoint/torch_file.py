@@ -24,7 +24,7 @@ from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of
 from explorer.sources.checkpoint.torch_contents import Contents, read_file
-from explorer.sources.checkpoint.torch_walk import BUFFER, OPTIMIZER, Found
+from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM, Found
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -241,26 +241,31 @@ def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
     return notes
 
 
+APART = {
+    BUFFER: ("buffers", "is a buffer", "buffers", "a module's state, which no optimizer trains"),
+    ATTRIBUTE: ("attributes", "is a plain attribute", "plain attributes", "a module's, and not in its parameters()"),
+    OPTIMIZER: ("optimizer-state", "is optimizer state", "of optimizer state", "saved to go on with the training"),
+    RANDOM: ("random-state", "is a random state", "random states", "saved to go on with the training"),
+}
+"""For each kind of what is no parameter: its finding's id, what one is, what many are, and why it is there."""
+
+
 def _apart(rows: list[_Row]) -> Iterator[Finding]:
     """Say why a file has more tensors than parameters: one finding a kind, and the first has the whole sum."""
-    held = {what: [row.found.name for row in rows if row.apart == what] for what in (BUFFER, OPTIMIZER)}
-    reasons = {
-        BUFFER: _counted(held[BUFFER], "is a buffer", "buffers"),
-        OPTIMIZER: _counted(held[OPTIMIZER], "is optimizer state", "of optimizer state"),
-    }
-    left = len(rows) - sum(map(len, held.values()))
-    begin = f"{plural(len(rows), 'tensor')} in the file, {plural(left, 'parameter')}: "
-    message = begin + ", ".join(filter(None, reasons.values()))
-    whys = {BUFFER: "a module's state, which no optimizer trains", OPTIMIZER: "saved to go on with the training"}
-    for what, kind in ((BUFFER, "buffers"), (OPTIMIZER, "optimizer-state")):
-        if held[what]:
-            why = f"{whys[what]}: in no group, and in no sum of parameters"
-            yield Finding(kind, "hint", visible(message), told(held[what]), why)
-            message = f"{reasons[OPTIMIZER]} in the file"
+    names = {what: [row.found.name for row in rows if row.apart == what] for what in APART}
+    reasons = {what: _counted(names[what], one, many) for what, (_, one, many, _) in APART.items() if names[what]}
+    left = len(rows) - sum(map(len, names.values()))
+    begin = f"{plural(len(rows), 'tensor')} in the file, {plural(left, 'parameter')}: {', '.join(reasons.values())}"
+    for what, reason in reasons.items():
+        kind, _, _, why = APART[what]
+        message = begin or f"{reason} in the file"
+        why = f"{why}: in no group, and in no sum of parameters"
+        yield Finding(kind, "hint", visible(message), told(names[what]), why)
+        begin = ""
 
 
 def _counted(names: list[str], one: str, many: str) -> str:
-    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names):,} {many}" if names else ""
+    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names):,} {many}"
 
 
 def _origin(target: str, shards: Shards, files: Mapping[str, Contents]) -> Origin:

@@ -14,6 +14,7 @@ The text is searched for these lines; nothing of it is run.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from explorer.sources.checkpoint.files import File, UnreadableError
 from explorer.sources.checkpoint.pickle_reader import Global
@@ -23,9 +24,19 @@ MAX_TEXTS = 64 << 20
 """Most bytes of all source texts that are read; those of large models have a few hundred KB."""
 
 _CLASS = re.compile(
-    r"^class (\w+)\(Module\):\n(?:  __parameters__ = \[[^\]\n]*\]\n)?  __buffers__ = \[([^\]\n]*)\]", re.M
+    r"^class (\w+)\(Module\):\n  __parameters__ = \[([^\]\n]*)\]\n  __buffers__ = \[([^\]\n]*)\]", re.M
 )
 _NAME = re.compile(r'"(\w+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What the attributes of one class are."""
+
+    parameters: frozenset[str]
+    """Names of its parameters."""
+    buffers: frozenset[str]
+    """Names of its buffers."""
 
 
 class ScriptClasses:
@@ -40,17 +51,18 @@ class ScriptClasses:
             root: Name of the folder in it, with a slash.
         """
         self._file, self._archive, self._root = file, archive, root
-        self._known: dict[str, dict[str, frozenset[str]]] = {}
+        self._known: dict[str, dict[str, Members]] = {}
         self._left = MAX_TEXTS
 
-    def buffers(self, maker: Global) -> frozenset[str]:
-        """Return the names of a class's buffers; none where the archive does not say."""
+    def members(self, maker: Global) -> Members | None:
+        """Return what a class's attributes are; `None` where the archive does not say."""
         if maker.module not in self._known:
             text = self._text(f"{self._root}code/{maker.module.replace('.', '/')}.py")
             self._known[maker.module] = {
-                name: frozenset(_NAME.findall(listed)) for name, listed in _CLASS.findall(text)
+                name: Members(frozenset(_NAME.findall(parameters)), frozenset(_NAME.findall(buffers)))
+                for name, parameters, buffers in _CLASS.findall(text)
             }
-        return self._known[maker.module].get(maker.name, frozenset())
+        return self._known[maker.module].get(maker.name)
 
     def _text(self, name: str) -> str:
         entry = self._archive.entries.get(name)

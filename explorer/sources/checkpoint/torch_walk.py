@@ -15,6 +15,7 @@ from explorer.core.param import ModuleClass
 from explorer.sources.checkpoint.limits import MAX_NAME
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
 from explorer.sources.checkpoint.torch_rules import Broken, Tensor, resolved
+from explorer.sources.checkpoint.torch_script import Members
 
 MAX_STEPS = 1_000_000
 """Most values that are looked at; a checkpoint of 100,000 tensors has 150,000."""
@@ -31,8 +32,11 @@ MAX_DEPTH = 2_000
 MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 """Attributes of `torch.nn.Module` whose entries are named as if they were its own; `state_dict()`'s order."""
 
-BUFFER, OPTIMIZER = "buffer", "optimizer state"
+BUFFER, ATTRIBUTE, OPTIMIZER, RANDOM = "buffer", "plain attribute", "optimizer state", "random state"
 """What a tensor is that is no parameter, as `Model.apart` has it."""
+
+RANDOM_STATE = (5056,)
+"""Shape of `torch.get_rng_state()`, in uint8: a generator's state on the CPU (torch 2.13, CPUGeneratorImpl.cpp)."""
 
 OPTIMIZER_KEYS = frozenset({"state", "param_groups"})
 """Keys of `torch.optim.Optimizer.state_dict()` (torch 2.13, optim/optimizer.py): what it holds is no parameter."""
@@ -79,16 +83,16 @@ class _Step:
     apart: str = ""
 
 
-Buffers = Callable[[Global], frozenset[str]]
-"""Says which attributes of a TorchScript class are buffers."""
+MembersOf = Callable[[Global], Members | None]
+"""Says what the attributes of a TorchScript class are."""
 
 
-def walk(top: Any, buffers: Buffers | None = None) -> Walk:
+def walk(top: Any, members_of: MembersOf | None = None) -> Walk:
     """List the tensors below `top`, in the pickle's order.
 
     Args:
         top: What the pickle built.
-        buffers: Says which attributes of a TorchScript class are buffers.
+        members_of: Says what the attributes of a TorchScript class are.
     """
     result = Walk()
     on_the_way: set[int] = set()
@@ -113,7 +117,9 @@ def walk(top: Any, buffers: Buffers | None = None) -> Walk:
             if isinstance(value, Broken):
                 result.broken.setdefault(value.reason, []).append(name)
             else:
-                result.found.append(Found(name, value, step.module_class, step.apart, id(step.value)))
+                random = value.shape == RANDOM_STATE and value.dtype == "uint8"
+                apart = step.apart or (RANDOM if random else "")
+                result.found.append(Found(name, value, step.module_class, apart, id(step.value)))
                 aliases[id(step.value)] = aliases.get(id(step.value), 0) + 1
                 if aliases[id(step.value)] > MAX_ALIASES:
                     result.stopped = f"one tensor has more than {MAX_ALIASES:,} names"
@@ -124,7 +130,7 @@ def walk(top: Any, buffers: Buffers | None = None) -> Walk:
             if step.depth >= MAX_DEPTH or len(step.name) > MAX_NAME:
                 result.stopped = f"nested more than {MAX_DEPTH:,} levels deep, or under a name without end"
                 continue
-            children, others = _children(step, value, buffers)
+            children, others = _children(step, value, members_of)
             result.others += others
             if len(children) + len(waiting) > MAX_STEPS:
                 steps = 0
@@ -140,7 +146,7 @@ def walk(top: Any, buffers: Buffers | None = None) -> Walk:
     return result
 
 
-def _children(step: _Step, value: Any, buffers: Buffers | None) -> tuple[list[_Step], int]:
+def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[list[_Step], int]:
     """Return the values below a container that may hold tensors, and how many can't."""
     if isinstance(value, Pairs):
         if _is_optimizer(value):
@@ -157,7 +163,7 @@ def _children(step: _Step, value: Any, buffers: Buffers | None) -> tuple[list[_S
     if isinstance(value.maker, Global) and value.maker.module.startswith("__torch__"):
         # TorchScript: a module's parameters and children are plain attributes of it.
         step = replace(step, module_class=ModuleClass(value.maker.name[:1000]))
-        return _named(step, pairs, buffers(value.maker) if buffers is not None else frozenset())
+        return _named(step, pairs, members_of(value.maker) if members_of is not None else None)
     steps, others = _named(step, pairs)
     if OPTIMIZER_KEYS.issubset(key for key, _ in state if isinstance(key, str)):
         # A whole optimizer: its groups hold the parameters themselves.
@@ -183,15 +189,15 @@ def _attributes(state: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _named(
-    step: _Step, pairs: list[tuple[Any, Any]], buffers: frozenset[str] = frozenset()
-) -> tuple[list[_Step], int]:
+def _named(step: _Step, pairs: list[tuple[Any, Any]], members: Members | None = None) -> tuple[list[_Step], int]:
     steps = []
     for index, (key, value) in enumerate(pairs):
         # Numbers and texts can't hold a tensor: a list of a million of them costs no step each.
         if isinstance(value, str | int | float | bytes | Skipped | Global) or value is None:
             continue
-        apart = BUFFER if buffers and isinstance(key, str) and key in buffers else step.apart
+        apart = step.apart
+        if members is not None and isinstance(value, Tensor) and key not in members.parameters:
+            apart = BUFFER if key in members.buffers else ATTRIBUTE
         steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class, apart))
     return steps, len(pairs) - len(steps)
 
@@ -209,7 +215,7 @@ def _module(step: _Step, value: Opaque, state: list[tuple[Any, Any]]) -> tuple[l
                 steps.append(_Step(name, item, step.depth + 1, owner, BUFFER if part == "_buffers" else step.apart))
     for key, item in state:
         if isinstance(key, str) and key not in MODULE_PARTS and isinstance(item, Tensor):
-            steps.append(_Step(_under(step.name, key, 0), item, step.depth + 1, owner, step.apart))
+            steps.append(_Step(_under(step.name, key, 0), item, step.depth + 1, owner, step.apart or ATTRIBUTE))
     return steps, 0
 
 

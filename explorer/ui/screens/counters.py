@@ -43,7 +43,7 @@ class CountersScreen(Dialog[None]):
         where = "run on the real object too" if model.counters else "a file has no loop to run"
         self._add(grid, model.total, loop, f"the table's own sum, over {summed}; {where}")
         for count in other_counts(model):
-            tensors = "" if count.tensors is None else f" · {count.tensors:,} tensors"
+            tensors = "" if count.tensors is None else f" · {plural(count.tensors, 'tensor')}"
             self._add(grid, count.elements, f"{count.name}{tensors}", count.reason)
         memory = "memory of the parameters there"
         if model.counters is None:

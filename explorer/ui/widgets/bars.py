@@ -15,6 +15,7 @@ from explorer.core.roles import Roles
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
 from explorer.core.totals import tensors_text
 from explorer.ui import keymap
+from explorer.ui.paint import cut_middle
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
 
@@ -49,7 +50,8 @@ class TitleBar(Steady):
         width = self.size.width
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(" paramx ", "bold reverse")
-        text.append(f" {origin.target}", "bold")
+        # A long path gives way to the total, which stands nowhere else.
+        text.append(f" {cut_middle(origin.target, width - text.cell_len - cell_len(right) - 3)}", "bold")
         if origin.class_name and text.cell_len + cell_len(origin.class_name) + 4 + cell_len(right) < width:
             text.append(f" · {origin.class_name}")
         text.append(" " * max(2, width - text.cell_len - cell_len(right)))
