@@ -198,3 +198,34 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_model_and_its_own_file_match_though_experts_are_stacked(tmp_path: Path) -> None:
+    import transformers
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = transformers.MixtralConfig(vocab_size=60, num_local_experts=2, num_key_value_heads=2, **sizes)
+    transformers.MixtralForCausalLM(config).save_pretrained(tmp_path)
+    run = paramx(tmp_path, tmp_path / "model.safetensors", "--values", "--print", "json")
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads(run.stdout)["compare"]
+    assert (found["equal"], found["values_compared"], found["same"]) == (True, True, 21)
+    assert found["renamed"] == 2
+    assert found["fused"]["model.layers.1.mlp.experts.down_proj"] == {
+        "parts_in": "b",
+        "parts": [f"model.layers.1.block_sparse_moe.experts.{at}.w2.weight" for at in (0, 1)],
+    }
+
+
+def test_a_training_checkpoint_is_compared_by_its_model(tmp_path: Path) -> None:
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "train.pt")
+    torch.save(model.state_dict(), tmp_path / "plain.pt")
+    run = paramx(tmp_path / "train.pt", tmp_path / "plain.pt", "--values", "--print", "json")
+    assert run.returncode == 0, run.stdout + run.stderr
+    side = json.loads(run.stdout)["compare"]["a"]
+    assert side["prefix"] == "model."
+    assert side["training_state"] == {"tensors": 6, "elements": 2 + 2 * 10, "left_out": True}

@@ -208,6 +208,11 @@ class Comparison:
             tuple(model.names[part] for part in fused.rows),
         )
 
+    @property
+    def known(self) -> int:
+        """Pairs whose values were compared."""
+        return sum(pair.values is not None for pair in self.pairs)
+
     def only(self, needle: str) -> Comparison:
         """Return the comparison of the names that contain a text."""
         if not needle:
@@ -266,6 +271,39 @@ def folded(comparison: Comparison, kind: str, needle: str = "") -> list[tuple[st
             alike.setdefault((_DIGITS.sub("0", pair.name), pair.kinds, facts), []).append(position)
     pairs = comparison.pairs
     return [(spanned([pairs[position].name for position in run]), run) for run in alike.values()]
+
+
+def unknown(comparison: Comparison, needle: str = "") -> list[tuple[str, list[int]]]:
+    """Return the pairs whose values could not be compared, those of one reason together, as `folded` does.
+
+    Args:
+        comparison: The comparison.
+        needle: Only names that contain it.
+    """
+    why = {pair.name: reason(comparison, pair) for pair in comparison.pairs if pair.name in comparison.uncompared}
+    alike: dict[tuple[str, str], list[int]] = {}
+    for position, pair in enumerate(comparison.pairs):
+        if pair.name in why and needle in pair.name:
+            alike.setdefault((_DIGITS.sub("0", pair.name), why[pair.name]), []).append(position)
+    pairs = comparison.pairs
+    return [(spanned([pairs[position].name for position in run]), run) for run in alike.values()]
+
+
+def reason(comparison: Comparison, pair: Pair) -> str:
+    """Return why the values of a pair could not be compared, without its own names, which errors begin with."""
+    why = comparison.uncompared[pair.name]
+    heads = [comparison.a.origin.target, comparison.b.origin.target, pair.name]
+    heads += [model.names[row] for model, row in ((comparison.a, pair.a), (comparison.b, pair.b)) if row is not None]
+    while head := next((head for head in heads if why.startswith(f"{head}: ")), None):
+        why = why.removeprefix(f"{head}: ")
+    return why
+
+
+def together(values: Sequence[Values]) -> Values:
+    """Return what was found of several tensors as one."""
+    largest = [each.largest for each in values]
+    known = [most for most in largest if most is not None]
+    return Values(sum(each.differing for each in values), max(known) if len(known) == len(largest) else None)
 
 
 def spanned(names: Sequence[str]) -> str:

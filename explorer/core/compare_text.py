@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values
+from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values, reason
 from explorer.core.text import plural
 
 JSON_FORMAT = 1
@@ -80,8 +80,9 @@ def summary(comparison: Comparison) -> Iterator[str]:
     told += ", where they could be" if comparison.uncompared else ""
     yield " · ".join([f"{plural(comparison.same, 'tensor')} alike ({told})", *counts])
     if comparison.uncompared:
-        name, why = next(iter(comparison.uncompared.items()))
-        yield f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}"
+        pair = next(pair for pair in comparison.pairs if pair.name in comparison.uncompared)
+        told = f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {pair.name}"
+        yield f"{told}: {reason(comparison, pair)}"
 
 
 def headline(comparison: Comparison, of_a: bool) -> str:

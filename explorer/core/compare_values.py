@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explorer.core.compare import Comparison, Pair, Values
+from explorer.core.compare import Comparison, Pair, Values, together
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.text import plural
@@ -50,7 +50,7 @@ def compare_values(
     tell: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Comparison:
-    """Compare the values of every pair that has them on both sides.
+    """Compare the values of every pair that has them on both sides, but for those that an earlier run has compared.
 
     Args:
         comparison: The comparison, without values.
@@ -64,12 +64,14 @@ def compare_values(
     """
     left = comparison.comparable
     numels = {position: comparison.numel(comparison.pairs[position]) for position in left}
-    whole, done = sum(numels.values()), 0
-    found: dict[int, Values] = {}
+    found = {position: values for position in left if (values := comparison.pairs[position].values) is not None}
+    whole, done = sum(numels.values()), sum(numels[position] for position in found)
     refused: dict[int, str] = {}
-    differing = 0
+    differing = sum(not values.equal for values in found.values())
     for position in left:
         pair = comparison.pairs[position]
+        if position in found:
+            continue
         if pair.fused is not None and pair.fused.why:
             refused[position] = pair.fused.why
             done += numels[position]
@@ -96,7 +98,7 @@ def compare_values(
             if stopped():
                 return comparison.with_values(found, {}, False)
             continue
-        found[position] = _together(results)
+        found[position] = together(results)
         differing += not found[position].equal
     return comparison.with_values(found, refused, True)
 
@@ -113,10 +115,3 @@ def _asked(comparison: Comparison, pair: Pair) -> Iterator[tuple[dict[str, Any],
         if fused.of_a:
             asked = {"index": row, "other_index": pair.b, "other_region": region}
         yield asked, model.numels[row]
-
-
-def _together(results: Sequence[Values]) -> Values:
-    """Return what was found of the parts as one."""
-    largest = [each.largest for each in results]
-    known = [most for most in largest if most is not None]
-    return Values(sum(each.differing for each in results), max(known) if len(known) == len(largest) else None)

@@ -21,6 +21,7 @@ from explorer.ui.screens.start import StartScreen
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
+    from textual.widget import Widget
 
     from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
@@ -187,15 +188,21 @@ class ParamxApp(KeyOrderApp[str]):
             if command.id in ("palette", "top_prefix"):
                 # The palette is open already, and the first half of `g g` does nothing alone.
                 continue
+            if not any(hasattr(owner, f"action_{command.id}") for owner in self._owners(screen)):
+                continue  # this screen has no such command
             yield SystemCommand(
                 f"{command.label}: {command.help}" if command.help else command.label,
                 command.shown,
                 self._runner(command.id),
             )
 
+    def _owners(self, screen: Screen[object]) -> tuple[Widget | ParamxApp, ...]:
+        """Return what may have a command's action, the nearest first."""
+        return (*screen.query("#tree"), *screen.query("#groups"), screen, self)
+
     def _runner(self, action: str) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
-            for owner in (*self.screen.query("#tree"), *self.screen.query("#groups"), self.screen, self):
+            for owner in self._owners(self.screen):
                 if hasattr(owner, f"action_{action}"):
                     await owner.run_action(action)
                     return

@@ -11,6 +11,7 @@ import pytest
 from fakes import FakeLoading, FakeOpener, Hands, model_of, param
 from rich.cells import cell_len
 
+from explorer.core.compare import Values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import Event, Loaded, OpenSpec, Stage
@@ -169,7 +170,10 @@ async def test_values_are_compared_when_asked_and_what_can_not_be_is_told() -> N
         await ui.until(lambda: bool(ui.shown.comparison.compared))
         assert "▾ other values 1 tensor · 16 parameters" in ui.list
         assert "layer.1.weight 2 elements differ, by at most 0.25" in ui.list
-        assert "1 tensor not compared: norm.weight" in ui.lines[3]
+        assert "2 tensors alike, and in values where those could be compared" in ui.lines[3]
+        assert ui.list[-2:] == ["▾ values not compared 1 tensor · 4 parameters", "norm.weight no weights here"]
+        await ui.on("no weights here")
+        assert "not compared: no weights here" in ui.text
         asked = app._services.opener.loadings[0].asked
         assert [arguments["index"] for arguments in asked] == [0, 1, 2, 3], "head has another shape"
         assert {arguments["other"]["target"] for arguments in asked} == {"right"}
@@ -188,6 +192,60 @@ async def test_escape_stops_the_comparison_of_values() -> None:
         app._services.opener.loadings[0].go.set()
         await ui.press("v")
         await ui.until(lambda: bool(ui.shown.comparison.compared))
+
+
+async def test_what_was_stopped_goes_on_where_it_was() -> None:
+    app = make()
+    async with running(app) as ui:
+        a = app._services.opener.loadings[0]
+        ask = a.ask
+
+        def once(request: str, arguments: Mapping[str, Any]) -> Any:
+            if arguments["index"]:
+                a.go.clear()
+            return ask(request, arguments)
+
+        a.ask = once
+        await ui.press("v")
+        await ui.until(lambda: "1 of 4 tensors compared" in ui.text)
+        await ui.press("escape")
+        await ui.until(lambda: "values of 1 of 4 compared: v goes on" in ui.lines[3])
+        a.ask, before = ask, len(a.asked)
+        a.go.set()
+        await ui.press("v")
+        await ui.until(lambda: bool(ui.shown.comparison.compared))
+        assert {arguments["index"] for arguments in a.asked[before:]} == {1, 2, 3}
+
+
+async def test_a_run_of_other_values_tells_their_sum() -> None:
+    async with running(make()) as ui:
+        found = {0: Values(3, 0.5), 1: Values(2, 0.25)}
+        ui.shown.post_message(CompareScreen.Compared(ui.shown.comparison.with_values(found, {}, True)))
+        await ui.settle()
+        assert "▸ layer.0…1.weight ×2 5 elements differ, by at most 0.5" in ui.list
+
+
+async def test_how_names_were_matched_and_what_was_left_out_are_lines_of_their_own() -> None:
+    state = [param(f"optimizer.state.{at}.exp_avg", (4,)) for at in range(2)]
+    rows = [param("model.a.weight", (4, 4)), param("model.b.weight", (4, 4))]
+    opener = TwoOpener(
+        left=model_of(*rows, *state, target="left"), right=model_of("a.weight", "b.weight", target="right")
+    )
+    async with running(make(opener), size=(60, 20)) as ui:
+        assert "2 tensors · 32 parameters · beside 2 tensors" in ui.lines[1]
+        assert ui.lines[4].startswith(" left out: training state that only one side has")
+        assert ui.lines[5].startswith(" names are matched without model. of A")
+
+
+async def test_help_tells_the_keys_of_this_screen_and_the_palette_offers_no_others() -> None:
+    app = make()
+    async with running(app) as ui:
+        await ui.press("question_mark")
+        assert "Compare the values too; Esc stops, v goes on" in ui.text
+        await ui.press("escape")
+        offered = " ".join(command.title for command in app.get_system_commands(app.screen))
+        assert "filter" in offered
+        assert "export" not in offered
 
 
 async def test_equal_models_say_so() -> None:

@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from explorer.core.compare import KINDS, Comparison, Pair, folded
+from explorer.core.compare import KINDS, Comparison, Pair, folded, reason, together, unknown
 from explorer.core.compare_text import difference_text, headline, matching, sides
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import ParamxError
@@ -43,8 +43,21 @@ LETTERS = ("A", "B")
 TICK = 0.5
 """Seconds between two looks at the clock while the two open."""
 
-KEYS = (("↑↓", "move"), ("Enter", "open"), ("/", "filter"), ("v", "values"), ("q", "quit"))
-"""What the keys bar says."""
+KEYS = (
+    ("↑↓", "move", "Home, End, PgUp and PgDn too"),
+    ("Enter", "open", "Fold or unfold a kind or a run ×N; both sides of one tensor"),
+    ("/", "filter", "Only names that contain a text; Esc clears it"),
+    ("v", "values", "Compare the values too; Esc stops, v goes on"),
+    ("?", "help", "This list"),
+    ("q", "quit", "Leave; for an exit status use --print"),
+)
+"""Keys, what the keys bar says of them, and what the help says."""
+
+UNKNOWN = "unknown"
+"""Kind of the entries whose values could not be compared."""
+
+TITLES = {**KINDS, UNKNOWN: "values not compared"}
+"""What the list calls each kind of its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class CompareScreen(Screen[None]):
         Binding("slash", "filter", show=False),
         Binding("v", "values", show=False),
         Binding("escape", "back", show=False),
+        Binding("question_mark,f1", "help", show=False),
         Binding("q,ctrl+q,ctrl+c", "app.quit", show=False),
     ]
 
@@ -111,7 +125,7 @@ class CompareScreen(Screen[None]):
         self._models: list[Model | None] = [None, None]
         self._stages = ["starting", "starting"]
         self._began = time.monotonic()
-        self._open: set[tuple[str, str]] = {(kind, KINDS[kind]) for kind in KINDS}
+        self._open: set[tuple[str, str]] = {*TITLES.items()}
         self._entries: list[Entry] = []
         self._stop = threading.Event()
         self._running = False
@@ -125,7 +139,7 @@ class CompareScreen(Screen[None]):
         yield LineList(id="compare-list")
         yield Static(id="detail")
         keys = Text()
-        for key, label in KEYS:
+        for key, label, _ in KEYS:
             keys.append(f"  {key}", "bold")
             keys.append(f" {label}")
         yield Static(keys, id="keys")
@@ -227,16 +241,17 @@ class CompareScreen(Screen[None]):
         comparison = self.comparison
         if comparison is None:
             return
-        text = Text(" ", no_wrap=True, overflow="ellipsis")
         told = "and in values" if comparison.compared else "values not compared: v"
         if progress is not None:
             told = f"values: {progress.text}; Esc stops"
-        parts = [f"{plural(comparison.same, 'tensor')} alike, {told}"]
-        if comparison.uncompared:
-            name, why = next(iter(comparison.uncompared.items()))
-            parts.append(f"{plural(len(comparison.uncompared), 'tensor')} not compared: {name}: {why}")
-        parts += matching(comparison)
-        text.append(" · ".join(parts))
+        elif comparison.uncompared:
+            told = (
+                "and in values where those could be compared" if comparison.known else "no values could be compared"
+            )
+        elif comparison.known and not comparison.compared:
+            told = f"values of {comparison.known:,} of {len(comparison.comparable):,} compared: v goes on"
+        lines = [f"{plural(comparison.same, 'tensor')} alike, {told}", *matching(comparison)]
+        text = Text("\n".join(f" {line}" for line in lines), no_wrap=True, overflow="ellipsis")
         self.query_one("#compare-told", Static).update(text)
 
     def on_resize(self) -> None:
@@ -252,8 +267,8 @@ class CompareScreen(Screen[None]):
             return
         needle = self.query_one(Field).value if self.query_one(Field).display else ""
         entries = []
-        for kind, title in KINDS.items():
-            runs = folded(comparison, kind, needle)
+        for kind, title in TITLES.items():
+            runs = unknown(comparison, needle) if kind == UNKNOWN else folded(comparison, kind, needle)
             if not runs:
                 continue
             entries.append(Entry(kind, title, tuple(position for _, run in runs for position in run), 0))
@@ -270,15 +285,15 @@ class CompareScreen(Screen[None]):
 
     def _tell_empty(self, needle: str) -> None:
         assert self.comparison is not None, "there is something to list"
+        matched = any(matching(self.comparison))
+        names = "names (matched as said above)" if matched else "names"
         if needle:
             told = "No difference has a name with the filter's text. Esc clears it."
-        elif self.comparison.uncompared:
-            count = plural(len(self.comparison.uncompared), "tensor")
-            told = f"Not known: the values of {count} could not be compared. Nothing differs in the rest."
         elif self.comparison.compared:
-            told = "Nothing differs: names, shapes, dtypes, groups and values are the same."
+            told = f"Nothing differs: {names}, shapes, dtypes, groups and values are the same."
         else:
-            told = "Nothing differs in names, shapes, dtypes and groups. v compares the values."
+            values = "The values are being compared." if self._running else "v compares the values."
+            told = f"Nothing differs in {names}, shapes, dtypes and groups. {values}"
         self.query_one("#detail", Static).update(Text(told, "bold"))
 
     def _draw(self, line: int, width: int) -> Text:
@@ -296,17 +311,22 @@ class CompareScreen(Screen[None]):
             text.append(f"  {plural(count, 'tensor')} · {plural(numel, 'parameter')}")
             return text
         pair = comparison.pairs[entry.positions[0]]
-        told = self._told(comparison, pair, entry.kind)
+        found = [values for at in entry.positions if (values := comparison.pairs[at].values) is not None]
+        if entry.kind == "values":
+            told = difference_text(together(found))
+        else:
+            told = self._told(comparison, pair, entry.kind)
         times = f" ×{count}" if count > 1 else ""
-        room = max(12, width - len(lead) - len(times) - cell_len(told) - 3)
+        # A long reason must not hide the name: the lines below the list have it whole.
+        room = max(min(cell_len(entry.label), width * 3 // 5), width - len(lead) - len(times) - cell_len(told) - 3)
         text.append(fit(cut_middle(entry.label, room) + times, room + len(times)), "")
         text.append(f"  {told}", "dim")
         return text
 
     def _told(self, comparison: Comparison, pair: Pair, kind: str) -> str:
         """Say what differs in one line: one side's facts, or both with an arrow."""
-        if kind == "values" and pair.values is not None:
-            return difference_text(pair.values)
+        if kind == UNKNOWN:
+            return reason(comparison, pair)
         a, b = sides(comparison, Pair(pair.name, pair.a, pair.b, (kind,)))
         if kind in ("only_a", "only_b"):
             return a if kind == "only_a" else b
@@ -322,6 +342,9 @@ class CompareScreen(Screen[None]):
         if entry.depth == 0:
             text.append(f"{entry.label}\n", "bold")
             text.append(f"{plural(len(entry.positions), 'tensor')}; Enter folds or unfolds", "dim")
+        elif entry.kind == UNKNOWN:
+            text.append(f"{entry.label}\n", "bold")
+            text.append(f"not compared: {reason(comparison, comparison.pairs[entry.positions[0]])}")
         else:
             pair = comparison.pairs[entry.positions[0]]
             text.append(f"{entry.label}\n", "bold")
@@ -341,6 +364,10 @@ class CompareScreen(Screen[None]):
             self._fill()
         else:
             self.app.push_screen(BothScreen(comparison, comparison.pairs[entry.positions[0]]))
+
+    def action_help(self) -> None:
+        """Show the keys of this screen."""
+        self.app.push_screen(CompareHelp())
 
     # -- commands ---------------------------------------------------------------------------------------------
 
@@ -388,6 +415,8 @@ class CompareScreen(Screen[None]):
             return
         self._running = True
         self._stop.clear()
+        if not self._entries:
+            self._tell_empty("")
         self.run_worker(partial(self._values, comparison), thread=True, exit_on_error=True)
 
     def _values(self, comparison: Comparison) -> None:
@@ -433,6 +462,23 @@ def _line(comparison: Comparison, pair: Pair, of_a: bool) -> str:
     return " · ".join(filter(None, facts))
 
 
+class CompareHelp(Dialog[None]):
+    """The keys of the comparison."""
+
+    HEADING = "Help"
+
+    def content(self) -> list[Widget]:
+        """Return a line a key, and what A → B means."""
+        text = Text()
+        for key, _, told in KEYS:
+            text.append(f"  {key:<7}", "bold")
+            text.append(f"{told}\n")
+        text.append(
+            "\n  A → B  what A has, and what B has in its place\n  ×12    differences that are alike but for numbers"
+        )
+        return [Static(text)]
+
+
 class BothScreen(Dialog[None]):
     """Both sides of one tensor, fact by fact."""
 
@@ -457,8 +503,8 @@ class BothScreen(Dialog[None]):
         parts = [Static(Text(f"{pair.name}\n", "bold")), Static(grid)]
         if pair.values is not None:
             parts.append(Static(Text(f"\nvalues: {difference_text(pair.values)}")))
-        elif (why := comparison.uncompared.get(pair.name)) is not None:
-            parts.append(Static(Text(f"\nvalues not compared: {why}")))
+        elif pair.name in comparison.uncompared:
+            parts.append(Static(Text(f"\nvalues not compared: {reason(comparison, pair)}")))
         return list(parts)
 
 
