@@ -146,7 +146,9 @@ class SweepScreen(Dialog[ShowTensors]):
     def _measure(self, run: int, indices: Sequence[int]) -> None:
         """Measure tensors; runs in a thread and touches no widget."""
         places = [layer_of(name) for name in self._model.names]
-        self._has_layers = bool(stacks(self._model, places))
+        prefixes = {stack.prefix for stack in stacks(self._model, places)}
+        here = (places[index] for index in self._indices)
+        self._has_layers = any(place is not None and place[0] in prefixes for place in here)
         for index in indices:
             if run != self._run:
                 return
@@ -223,7 +225,7 @@ class SweepScreen(Dialog[ShowTensors]):
             return
         if self._layers:
             yield "l table"
-        else:
+        elif self._rows:
             yield f"s sort{f' ({self._order})' if self._order else ''}"
             if self._has_layers:
                 yield "l by layer"
