@@ -173,7 +173,7 @@ class ValuesScreen(Dialog[None]):
         """Show an answer, or why there is none."""
         match message:
             case self.Answered("facts", _, ParamxError() as error):
-                self._failed = error.line
+                self._failed = error.line.removeprefix(f"{self._model.names[self._index]}: ")  # the title says it
             case self.Answered("facts", _, (facts, data)):
                 self._take_facts(facts, data)
             case self.Answered("cells", wanted, answer):
