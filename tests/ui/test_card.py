@@ -135,3 +135,13 @@ async def test_the_detail_says_nothing_of_a_parameter_whose_role_is_not_proven(m
     async with running(make_app(model), size=(160, 45)) as ui:
         await ui.go("roberta.embeddings.word_embeddings.weight")
         assert "token embedding" not in ui.text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+async def test_a_long_target_is_cut_in_its_middle_and_not_left_out(roberta: Model, size: tuple[int, int]) -> None:
+    origin = replace(roberta.origin, target="/a/long/way/down/many/folders/" * 3 + "final-model")
+    async with running(make_app(replace(roberta, origin=origin)), size=size) as ui:
+        await opened(ui)
+        line = next(line for line in ui.lines if "Model  Roberta" in line)
+        assert "final-model" in line
+        assert "…" in line

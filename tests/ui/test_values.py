@@ -204,6 +204,20 @@ async def test_a_print_that_is_cut_says_so_and_p_shows_all_of_it() -> None:
         assert grid_of(ui).display
 
 
+async def test_a_line_that_torch_makes_too_long_is_marked_and_takes_one_line() -> None:
+    module = torch.nn.Module()
+    module.zeros = torch.nn.Parameter(torch.zeros(384))  # torch counts one cell for each `0.`
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "zeros")
+        await ui.until(lambda: grid_of(ui).cell is not None)
+        printed = [line for line in ui.lines if line.count("0.,") > 5]
+        assert len(printed) > 1
+        assert all(line.rstrip().endswith("…") for line in printed)
+        await ui.press("p")
+        await ui.until(lambda: ui.text.count("0.,") > 200)
+
+
 @pytest.mark.parametrize(("width", "across"), [(60, 4), (80, 6), (120, 9), (160, 10), (200, 15)])
 async def test_a_vectors_rows_are_as_long_as_the_screen_is_wide(width: int, across: int) -> None:
     app, _ = served(Long())
@@ -403,6 +417,22 @@ async def test_nan_and_inf_are_lifted_to_the_modules_above_and_to_no_others() ->
         await ui.press("escape")
         marked = [line.split("⚠NaN")[0].split()[-1] for line in ui.lines if "⚠NaN" in line]
         assert marked == ["0.0", "weight"]
+
+
+async def test_norms_by_layer_are_only_offered_where_there_are_layers() -> None:
+    module = torch.nn.Module()
+    module.head = torch.nn.Linear(8, 8)
+    module.layers = torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(5))
+    app, _ = served(module)
+    async with running(app, (100, 30)) as ui:
+        await ui.go("head")
+        await swept(ui)
+        assert "l by layer" not in ui.text
+        await ui.press("l")
+        assert "head.weight" in ui.text, "the table stays"
+        await ui.press("a")
+        await ui.until(lambda: "12 tensors" in ui.text and not sweep_of(ui)._working)
+        assert "l by layer" in ui.text
 
 
 async def test_norms_by_layer_are_a_sparkline() -> None:

@@ -17,7 +17,7 @@ from explorer.core.card import Active, Context, Share, active, architecture, con
 from explorer.core.roles import Roles
 from explorer.core.text import plural, short_count
 from explorer.core.totals import loop_check, other_counts
-from explorer.ui.paint import keys_line
+from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.widgets.groups_panel import Field
 
@@ -69,11 +69,8 @@ class CardScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """Put the field above what scrolls."""
-        origin = self._model.origin
-        head = " · ".join(part for part in (origin.class_name, origin.target) if part)
         with Vertical(classes="dialog"):
-            title = Text.assemble((f" {self.HEADING}", "bold"), f"  {head}", no_wrap=True, overflow="ellipsis")
-            yield Static(title, classes="dialog-title")
+            yield Static(classes="dialog-title")
             yield self._field
             with Body(classes="dialog-body"):
                 yield self._text
@@ -109,12 +106,16 @@ class CardScreen(Dialog[None]):
         needle = self._field.value.strip()
         parts = [self._config(needle)] if needle else [*self._figures(), self._config("")]
         self._text.update(Group(*parts))
+        origin, width = self._model.origin, self._field.size.width
+        head = " · ".join(part for part in (origin.class_name, origin.target) if part)
+        title = Text.assemble((f" {self.HEADING}", "bold"), f"  {cut_middle(head, width - len(self.HEADING) - 4)}")
+        self.query_one(".dialog-title", Static).update(title)
         keys = (
             "Esc clears the search" if self._field.value else "Esc closes",
             "type to search the config",
             "↑↓ PgUp PgDn Ctrl+Home Ctrl+End scroll",
         )
-        self.query_one(".dialog-foot", Static).update(Text(keys_line(keys, self.size.width - 4), "dim", no_wrap=True))
+        self.query_one(".dialog-foot", Static).update(Text(keys_line(keys, width), "dim", no_wrap=True))
 
     # -- the parts --------------------------------------------------------------------------------------------
 

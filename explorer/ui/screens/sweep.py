@@ -15,20 +15,11 @@ from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.layers import layer_of, stacks
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import (
-    FIGURES,
-    ORDERS,
-    UNKNOWN,
-    Series,
-    by_layer,
-    ordered,
-    short_figure,
-    sum_line,
-    whole_numbers,
-)
-from explorer.ui.paint import cut_middle, fit, fit_right, folded, keys_line
+from explorer.core.sweep import ORDERS, Series, by_layer, ordered, short_figure, sum_line, whole_numbers
+from explorer.ui.paint import cut_middle, fit, folded, keys_line
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.screens.lists import ShowTensors
+from explorer.ui.screens.sweep_lines import LAYERS_HEADING, figures, headings, layer_line, tensor_line
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.lines import Lines
 
@@ -40,15 +31,6 @@ if TYPE_CHECKING:
 
     from explorer.core.asking import Ask
     from explorer.core.param import Model
-
-CELL = 10
-"""Cells of a figure: four digits, a sign, a point and an exponent."""
-
-NAME_MIN = 24
-"""Cells that the name keeps; figures leave from the left of those that are less asked for."""
-
-LEAVING = ("mean", "min", "max", "std", "absmax", "inf", "nan", "zeros", "norm")
-"""Order in which columns leave a narrow screen; the one that the table is sorted by stays."""
 
 TOLD_LINES = 2
 """Lines for the figures of the row under the cursor; `values.tcss` holds one more, for its name."""
@@ -146,7 +128,9 @@ class SweepScreen(Dialog[ShowTensors]):
     def _measure(self, run: int, indices: Sequence[int]) -> None:
         """Measure tensors; runs in a thread and touches no widget."""
         places = [layer_of(name) for name in self._model.names]
-        self._has_layers = bool(stacks(self._model, places))
+        prefixes = {stack.prefix for stack in stacks(self._model, places)}
+        here = (places[index] for index in self._indices)
+        self._has_layers = any(place is not None and place[0] in prefixes for place in here)
         for index in indices:
             if run != self._run:
                 return
@@ -200,7 +184,7 @@ class SweepScreen(Dialog[ShowTensors]):
             if self._lines.cursor and chosen in self._rows:
                 self._lines.cursor = self._rows.index(chosen)
             self._lines.show(len(self._rows))
-        width = self._lines.scrollable_content_region.width or self.size.width
+        width = self._width
         head = Text()
         head.append(f" {cut_middle(self._what, width - 24)}", "bold")
         head.append(" · measuring" if self._working else "", "dim")
@@ -211,7 +195,8 @@ class SweepScreen(Dialog[ShowTensors]):
             sums = sum_line(self._statistics, self._indices, self._whole) + refused
             head.append("".join(f"\n {line}" for line in folded(sums, width - 2, TOLD_LINES)))
         self._head.update(head)
-        self._titles.update("" if self._failed else self._headings())
+        titles = LAYERS_HEADING if self._layers else headings(self._width, self._order)
+        self._titles.update("" if self._failed else Text(fit(titles, self.size.width), "dim underline", no_wrap=True))
         foot = Text(keys_line(self._keys(), width), "dim", no_wrap=True)
         self.query_one(".dialog-foot", Static).update(foot)
         self._tell()
@@ -223,7 +208,7 @@ class SweepScreen(Dialog[ShowTensors]):
             return
         if self._layers:
             yield "l table"
-        else:
+        elif self._rows:
             yield f"s sort{f' ({self._order})' if self._order else ''}"
             if self._has_layers:
                 yield "l by layer"
@@ -242,58 +227,18 @@ class SweepScreen(Dialog[ShowTensors]):
             )
         return self._rows[at] if at < len(self._rows) else None
 
-    def _columns(self) -> tuple[int, list[int]]:
-        """Return the cells of the name, and which figures fit beside it."""
-        width = self._lines.scrollable_content_region.width or self.size.width
-        shown = list(range(len(FIGURES)))
-        titles = [figure.title for figure in FIGURES]
-        leaving = [titles.index(title) for title in LEAVING if title != self._order]
-        while len(shown) > 1 and width - len(shown) * (CELL + 1) < NAME_MIN:
-            shown.remove(leaving.pop(0))
-        return max(8, width - len(shown) * (CELL + 1) - 1), shown
-
-    def _headings(self) -> Text:
-        text = Text(no_wrap=True, overflow="crop", style="dim underline")
-        if self._layers:
-            text.append(
-                fit(" Norm by element, layer by layer: each row from its own least to its largest", self.size.width)
-            )
-            return text
-        name, shown = self._columns()
-        text.append(" " + fit("Name", name))
-        for at in shown:
-            title = FIGURES[at].title
-            text.append(" " + fit_right(f"{title}↓" if title == self._order else title, CELL))
-        return text
+    @property
+    def _width(self) -> int:
+        """Cells of a line."""
+        return self._lines.scrollable_content_region.width or self.size.width
 
     def _line(self, row: int) -> Text:
-        return self._layer_line(self._series[row]) if self._layers else self._tensor_line(self._rows[row])
-
-    def _tensor_line(self, index: int) -> Text:
-        stats = self._statistics.get(index)
-        name, shown = self._columns()
-        mark = f" {self._model.dtypes[index]}" if index in self._whole else ""
-        label = cut_middle(self._model.names[index], name - len(mark)) + mark
-        text = Text(" " + fit(label, name), no_wrap=True)
-        if stats is None:
-            text.append(" " + fit(f"{UNKNOWN} could not be read", len(shown) * (CELL + 1) - 1), "bold")
-            return text
-        for at in shown:
-            figure = FIGURES[at]
-            value = figure.of(stats)
-            odd = figure.title in ("nan", "inf") and bool(value)
-            text.append(" " + fit_right(("⚠ " if odd else "") + short_figure(value), CELL), "bold" if odd else "")
-        return text
-
-    def _layer_line(self, series: Series) -> Text:
-        known = [norm for norm in series.norms if norm is not None]
-        ends = f"{short_figure(min(known))} … {short_figure(max(known))}"
-        width = self._lines.scrollable_content_region.width
-        room = max(8, width - len(series.norms) - 26)
-        text = Text(" " + fit(cut_middle(series.name, room), room), no_wrap=True)
-        text.append(f" {series.line}", "bold")
-        text.append(f"  {ends}", "dim")
-        return text
+        if self._layers:
+            return layer_line(self._series[row], self._width)
+        index = self._rows[row]
+        dtype = self._model.dtypes[index] if index in self._whole else None
+        name, stats = self._model.names[index], self._statistics.get(index)
+        return tensor_line(name, stats, dtype or "", self._width, self._order)
 
     def on_lines_moved(self) -> None:
         """Tell what is under the cursor."""
@@ -301,14 +246,14 @@ class SweepScreen(Dialog[ShowTensors]):
 
     def _tell(self) -> None:
         index, told = self._chosen, ""
-        width = self._lines.scrollable_content_region.width - 2
+        width = self._width - 2
         text = Text(no_wrap=True)
         if index is not None and self._layers:
             series = self._series[self._lines.cursor]
             name, told = series.name, " ".join(short_figure(norm) for norm in series.norms)
         elif index is not None:
             name, stats = self._model.names[index], self._statistics.get(index)
-            told = self._refused.get(index, "") if stats is None else " · ".join(_figures(stats))
+            told = self._refused.get(index, "") if stats is None else " · ".join(figures(stats))
             if index in self._whole:
                 told = f"{self._model.dtypes[index]}, after the others and not in the sum's norm · {told}"
         if index is not None:
@@ -356,9 +301,3 @@ class SweepScreen(Dialog[ShowTensors]):
             self.dismiss(ShowTensors([i for i in series.indices if i is not None], series.name))
         else:
             self.dismiss(ShowTensors([index], self._model.names[index]))
-
-
-def _figures(stats: TensorStats) -> Iterator[str]:
-    """Yield each figure with its title; non-breaking spaces keep the two on one line."""
-    for figure in FIGURES:
-        yield f"{figure.title}\N{NO-BREAK SPACE}{short_figure(figure.of(stats))}"

@@ -19,7 +19,7 @@ from explorer.core.statistics import TensorStats
 from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
 from explorer.core.text import shape_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
-from explorer.ui.paint import folded, keys_line
+from explorer.ui.paint import cut_middle, folded, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.screens.measured import head_of_print, heat_text, measured_text
 from explorer.ui.widgets.groups_panel import Field
@@ -109,10 +109,7 @@ class ValuesScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         """Put the views one over the other; one is shown."""
         with Vertical(classes="dialog"):
-            yield Static(
-                Text(f" {self._model.names[self._index]}", "bold", no_wrap=True, overflow="ellipsis"),
-                classes="dialog-title",
-            )
+            yield Static(classes="dialog-title")
             yield self._tabs
             yield self._print
             yield self._grid
@@ -176,7 +173,7 @@ class ValuesScreen(Dialog[None]):
         """Show an answer, or why there is none."""
         match message:
             case self.Answered("facts", _, ParamxError() as error):
-                self._failed = error.line
+                self._failed = error.line.removeprefix(f"{self._model.names[self._index]}: ")  # the title says it
             case self.Answered("facts", _, (facts, data)):
                 self._take_facts(facts, data)
             case self.Answered("cells", wanted, answer):
@@ -242,6 +239,8 @@ class ValuesScreen(Dialog[None]):
         for position, name in enumerate(TABS):
             tabs.append(f" {name} ", "reverse bold" if position == self._tab else "dim")
         self._tabs.update(tabs)
+        title = cut_middle(self._model.names[self._index], self.size.width - 3)
+        self.query_one(".dialog-title", Static).update(Text(f" {title}", "bold"))
         self._tell()
         if not known:
             self._text.update(Text(self._failed or "asking …", "bold" if self._failed else "dim"))
