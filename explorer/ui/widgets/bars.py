@@ -232,7 +232,7 @@ class KeysBar(Steady):
         # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
         room = self.size.width - text.cell_len
         room -= sum(entry.cell_len for name, entry in entries if name in ("help", "quit"))
-        for key, what in reversed((hints or {}).items()):  # the latest first
+        for key, what in reversed(list((hints or {}).items())):  # the latest first
             entry = Text.assemble(" " * bool(text), (f" {key} {what} ", "bold reverse"))
             if entry.cell_len <= room:
                 room -= entry.cell_len
