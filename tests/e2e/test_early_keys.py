@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import termios
 import time
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def when(terminal: Terminal, sent: bytes) -> None:
     terminal.wait_for(lambda _: sent in terminal.raw)
 
 
+def when_ours(terminal: Terminal) -> None:
+    """Wait until the terminal's flags are the program's."""
+    terminal.wait_for(lambda _: not termios.tcgetattr(terminal._theirs)[3] & termios.ECHO)
+
+
 @pytest.mark.parametrize("milliseconds", [0, 50, 100, 200, 300])
 def test_quit_works_from_the_first_moment(small: str, milliseconds: int) -> None:
     with paramx(small) as terminal:
@@ -53,8 +59,7 @@ def test_quit_works_from_the_first_moment(small: str, milliseconds: int) -> None
 
 def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: str) -> None:
     with paramx(small) as terminal:
-        when(terminal, SUPERVISED)
-        after(terminal, 20)
+        when_ours(terminal)
         terminal.type("\x11")  # with the shell's flags it goes on with output that Ctrl+S stopped, and is no key
         assert terminal.wait() == 0
         terminal.assert_restored()
@@ -102,15 +107,14 @@ def test_groups_typed_at_the_start_are_typed_when_the_model_is_there(small: str)
 def test_what_is_typed_before_the_start_screen_stands_in_its_field(tmp_path: Path) -> None:
     with paramx(directory=tmp_path) as terminal:
         terminal.type("kantai")
-        terminal.wait_for(" kantai ")
+        terminal.wait_for(lambda text: "  kantai\n" in text)
         terminal.press("ctrl+q")
         assert terminal.wait() == 0
 
 
 def test_what_is_typed_at_the_start_is_not_echoed_over_the_screen(small: str) -> None:
     with paramx(small) as terminal:
-        when(terminal, SUPERVISED)
-        after(terminal, 20)
+        when_ours(terminal)
         terminal.type("zzz")
         terminal.wait_for(SHOWN)
         terminal.settle()

@@ -61,6 +61,8 @@ def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
         assert terminal.wait() == 128 + number
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=120) as terminal:
         terminal.wait_for("R brings back your last groups")
+        terminal.settle()
+        terminal.wait_for("R brings back your last groups")  # it stays
         assert "layer.1" not in terminal.text().replace("layer.1.", ""), "only offered"
         terminal.press("R")
         terminal.wait_for("are back")
@@ -171,7 +173,7 @@ def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Pa
             os.kill(pid, signal.SIGKILL)
         until(lambda: not any(map(alive, workers)))
         # At once: nothing was asked of it.
-        terminal.wait_for("r opens again: the worker is gone")
+        terminal.wait_for("r opens again: worker gone")
         terminal.wait_for("was killed (signal 9)")
         assert "memory" not in terminal.text(), "nothing shows that it was"
         terminal.press("down", "up")

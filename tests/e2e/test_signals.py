@@ -150,6 +150,45 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: str) -> None
         terminal.wait()
 
 
+PLAIN_SHELL = """
+import os, signal, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+pid = os.fork()
+if pid == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.executable, [sys.executable, "-m", "explorer", sys.argv[1]])
+os.waitpid(pid, os.WUNTRACED)
+os.tcsetpgrp(0, os.getpgrp())
+input("job stopped")
+os.tcsetpgrp(0, pid)
+os.killpg(pid, signal.SIGCONT)
+os.waitpid(pid, 0)
+os.tcsetpgrp(0, os.getpgrp())
+print("job over")
+"""
+"""A shell with job control that leaves the terminal's flags alone, as dash does; bash sets its own again."""
+
+
+def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(small: str) -> None:
+    with Terminal([sys.executable, "-c", PLAIN_SHELL, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.press("\x1a")
+        terminal.wait_for("job stopped")
+        terminal.assert_restored()
+        terminal.press("\n")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.press("/", "bias", "enter")
+        terminal.wait_for("2 of 4")
+        terminal.press("q")
+        terminal.wait_for("job over")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
 def test_ctrl_z_where_nothing_could_bring_it_back_is_survived(small: str) -> None:
     with paramx(small) as terminal:  # the leader of its session: nobody's job
         below(terminal)

@@ -80,12 +80,24 @@ async def test_a_worker_that_goes_is_told_at_once_and_r_opens_it_again_with_all_
         opener.loadings[0].how = "model: the worker was killed (signal 9)"
         opener.loadings[0].gone.set()
         await ui.until(lambda: "the worker was killed (signal 9)" in ui.text)
-        assert " r opens again: the worker is gone " in ui.lines[-1]
+        assert " r opens again: worker gone " in ui.lines[-1]
         await ui.press("r")
         await ui.until(lambda: len(opener.loadings) == 2 and ui.model_screen.shown)
         await ui.until(lambda: "re:(" in ui.text)
         assert ui.groups.editors[0].terms.value == "bias, re:("
-        assert "the worker is gone" not in ui.lines[-1]
+        assert "worker gone" not in ui.lines[-1]
+
+
+async def test_two_hints_leave_room_for_help_and_quit(model: Model) -> None:
+    for size in SIZES:
+        opener = FakeOpener(model=model)
+        async with running(make_app(opener=opener), size) as ui:
+            leave_behind(ui)
+            await ui.until(lambda: "R brings back" in ui.lines[-1])
+            opener.loadings[0].gone.set()
+            await ui.until(lambda: "r opens again" in ui.lines[-1])
+            assert ("R brings back" in ui.lines[-1]) == (size[0] > 60), "the latest first, the other if it fits"
+            assert ui.lines[-1].rstrip().endswith("? help  q quit")
 
 
 async def test_a_worker_that_is_ended_is_not_told(model: Model) -> None:

@@ -61,9 +61,11 @@ class GroupCommands(Screen[None]):
     def on_rule_editor_edited(self, message: RuleEditor.Edited) -> None:
         """Regroup with what was typed."""
         if self.bench is not None:
+            before = self.bench.as_typed
             self.bench.type_rule(message.rule, message.name, message.options, message.terms)
             self._tell_groups()
-            self.edited()
+            if self.bench.as_typed != before:  # fields say what stands in them when they are made, too
+                self.edited()
 
     def _tell_groups(self) -> None:
         table, bench = self.query_one(TreeTable), self.bench

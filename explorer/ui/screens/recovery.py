@@ -99,7 +99,7 @@ class Recovery(GroupCommands):
     def on_recovery_lost(self, message: Lost) -> None:
         """Say at once that nothing serves the model any more: its values are gone, the table and the groups stay."""
         self.notify(message.line, title="r opens it again", severity="warning", timeout=TOLD_SECONDS, markup=False)
-        self._hint("r", "opens again: the worker is gone")
+        self._hint("r", "opens again: worker gone")
 
     def action_reload(self) -> None:
         """Open the model again: its file changed, or what served it is gone."""

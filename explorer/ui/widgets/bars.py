@@ -242,8 +242,6 @@ class KeysBar(Steady):
     def tell(self, *where: keymap.Where, hints: Mapping[str, str] | None = None) -> None:
         """Show the keys for a focus in one of `where`; before them those that `hints` says something of."""
         text = Text(no_wrap=True, overflow="crop")
-        for key, what in (hints or {}).items():
-            text.append(f" {key} {what} ", "bold reverse")
         if "tree" in where and not hints:
             text.append(" ↑↓", "bold")
             text.append(" move")
@@ -251,6 +249,11 @@ class KeysBar(Steady):
         # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
         room = self.size.width - text.cell_len
         room -= sum(entry.cell_len for name, entry in entries if name in ("help", "quit"))
+        for key, what in reversed(list((hints or {}).items())):  # the latest first
+            entry = Text.assemble(" " * bool(text), (f" {key} {what} ", "bold reverse"))
+            if entry.cell_len <= room:
+                room -= entry.cell_len
+                text.append_text(entry)
         for name, entry in entries:
             if name not in ("help", "quit"):
                 if entry.cell_len > room:
