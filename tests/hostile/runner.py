@@ -51,7 +51,8 @@ HEAVY = ("config", "id", "beside")
 
 FORBIDDEN = frozenset({
     "builtins.input", "mmap.__new__", "os.chmod", "os.exec", "os.fork", "os.forkpty", "os.kill", "os.link",
-    "os.mkdir", "os.posix_spawn", "os.remove", "os.rename", "os.rmdir", "os.spawn", "os.symlink", "os.system", "os.truncate",
+    "os.mkdir", "os.posix_spawn", "os.remove", "os.rename", "os.rmdir", "os.spawn", "os.symlink", "os.system",
+    "os.truncate",
     "pickle.find_class", "pty.spawn", "shutil.rmtree", "socket.bind", "socket.connect", "socket.getaddrinfo",
     "socket.sendto", "subprocess.Popen", "webbrowser.open",
 })  # fmt: skip
