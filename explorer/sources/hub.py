@@ -84,7 +84,9 @@ def looks_like_path(target: str) -> bool:
 
 
 BUILT_ONE_BY_ONE = {
-    re.compile(r"(layers?|blocks|depths?|experts|stages|groups|group_num|codebooks|quantizers|levels)$"): 10_000,
+    re.compile(
+        r"(layers?|blocks|depths?|experts|stages|groups|group_num|codebooks|quantizers|levels|repeats|per_block|block_sizes)$"
+    ): 10_000,
     re.compile(r"labels$"): 1_000_000,
 }
 """Ends of a config's keys whose number is a number of things that are built one by one, as `num_hidden_layers` and
