@@ -115,6 +115,9 @@ def configs() -> Iterator[Case]:
         "attn_layers": ["local"] * 20_000,
         "hybrid_override_pattern": "M" * 20_000,
         "num_experts": 10_000,
+        "num_self_attends_per_block": 10**9,
+        "num_block_repeats": [10**9],
+        "block_sizes": [99_999],
     }.items():
         yield case(
             f"too many {key}", ERROR, config(bert | {"num_hidden_layers": 30} | {key: value}), "no model has so many"
