@@ -34,6 +34,15 @@ from explorer.core.rules import Grouping, Rule
 MAX_BYTES = 1 << 20
 """Largest file that is read."""
 
+MAX_TABLES = 2_000
+"""Most `[[groups]]`: the parser takes the square of their number, 29 s for 50,000."""
+
+_STRINGS = re.compile(r"""\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}[\s\S]*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*""")
+"""TOML's strings and comments, which may hold anything."""
+
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){9}""")
+"""A key of ten parts. The parser's memory grows with their square: 200 KB of `a.a.a…` took all there was."""
+
 _HEADER = re.compile(r"^[ \t]*\[\[\s*(?:groups|\"groups\"|'groups')\s*\]\]", re.MULTILINE)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -84,9 +93,13 @@ def loads(text: str, source: str = "groups") -> Grouping:
     Raises:
         ParamxError: It is no TOML, or does not say groups; the line is told.
     """
+    if _LONG_KEY.search(_STRINGS.sub('""', text)):
+        raise ParamxError(source, "not a file of groups: a key of ten parts", "keys are optimizer and groups")
+    if text.count("[[") > MAX_TABLES:
+        raise ParamxError(source, f"not a file of groups: more than {MAX_TABLES:,} tables")
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of an integer of more digits than Python reads
         raise ParamxError(source, f"not TOML: {error}") from error
     except RecursionError as error:
         raise ParamxError(source, "not a file of groups: nested too deeply") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.errors import ParamxError
@@ -12,6 +12,7 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
 from explorer.sources import Opened, Report, hf_load, table_cache
+from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.config_told import findings as config_findings
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
 from explorer.sources.hf_weights import Weights, others_beside, over_weights, read_beside, weights_beside
@@ -80,8 +81,12 @@ def build(
 
     report("importing transformers")
     import transformers
+    from torch.nn.parameter import is_lazy
 
-    config = _config(spec, found)
+    remote = spec.trust_remote_code and found.directory is not None
+    # Configs with a backbone would fetch its config; code of a repository may need more of it.
+    with nullcontext() if remote else _nothing_fetched():
+        config = _config(spec, found)
     overlay: Overlay | None = None
     if spec.load:
         model, description, findings = hf_load.load(spec, found, config, report)
@@ -102,6 +107,8 @@ def build(
             "python": platform.python_version(),
         },
     )
+    if sum(parameter.numel() for parameter in model.parameters() if not is_lazy(parameter)) > MAX_ELEMENTS:
+        raise ParamxError(spec.target, "its parameters are more than any model's", "correct the config")
     table = table_of(model, origin, (*findings, *config_findings(found, spec, type(model).__name__)))
     values: OpenTensor = ModuleValues(model)
     if overlay is not None:

@@ -84,15 +84,26 @@ def looks_like_path(target: str) -> bool:
 
 
 BUILT_ONE_BY_ONE = {
-    re.compile(r"(layers?|blocks|depths?|experts|stages|groups|group_num|codebooks|quantizers|levels)$"): 100_000,
+    re.compile(
+        r"(layers?|blocks|depths?|experts|stages|groups|group_num|codebooks|quantizers|levels|repeats|per_block|block_sizes)$"
+    ): 10_000,
     re.compile(r"labels$"): 1_000_000,
 }
 """Ends of a config's keys whose number is a number of things that are built one by one, as `num_hidden_layers` and
 `depths`, and the most of them that a config may ask for: models have hundreds."""
 
 
-MAX_NUMBERS = 20_000
+MAX_NUMBERS = 5_000
 """Most numbers of one list of a config: some models have a layer for each (`conv_dim`, `hidden_sizes`, `depths`)."""
+
+ONE_EACH = re.compile(r"layer|block|stage|pattern")
+"""Keys whose list, or text, has an entry or a letter for each layer: `attn_layers`, `layer_types`."""
+
+LAYERS, EXPERTS = re.compile(r"layers?$"), re.compile(r"experts$")
+"""Keys that are multiplied: each layer has its experts."""
+
+MAX_EXPERTS = 200_000
+"""Most experts of all layers together."""
 
 
 def read_config(path: Path, what: str) -> dict[str, Any]:
@@ -142,8 +153,16 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
         value = left.pop()
         if isinstance(value, dict):
             left += value.values()
+            if (experts := _most(value, EXPERTS)) * _most(value, LAYERS) > MAX_EXPERTS:
+                raise ParamxError(
+                    what, f"{experts:,} experts in each layer: no model has so many", "correct the config"
+                )
             for key, numbers in value.items():
                 most = next((most for end, most in BUILT_ONE_BY_ONE.items() if end.search(key)), math.inf)
+                if isinstance(numbers, list | str) and len(numbers) > 10_000 and ONE_EACH.search(key):
+                    raise ParamxError(
+                        what, f"{key} lists {len(numbers):,}: no model has so many", "correct the config"
+                    )
                 for number in numbers if isinstance(numbers, list) else [numbers]:
                     if type(number) in (int, float) and number > most:
                         count = f"{number:,}" if number < 1 << 63 else "2⁶³ or more"
@@ -154,6 +173,11 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
                 raise ParamxError(
                     what, f"a list of {len(value):,} numbers: no model has so many", "correct the config"
                 )
+
+
+def _most(config: Mapping[str, Any], keys: re.Pattern[str]) -> int:
+    """Return the largest number under keys of a kind; 0 without one."""
+    return max((value for key, value in config.items() if type(value) is int and keys.search(key)), default=0)
 
 
 def nearest(word: str, names: Sequence[str]) -> str:

@@ -111,13 +111,27 @@ def configs() -> Iterator[Case]:
         "depths": [1] * 1_000_000,
         "conv_dim": [1] * 1_000_000,
         "num_codebooks": 10**9,
+        "num_hidden_layers": 10_001,
+        "attn_layers": ["local"] * 20_000,
+        "hybrid_override_pattern": "M" * 20_000,
+        "num_experts": 10_000,
+        "num_self_attends_per_block": 10**9,
+        "num_block_repeats": [10**9],
+        "block_sizes": [99_999],
     }.items():
-        yield case(f"too many {key}", ERROR, config(bert | {key: value}), "no model has so many")
+        yield case(
+            f"too many {key}", ERROR, config(bert | {"num_hidden_layers": 30} | {key: value}), "no model has so many"
+        )
     yield case(
         "a billion labels",
         ERROR,
         config(bert | {"architectures": ["BertForSequenceClassification"], "num_labels": 1_000_000_000}),
     )
+    backbone = {"model_type": "detr", "use_timm_backbone": False, "backbone": "someone/net"}
+    # transformers asks the hub for the backbone's config as it makes the config.
+    yield case("a backbone of the hub", ERROR, config(backbone | {"use_pretrained_backbone": True}))
+    image = {"model_type": "vit", "image_size": 10**9, "patch_size": 1, **SMALL}
+    yield case("more parameters than any model's", ERROR, config(image), "more than any")
     yield case("torch_dtype of os.system", ERROR, config(bert | {"torch_dtype": "os.system"}))
     yield case("dtype of controls", ERROR, config(bert | {"dtype": "\x1b[2J"}))
     yield case("an activation of os.system", ERROR, config(bert | {"hidden_act": "os.system"}))

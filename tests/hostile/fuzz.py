@@ -24,7 +24,12 @@ if __name__ == "__main__":
 from checkpoint_files import Gguf, entry, outcome, safetensors_bytes, written
 from corpus_pickles import legacy, mapping, tensor, zipped
 
+from explorer.core.errors import ParamxError
+from explorer.core.grouping_file import dumps
+from explorer.core.grouping_file import load as read_groups
 from explorer.core.param import Model
+from explorer.core.patterns import PatternError, join_terms, parse, split_terms
+from explorer.core.rules import Grouping
 from explorer.sources.hub import read_config
 
 INTERESTING = [bytes([byte]) for byte in range(256)] + [
@@ -91,13 +96,30 @@ def _dcp(folder: Path, data: bytes) -> object:
 
 
 def _config(folder: Path, data: bytes) -> object:
-    from explorer.core.errors import ParamxError
-
     try:
         return read_config(written(folder / "config.json", data), "config.json")
     except ParamxError as error:
         assert error.line.isprintable()
         return error
+
+
+def _grouping(folder: Path, data: bytes) -> object:
+    try:
+        return read_groups(written(folder / "groups.toml", data))
+    except ParamxError as error:
+        assert error.line.isprintable()
+        return error
+
+
+def _pattern(folder: Path, data: bytes) -> object:
+    terms = [term for term, _ in split_terms(data.decode("utf-8", "replace"))]
+    try:
+        parsed = [parse(term) for term in terms]
+    except PatternError as error:
+        assert str(error)
+        return error
+    assert [term for term, _ in split_terms(join_terms(terms))] == terms
+    return parsed
 
 
 def _seeds() -> dict[str, tuple[Open, list[bytes]]]:
@@ -119,7 +141,10 @@ def _seeds() -> dict[str, tuple[Open, list[bytes]]]:
         "num_hidden_layers": 2,
         "sub": {"n_layer": [1, 2]},
     }
+    groups = dumps(Grouping.classic(["bias", "re:norm\\.weight", 'a"b']))
     return {
+        "grouping": (_grouping, [groups.encode()]),
+        "pattern": (_pattern, [b"bias, glob:*.norm?.weight", b're:h\\.[0-5]\\.(a|b)+, !ndim<2, type:*Norm, "x, y"']),
         "safetensors": (_file("x.safetensors"), [safetensors_bytes(header, bytes(12))]),
         "index": (_index, [json.dumps(index).encode()]),
         "pickle": (_file("x.pt"), [good, legacy(mapping(("a", tensor(layout="legacy"))))]),
@@ -172,7 +197,7 @@ def fuzz(name: str, inputs: int, seed: int, folder: Path) -> Counter[str]:
     """
     open_, good = SEEDS[name]
     for data in good:
-        assert isinstance(open_(folder, data), Model | dict), f"the good {name} does not open"
+        assert isinstance(open_(folder, data), Model | dict | Grouping | list), f"the good {name} does not open"
     counts: Counter[str] = Counter()
     for number, data in enumerate(mutations(good, random.Random(f"{name} {seed}"))):
         if number == inputs:
@@ -185,7 +210,7 @@ def fuzz(name: str, inputs: int, seed: int, folder: Path) -> Counter[str]:
         if isinstance(result, Model):
             counts["table with findings" if result.findings else "table"] += 1
         else:
-            counts["config" if isinstance(result, dict) else "error"] += 1
+            counts["error" if isinstance(result, Exception) else "read"] += 1
     return counts
 
 

@@ -12,7 +12,11 @@ from fuzz import SEEDS, fuzz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.core.errors import ParamxError
+from explorer.core.grouping_file import dumps, loads
 from explorer.core.param import Model
+from explorer.core.patterns import PatternError, parse
+from explorer.core.rules import Grouping
 from explorer.core.text import visible
 
 NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30), unique=True, max_size=8)
@@ -81,3 +85,48 @@ def test_pickled_names_come_back(folder: Path, names: list[str]) -> None:
 )
 def test_any_json_is_an_index_or_one_line(folder: Path, content: object) -> None:
     outcome(written(folder / "x.safetensors.index.json", json.dumps({"weight_map": content}).encode()))
+
+
+COSTLY = {
+    "dots": ".".join(["a"] * 100_000) + "=1",
+    "dots in a table": "a={" + " . ".join(["'a'"] * 100_000) + "=1}",
+    "dots in a header": "x=1\n[" + ".".join(["a"] * 100_000) + "]",
+    "dots after a text": 'x="""\\""""""\n' + ".".join(["a"] * 100_000) + "=1",
+    "tables": "[[groups]]\n" * 50_000,
+    "lists": "a=" + "[" * 100_000,
+    "digits": "a=" + "9" * 100_000,
+}
+"""TOML of which the parser takes the square, too deep, or more than Python reads."""
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_file_of_groups_that_would_cost_too_much_is_one_line(name: str) -> None:
+    with pytest.raises(ParamxError):
+        loads(COSTLY[name])
+
+
+def test_names_of_many_parts_may_stand_in_terms_and_comments() -> None:
+    name = ".".join(["block"] * 40)
+    text = f"# {name}\n[[groups]]\nname = 'x'\nterms = ['{name}', \"{name}\"]\n[[groups]]\nname = 'rest'\n"
+    assert loads(text).rules[0].terms == (name, name)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text(min_size=1, max_size=20).filter(str.strip), min_size=1, max_size=5))
+def test_groups_come_back_from_their_file(terms: list[str]) -> None:
+    grouping = Grouping.classic(terms)
+    try:
+        back = loads(dumps(grouping))
+    except ParamxError:  # a term that is no pattern is told
+        assert grouping.problems()
+    else:
+        assert back.rules == grouping.rules
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=40))
+def test_any_text_is_a_term_or_told(text: str) -> None:
+    try:
+        parse(text)
+    except PatternError as error:
+        assert str(error)
