@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from explorer.core.groups import Assignment, Grouper, Grouping, Problem
 from explorer.core.lints import lint
+from explorer.core.named import Named
 from explorer.core.options import OptionError, parse_options
 from explorer.core.patterns import join_terms, split_terms
 
@@ -241,15 +243,22 @@ class Workbench:
     @property
     def warned(self) -> bytes:
         """For each parameter 1 if a warning names it."""
-        mask = bytearray(len(self.model))
+        warned = 0
         for finding in self.findings:
-            if finding.severity != "hint":
-                for index in self.indices(finding.names):
-                    mask[index] = 1
-        return bytes(mask)
+            if finding.severity == "hint":
+                continue
+            names = finding.names
+            if not isinstance(names, Named):
+                rows = bytearray(len(self.model))
+                for index in self.indices(names):
+                    rows[index] = 1
+            warned |= int.from_bytes(names.rows if isinstance(names, Named) else rows, "little")
+        return warned.to_bytes(len(self.model), "little")
 
     def indices(self, names: Iterable[str]) -> list[int]:
         """Return the parameters with these names; what is no parameter's name is left out."""
+        if isinstance(names, Named):
+            return list(compress(range(len(names.rows)), names.rows))
         if self._index is None:
             self._index = {name: index for index, name in enumerate(self.model.names)}
         index = self._index
