@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from explorer.core.param import Model
+
+STRETCH = 10_000
+"""Leaves that are summed in one go."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,4 +107,8 @@ class Tree:
 
     def sums(self, column: Iterable[int]) -> array[int]:
         """Return prefix sums of a per-leaf column: a subtree's sum is `sums[leaf_end] - sums[leaf_start]`."""
-        return array("q", accumulate(column, initial=0))
+        found, left = array("q", [0]), iter(column)
+        # In stretches: no other thread runs while Python's own loops do, and one may be painting the screen.
+        while part := list(islice(left, STRETCH)):
+            found.extend(accumulate(part, initial=found.pop()))
+        return found

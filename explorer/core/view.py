@@ -52,6 +52,17 @@ class TreeView:
         self._summaries = Summaries(self.tree)
         self._summaries.show(self._shown.mask)
 
+    def warm(self) -> None:
+        """Work out what the first frame asks for, in the thread that has the time; rows are answered faster then."""
+        model = self.tree.model
+        assert self._running is not None, "kept from here on"
+        for column in (model.numels, model.nbytes):
+            self._shown.sum(column, 0, 0)
+        assert self._unknown is None or self._unknown, "kept from here on"
+        for row_column in (model.dtypes, model.devices, model.requires_grad):
+            if not self._summaries.agree(row_column, 0, len(model)):
+                self._summaries.elements(row_column, 0, len(model))
+
     def prepare(self) -> None:
         """Work out ahead what unfolding everything needs, in a thread that has the time."""
         assert self._all_rows is not None, "kept from here on"
@@ -140,11 +151,11 @@ class TreeView:
         """Return the counting loop's sum up to and including the row's last parameter in `named_parameters()`."""
         start, end = self.leaves(row)
         order = self.tree.leaf_order
-        return self._running[order[end - 1] if self.tree.model_ordered else max(order[start:end])]
+        return self.running_at(order[end - 1] if self.tree.model_ordered else max(order[start:end]))
 
     def running_at(self, index: int) -> int:
         """Return the counting loop's sum up to and including parameter `index`."""
-        return self._running[index]
+        return self._running[index + 1]
 
     def groups(self, row: int) -> bytes:
         """Return the group codes of the row's shown parameters, in leaf order."""
@@ -318,7 +329,9 @@ class TreeView:
 
     @cached_property
     def _running(self) -> array[int]:
-        return self.tree.model.running()
+        """The counting loop's sum before each parameter, in the model's order, and that of all."""
+        numels = self.tree.model.numels
+        return self._shown.over_all(numels) if self.tree.model_ordered else self.tree.sums(numels)
 
     @cached_property
     def _unknown(self) -> array[int] | None:
