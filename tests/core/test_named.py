@@ -42,6 +42,7 @@ def test_a_keystroke_materialises_no_names(monkeypatch: pytest.MonkeyPatch) -> N
         for at in range(200)
         for leaf in ("weight", "scale")
     ]
+    monkeypatch.setattr(Workbench, "_numbers", property(lambda _: pytest.fail("every name was looked at")))
     bench = Workbench(Model.from_params(Origin("x", "test", ""), params), Grouping.classic())
     monkeypatch.setattr(Named, "__iter__", lambda _: pytest.fail("names were made"))
     bench.type_rule(0, "no_decay", "weight_decay=0.0", "weight")
