@@ -178,6 +178,12 @@ def test_a_code_without_a_value_is_refused() -> None:
 
 # --- a tree ---------------------------------------------------------------------------------------------------------
 
+
+def layers(count: int) -> list[Param]:
+    names = [f"layer.{at}.{leaf}" for at in range(count) for leaf in ("w", "b")]
+    return [Param(0, name, (2,), 2, None, None, None, None, None, (), None) for name in names]
+
+
 TREES = st.lists(
     st.lists(st.sampled_from(["", "a", "0", "1", "2", "10", "名"]), min_size=1, max_size=4).map(".".join), max_size=20
 ).map(
@@ -196,6 +202,12 @@ def test_a_tree_comes_back_as_it_was(tree: Tree) -> None:
     assert {field.name: getattr(back, field.name) for field in fields(tree) if field.init} == {
         field.name: getattr(tree, field.name) for field in fields(tree) if field.init
     }
+
+
+def test_a_run_of_modules_comes_back() -> None:
+    tree = Tree.build(Model.from_params(Origin("x", "test", ""), layers(3)))
+    assert tree.repeats == {1: (range(2, 9, 3),)}
+    assert decode_tree(tree.model, encode_tree(tree)).repeats == tree.repeats
 
 
 @given(TREES, st.data())
