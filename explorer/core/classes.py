@@ -11,11 +11,23 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from explorer.core.param import Model, ModuleClass
 
+T = TypeVar("T")
+
 _FOLD = {ord(digit): "0" for digit in "123456789"}
+
+
+STRETCH = 10_000
+"""Rows that are taken in one go: no other thread runs while Python's own loops do, and one may paint the screen."""
+
+
+def stretches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Iterate over stretches of rows, each short enough that nobody waits for it."""
+    return (rows[start : start + STRETCH] for start in range(0, len(rows), STRETCH))
 
 
 class Classes:
@@ -31,10 +43,9 @@ class Classes:
         """Name of every row: the parameters, then the aliases."""
         self.rows = rows
         """Number of parameters."""
-        joined = "\n".join(self.names)
-        self.joined = joined
-        """All names, each ended by a newline but the last."""
-        folded = joined.translate(_FOLD).split("\n") if self.names else []
+        folded: list[str] = []
+        for part in stretches(self.names):
+            folded += "\n".join(part).translate(_FOLD).split("\n")
 
         def extended(codes: array[int]) -> array[int]:
             return codes + array(codes.typecode, (codes[index] for index in self.alias_of))
@@ -75,7 +86,9 @@ class Classes:
         """For each class 1 if its members are no parameters, and so in no group."""
         self.trained = [model.requires_grad.values[key[3]] is not False and not key[6] for key in keys]
         """Whether each class is trained; unknown counts as trained."""
-        members = Counter(self.ids[:rows])
+        members: Counter[int] = Counter()
+        for numbers in stretches(self.ids[:rows]):
+            members.update(numbers)
         self.tensors = [0 if key[6] else members[number] for number, key in enumerate(keys)]
         """Number of parameters in each class, aliases left out."""
         self.numel = [key[4] for key in keys]

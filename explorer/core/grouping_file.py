@@ -95,7 +95,7 @@ def loads(text: str, source: str = "groups") -> Grouping:
     """
     if _LONG_KEY.search(_STRINGS.sub('""', text)):
         raise ParamxError(source, "not a file of groups: a key of ten parts", "keys are optimizer and groups")
-    if text.count("[[") > MAX_TABLES:
+    if sum(line.lstrip().startswith("[") for line in text.splitlines()) > MAX_TABLES:
         raise ParamxError(source, f"not a file of groups: more than {MAX_TABLES:,} tables")
     try:
         table = tomllib.loads(text)

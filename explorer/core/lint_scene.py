@@ -10,6 +10,7 @@ from itertools import compress
 from weakref import WeakKeyDictionary
 
 from explorer.core.groups import Assignment, Grouper
+from explorer.core.named import Named
 from explorer.core.optimizers import default_weight_decay
 from explorer.core.param import Model, ModuleClass
 from explorer.core.patterns import Glob, Name, Substring, Term, Type
@@ -67,7 +68,12 @@ class Facts:
         found: dict[str, str] = {}
         classes = self.grouper.classes
         # Of each class the first name as it is: a folded one has digits that the model may not have.
-        first = dict(zip(reversed(classes.ids), reversed(classes.names), strict=True))
+        first: dict[int, str] = {}
+        for number, name in zip(classes.ids, classes.names, strict=True):
+            if number not in first:
+                first[number] = name
+                if len(first) == classes.size:
+                    break
         for name in first.values():
             pieces = [piece for piece in name.split(".") if not piece.isdigit()]
             for piece in (*pieces, ".".join(pieces[-2:])):
@@ -161,11 +167,9 @@ class Scene:
         size = len(self.assignment.codes)
         return list(compress(range(size), mask.to_bytes(size, "little")))
 
-    def names(self, mask: int) -> tuple[str, ...]:
+    def names(self, mask: int) -> Sequence[str]:
         """Return the names of a mask's parameters, in model order."""
-        if not mask:
-            return ()
-        return tuple(compress(self.model.names, mask.to_bytes(len(self.assignment.codes), "little")))
+        return Named(self.model.names, mask.to_bytes(len(self.assignment.codes), "little")) if mask else ()
 
     def matches(self, term: Term) -> int:
         """Return where a term matches, its `!` aside."""

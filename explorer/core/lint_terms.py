@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from explorer.core.lint_scene import Facts, Scene
+from explorer.core.named import Named
 from explorer.core.param import Finding
 from explorer.core.patterns import PatternError, Substring, Term
 
@@ -115,7 +116,10 @@ def digit_boundary(scene: Scene) -> Iterator[Finding]:
                 continue
             rows, better = _overrun(scene, term, test.text)
             if rows:
-                names = tuple(scene.model.names[row] for row in rows)
+                held = bytearray(len(scene.model))
+                for row in rows:
+                    held[row] = 1
+                names = Named(scene.model.names, bytes(held))
                 yield Finding(
                     "digit-boundary",
                     "warning",

@@ -118,7 +118,7 @@ class Finding:
     """`error` (the recipe or file is wrong), `warning` (probably), `hint`."""
     message: str
     """One line that says what."""
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     """The parameters it is about."""
     why: str = ""
     """One sentence that says why it matters."""

@@ -49,6 +49,9 @@ class Rows:
         self.depths.extend(other.depths[start:end])
 
 
+STRETCH = 10_000
+"""Rows that are worked out in one go."""
+
 FEW_HIDDEN = 8
 """Where less than one parameter in so many is hidden, what is left is copied in stretches, not row by row."""
 
@@ -58,25 +61,33 @@ class UnfoldedRows:
 
     def __init__(self, tree: Tree) -> None:
         """Find what a row is: a chain of only children shares one, at its tail."""
-        self._tree = tree
-        numbers = range(1, len(tree))
-        # Chains stand behind each other, so heads and tails come in the same order.
-        self._nodes = array("i", compress(numbers, map(eq, tree.tails[1:], numbers)))
-        self._tops = array("i", compress(numbers, map(ne, tree.tails[1:], tree.tails)))
+        # In stretches: no other thread runs while Python's own loops do, and keys are answered meanwhile.
+        count, tails = len(tree), tree.tails
+        self._nodes, self._tops = array("i"), array("i")
+        for start in range(1, count, STRETCH):
+            numbers = range(start, min(start + STRETCH, count))
+            # Chains stand behind each other, so heads and tails come in the same order.
+            here, before = tails[start : numbers.stop], tails[start - 1 : numbers.stop - 1]
+            self._nodes.extend(compress(numbers, map(eq, here, numbers)))
+            self._tops.extend(compress(numbers, map(ne, here, before)))
         self._depths = array("i")
-        depth_of = array("i", bytes(4 * len(tree)))
+        depth_of = array("i", bytes(4 * count))
         depth_of[0] = -1
         parents, append = tree.parents, self._depths.append
         for node, top in zip(self._nodes, self._tops, strict=True):
             depth_of[node] = depth = depth_of[parents[top]] + 1
             append(depth)
-        is_leaf = bytes(map((0).__le__, map(tree.params.__getitem__, self._nodes)))
-        rows = range(len(self._nodes))
-        self._leaves = array("i", compress(rows, is_leaf))
-        self._modules = array("i", compress(rows, is_leaf.translate(HIDDEN)))
-        modules = array("i", map(self._nodes.__getitem__, self._modules))
-        self._starts = array("i", map(tree.leaf_starts.__getitem__, modules))
-        self._stops = array("i", map(tree.leaf_ends.__getitem__, modules))
+        self._leaves, self._modules, self._starts, self._stops = (array("i") for _ in range(4))
+        for start in range(0, len(self._nodes), STRETCH):
+            nodes = self._nodes[start : start + STRETCH]
+            rows = range(start, start + len(nodes))
+            is_leaf = bytes(map((0).__le__, map(tree.params.__getitem__, nodes)))
+            is_module = is_leaf.translate(HIDDEN)
+            self._leaves.extend(compress(rows, is_leaf))
+            self._modules.extend(compress(rows, is_module))
+            modules = list(compress(nodes, is_module))
+            self._starts.extend(map(tree.leaf_starts.__getitem__, modules))
+            self._stops.extend(map(tree.leaf_ends.__getitem__, modules))
 
     def all(self) -> Rows:
         """Return all of them."""

@@ -66,15 +66,16 @@ class Shown:
     def sum_of(self, column: array[int]) -> Callable[[int, int], int]:
         """Return what sums a column of the model over the shown leaves of a stretch."""
         if self._few is None:
-            whole = self._over_all(column)
+            whole = self.over_all(column)
             return lambda start, end: whole[end] - whole[start]
         few, rank = self._over_few(column), self._rank
         if not self._left_out:
             return lambda start, end: few[rank(end)] - few[rank(start)]
-        whole = self._over_all(column)
+        whole = self.over_all(column)
         return lambda start, end: whole[end] - whole[start] - few[rank(end)] + few[rank(start)]
 
-    def _over_all(self, column: array[int]) -> array[int]:
+    def over_all(self, column: array[int]) -> array[int]:
+        """Return prefix sums of a column of the model over all leaves, summed once and kept."""
         known = self._whole.get(id(column))
         if known is None:
             # With its column, which may not go and leave its number to another.
@@ -85,7 +86,7 @@ class Shown:
         known = self._sums.get(id(column))
         if known is None:
             assert self._few is not None, "asked of a filter"
-            self._over_all(column)  # which also keeps the column
+            self.over_all(column)  # which also keeps the column
             known = self._sums[id(column)] = self.tree.sums(compress(self.tree.in_order(column), self._few))
         return known
 

@@ -57,6 +57,17 @@ class TreeView:
             self.__dict__.pop(known, None)
         self._summaries.show(self._shown.mask)
 
+    def warm(self) -> None:
+        """Work out what the first frame asks for, in the thread that has the time; rows are answered faster then."""
+        model = self.tree.model
+        assert self._running is not None, "kept from here on"
+        for column in (model.counted, model.nbytes):
+            self._shown.sum(column, 0, 0)
+        assert self._unknown is None or self._unknown, "kept from here on"
+        for row_column in (model.dtypes, model.devices, model.requires_grad):
+            if not self._summaries.agree(row_column, 0, len(model)):
+                self._summaries.elements(row_column, 0, len(model))
+
     def prepare(self) -> None:
         """Work out ahead what unfolding everything needs, in a thread that has the time."""
         assert self._all_rows is not None, "kept from here on"
@@ -156,11 +167,11 @@ class TreeView:
         """Return the counting loop's sum up to and including the row's last parameter in `named_parameters()`."""
         start, end = self.leaves(row)
         order = self.tree.leaf_order
-        return self._running[order[end - 1] if self.tree.model_ordered else max(order[start:end])]
+        return self.running_at(order[end - 1] if self.tree.model_ordered else max(order[start:end]))
 
     def running_at(self, index: int) -> int:
         """Return the counting loop's sum up to and including parameter `index`."""
-        return self._running[index]
+        return self._running[index + 1]
 
     def groups(self, row: int) -> bytes:
         """Return the groups (`Assignment.groups`) of what the row stands for and is shown, in leaf order."""
@@ -334,7 +345,9 @@ class TreeView:
 
     @cached_property
     def _running(self) -> array[int]:
-        return self.tree.model.running()
+        """The counting loop's sum before each parameter, in the model's order, and that of all."""
+        counted = self.tree.model.counted
+        return self._shown.over_all(counted) if self.tree.model_ordered else self.tree.sums(counted)
 
     @cached_property
     def _apart(self) -> bytes:

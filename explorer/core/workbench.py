@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from explorer.core.draft import Draft
 from explorer.core.groups import NO_GROUP, Assignment, Grouper, Grouping, Problem
 from explorer.core.lints import lint
+from explorer.core.named import Named
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.patterns import join_terms, split_terms
 
@@ -71,7 +74,6 @@ class Workbench:
         """Which group each parameter falls into."""
         self.findings: tuple[Finding, ...] = ()
         """The lints of the groups as assigned."""
-        self._index: dict[str, int] | None = None
         flags = model.requires_grad
         self._frozen = 0
         if False in flags.values:
@@ -90,7 +92,7 @@ class Workbench:
         self.grouper.close()
         self.model = model
         self.grouper = Grouper(model)
-        self._index = None
+        self.__dict__.pop("_numbers", None)
         kept = self.grouper.assign(self.kept)
         if not any(problem.kind != "blank" for problem in kept.problems):
             self._kept_codes = kept.groups
@@ -261,19 +263,30 @@ class Workbench:
     @property
     def warned(self) -> bytes:
         """For each parameter 1 if a warning names it."""
-        mask = bytearray(len(self.model))
+        warned = 0
         for finding in self.findings:
-            if finding.severity != "hint":
+            if finding.severity == "hint":
+                continue
+            if isinstance(finding.names, Named):
+                warned |= int.from_bytes(finding.names.rows, "little")
+            elif finding.names:
+                rows = bytearray(len(self.model))
                 for index in self.indices(finding.names):
-                    mask[index] = 1
-        return bytes(mask)
+                    rows[index] = 1
+                warned |= int.from_bytes(rows, "little")
+        return warned.to_bytes(len(self.model), "little")
 
     def indices(self, names: Iterable[str]) -> list[int]:
         """Return the parameters with these names; what is no parameter's name is left out."""
-        if self._index is None:
-            self._index = {name: index for index, name in enumerate(self.model.names)}
-        index = self._index
+        if isinstance(names, Named):
+            return list(compress(range(len(names.rows)), names.rows))
+        index = self._numbers
         return [index[name] for name in names if name in index]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Index of every parameter, by its name."""
+        return {name: index for index, name in enumerate(self.model.names)}
 
     def moves(self) -> list[Move]:
         """Return every parameter whose group changed since the groups were last kept, in model order."""

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 STAGE, LOADED, FAILED, REQUEST, JSON, BYTES, ERROR = b"S", b"L", b"F", b"R", b"J", b"B", b"E"
 """Kinds of messages, as the module's docstring lays them out."""
 
+TREE = "tree"
+"""The one request that every open model answers, whatever its source: see `explorer.core.tree_wire`."""
+
 HEAD_BYTES = 9
 """Bytes before a message's payload: kind and length."""
 
@@ -372,7 +375,7 @@ def _answer(opened: Opened | None, request: dict[str, Any], reply: Reply) -> Non
     """Answer a request about the open model."""
     name, number = request["request"], request["number"].to_bytes(NUMBER_BYTES, "little")
     try:
-        answer = opened.answers.get(name) if opened is not None else None
+        answer = None if opened is None else _tree_of(opened) if name == TREE else opened.answers.get(name)
         if answer is None:
             raise ParamxError(name, "this kind of target does not answer that")
         content = answer(request["arguments"])
@@ -382,6 +385,14 @@ def _answer(opened: Opened | None, request: dict[str, Any], reply: Reply) -> Non
     except Exception as error:  # as above
         kind, data = ERROR, unexpected(name, error).line.encode()
     reply(kind, number + data)
+
+
+def _tree_of(opened: Opened) -> Callable[[Mapping[str, Any]], bytes]:
+    """Return what answers with the tree of the open model."""
+    from explorer.core.tree import Tree
+    from explorer.core.tree_wire import encode_tree
+
+    return lambda _: encode_tree(Tree.build(opened.model))
 
 
 def unexpected(target: str, error: BaseException) -> ParamxError:

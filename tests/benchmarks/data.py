@@ -35,6 +35,20 @@ def unlike() -> Iterator[Tensor]:
         yield name, dtype, [shape[0] + number % 7, shape[1]]
 
 
+def small() -> Iterator[Tensor]:
+    """Iterate over the same tensors with few elements: a peer that maps the whole file refuses one of 700 GB."""
+    for name, dtype, (rows, columns) in experts():
+        yield name, dtype, [-(-rows // 128), -(-columns // 128)]
+
+
+def one_small_file(folder: Path, tensors: int) -> Path:
+    """Make one file of so many small tensors."""
+    path = folder / f"small-{tensors}.safetensors"
+    if not path.exists():
+        write_safetensors(path, list(islice(small(), tensors)))
+    return path
+
+
 def one_file(folder: Path, tensors: int, alike: bool = True) -> Path:
     """Make one file of so many tensors."""
     path = folder / f"{'alike' if alike else 'unlike'}-{tensors}.safetensors"

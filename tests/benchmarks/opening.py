@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks.data import one_file, shards
+from tests.benchmarks.data import one_file, one_small_file, shards
 from tests.benchmarks.peers import peers
 from tests.benchmarks.table import Row, Size, paired
 from tests.benchmarks.terminal import Watched
@@ -171,7 +171,7 @@ def large_files(size: Size, folder: Path) -> list[Row]:
 
 def beside_peers(size: Size, folder: Path) -> list[Row]:
     """Many tensors in one file, and the same file in each peer that is installed."""
-    path = one_file(folder, size.tensors)
+    path = one_small_file(folder, size.tensors)
     rows = []
     for peer in peers():
         try:

@@ -18,7 +18,7 @@ from tests.e2e.terminal import ENVIRONMENT, KEYS, PYTE_CHOKES_ON, Terminal, _but
 COLUMNS, ROWS = 120, 40
 """The terminal of every measure."""
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds after which a program is given up."""
 
 

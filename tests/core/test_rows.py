@@ -31,6 +31,9 @@ PARAMS = st.builds(
 MODELS = st.lists(PARAMS, min_size=1, max_size=30).map(
     lambda params: Model.from_params(Origin("x", "test", "made by a test"), params)
 )
+LONG = [Param(0, f"a.x{at}.w", (at,), at, None, None, None, None, None, (), None) for at in range(30)]
+"""Parameters enough for one in nine to be few, none like the next."""
+
 MASKS = st.sampled_from([1, 2, 3, 9, 40, 1000])
 """One leaf in so many is hidden, or shown."""
 
@@ -85,6 +88,7 @@ def test_a_column_that_is_forgotten_is_summed_anew() -> None:
 
 @given(MODELS, MASKS, st.booleans())
 @example(Model.from_params(Origin("x", "test", ""), []), 1, True)
+@example(Model.from_params(Origin("x", "test", ""), LONG), 9, False)
 def test_what_a_filter_leaves_of_all_rows_are_the_rows_with_a_shown_parameter(
     model: Model, one_in: int, is_shown: bool
 ) -> None:
@@ -95,6 +99,21 @@ def test_what_a_filter_leaves_of_all_rows_are_the_rows_with_a_shown_parameter(
         row for row in columns(unfolded.all()) if any(mask[tree.leaf_starts[row[0]] : tree.leaf_ends[row[1]]])
     ]
     assert columns(unfolded.left_by(Shown(tree, mask))) == expected
+
+
+@given(MODELS, MASKS, MASKS, st.booleans())
+@example(Model.from_params(Origin("x", "test", ""), LONG), 9, 1000, False)
+def test_a_filter_after_another_shows_what_it_shows_by_itself(
+    model: Model, first: int, second: int, is_shown: bool
+) -> None:
+    tree = Tree.build(model)
+    view, fresh = TreeView(tree), TreeView(tree)
+    view.set_filter(mask_of(len(model), first, is_shown))
+    assert view.rows is not None
+    for each in (view, fresh):
+        each.set_filter(mask_of(len(model), second, is_shown))
+    assert columns(view.rows) == columns(fresh.rows)
+    assert [view.numel(row) for row in range(len(view.rows))] == [fresh.numel(row) for row in range(len(view.rows))]
 
 
 # --- another order --------------------------------------------------------------------------------------------------
@@ -205,6 +224,7 @@ def test_shares_are_the_sums_of_a_walk_as_worked_out_and_as_kept(
     tree = Tree.build(model)
     summaries = Summaries(tree)
     mask = mask_of(len(model), one_in, True) if is_filtered else None
+    summaries.elements(model.dtypes, 0, len(model))  # of all, before the filter
     summaries.show(mask)
     start = data.draw(st.integers(0, len(model)))
     end = data.draw(st.integers(start, len(model)))

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.core.errors import ParamxError
 from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
 from explorer.core.text import visible
+from explorer.core.tree import Tree
+from explorer.core.tree_wire import ASKED_FROM, REQUEST, decode_tree, encode_tree, tree_of
 from explorer.core.wire import MAGIC, decode, encode
 
 NAMES = st.text(max_size=8).map(visible)
@@ -171,3 +174,65 @@ def test_a_code_without_a_value_is_refused() -> None:
     last = 3 * 4  # the last blob, `shards`: three codes of four bytes
     with pytest.raises(ValueError, match="no value"):
         decode(BLOCK[:-last] + b"\xff" * last)
+
+
+# --- a tree ---------------------------------------------------------------------------------------------------------
+
+
+def layers(count: int) -> list[Param]:
+    names = [f"layer.{at}.{leaf}" for at in range(count) for leaf in ("w", "b")]
+    return [Param(0, name, (2,), 2, None, None, None, None, None, (), None) for name in names]
+
+
+TREES = st.lists(
+    st.lists(st.sampled_from(["", "a", "0", "1", "2", "10", "名"]), min_size=1, max_size=4).map(".".join), max_size=20
+).map(
+    lambda names: Tree.build(
+        Model.from_params(
+            Origin("x", "test", ""),
+            [Param(0, name, (2,), 2, None, None, None, None, None, (), None) for name in names],
+        )
+    )
+)
+
+
+@given(TREES)
+def test_a_tree_comes_back_as_it_was(tree: Tree) -> None:
+    back = decode_tree(tree.model, encode_tree(tree))
+    assert {field.name: getattr(back, field.name) for field in fields(tree) if field.init} == {
+        field.name: getattr(tree, field.name) for field in fields(tree) if field.init
+    }
+
+
+def test_a_run_of_modules_comes_back() -> None:
+    tree = Tree.build(Model.from_params(Origin("x", "test", ""), layers(3)))
+    assert tree.repeats == {1: (range(2, 9, 3),)}
+    assert decode_tree(tree.model, encode_tree(tree)).repeats == tree.repeats
+
+
+@given(TREES, st.data())
+def test_a_tree_cut_short_or_of_another_model_is_refused(tree: Tree, data: st.DataObject) -> None:
+    block = encode_tree(tree)
+    with pytest.raises(ValueError, match="encoded"):
+        decode_tree(tree.model, block[: data.draw(st.integers(0, len(block) - 1))])
+
+
+def test_a_large_tree_is_asked_for_and_made_here_without_an_answer() -> None:
+    params = [Param(0, f"m.{at}.w", (1,), 1, None, None, None, None, None, (), None) for at in range(ASKED_FROM)]
+    model = Model.from_params(Origin("x", "test", ""), params)
+    here = Tree.build(model)
+    asked: list[str] = []
+
+    def ask(request: str, _: object) -> bytes:
+        asked.append(request)
+        return encode_tree(here)
+
+    def refuse(request: str, _: object) -> bytes:
+        asked.append(request)
+        raise ParamxError(request, "nothing here answers that")
+
+    assert tree_of(model, ask).labels == tree_of(model, refuse).labels == here.labels
+    assert asked == [REQUEST, REQUEST]
+    small = Model.from_params(Origin("x", "test", ""), params[:10])
+    assert len(tree_of(small, refuse)) == 1 + 1 + 20
+    assert asked == [REQUEST, REQUEST], "a small one is made at once"

@@ -19,6 +19,8 @@ from checkpoint_files import safetensors_bytes
 from explorer.core.asking import ask_to_the_end
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
+from explorer.core.tree import Tree
+from explorer.core.tree_wire import decode_tree
 from explorer.sources import out_of_memory, worker
 from explorer.sources.worker import open_in_worker
 
@@ -338,6 +340,30 @@ class TestDeath:
             assert not gone(pid)
             parent.kill()
         assert wait_until(lambda: gone(pid), 10)
+
+
+class TestTree:
+    def test_a_worker_lays_the_tree_of_what_it_opened_out(self, tmp_path):
+        path = tmp_path / "x.safetensors"
+        names = [f"layers.{n}.{leaf}" for n in (0, 10, 2) for leaf in ("weight", "bias")]
+        header = {
+            name: {"dtype": "U8", "shape": [2], "data_offsets": [2 * at, 2 * at + 2]} for at, name in enumerate(names)
+        }
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2 * len(names)))
+        loading = open_in_worker(OpenSpec(str(path)))
+        try:
+            *_, loaded = loading.events()
+            tree = decode_tree(loaded.model, loading.ask("tree", {}))
+        finally:
+            loading.cancel()
+        here = Tree.build(loaded.model)
+        assert (
+            tree.labels
+            == here.labels
+            == ["", "layers", *(label for n in ("0", "2", "10") for label in (n, "weight", "bias"))]
+        )
+        assert (tree.leaf_order, tree.renumbered) == (here.leaf_order, True)
 
 
 class TestRefusals:

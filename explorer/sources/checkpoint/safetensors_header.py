@@ -26,6 +26,7 @@ from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, parse_json, tensors, warn
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
+from explorer.sources.checkpoint.safetensors_regular import Parts, read_regular
 
 MAX_HEADER = 100_000_000
 """Longest header in bytes; the library's own limit."""
@@ -105,14 +106,22 @@ def read_header(file: File, label: str) -> Header:
     Raises:
         UnreadableError: It is no such file, or its header is not whole.
     """
-    text, items, start = _parse(file)
-    said = items.pop(METADATA, None)
-    metadata, notes = _metadata(said, label)
-    header = _columns(items, start, file.size, metadata)
-    if header is None or not _is_plain(text, items, said):
-        items.clear()  # its memory, before all is parsed once more
-        header, problems = _entry_by_entry(text, start, file.size, metadata, label)
-        notes += problems
+    text = _text(file)
+    start = LENGTH_BYTES + len(text)
+    regular = read_regular(text)
+    metadata, notes = _metadata(regular[1] if regular is not None else None, label)
+    header = None if regular is None else _checked(regular[0], start, file.size, metadata)
+    if header is None:
+        items = parse_json(text, "the header")
+        assert isinstance(items, dict)
+        said = items.pop(METADATA, None)
+        metadata, notes = _metadata(said, label)
+        parts = _columns(items)
+        header = None if parts is None else _checked(parts, start, file.size, metadata)
+        if header is None or not _is_plain(text, items, said):
+            items.clear()  # its memory, before all is parsed once more
+            header, problems = _entry_by_entry(text, start, file.size, metadata, label)
+            notes += problems
     if len(header):
         notes += _layout(header, start, label)
     if not notes:
@@ -130,8 +139,8 @@ def read_header(file: File, label: str) -> Header:
     )
 
 
-def _parse(file: File) -> tuple[bytes, dict[str, Any], int]:
-    """Return the header's text, the object that it is, and where the data starts."""
+def _text(file: File) -> bytes:
+    """Return the header's text, which begins as an object does."""
     if file.size < LENGTH_BYTES:
         raise UnreadableError(
             f"{plural(file.size, 'byte')} are too few for a safetensors file", "download it again", "truncated"
@@ -152,9 +161,7 @@ def _parse(file: File) -> tuple[bytes, dict[str, Any], int]:
     text = file.read(LENGTH_BYTES, length)
     if text[:1] != b"{":
         raise UnreadableError("not a safetensors file: the header is no JSON object", "check that it is one")
-    items = parse_json(text, "the header")
-    assert isinstance(items, dict)
-    return text, items, LENGTH_BYTES + length
+    return text
 
 
 def _is_plain(text: bytes, items: dict[str, Any], metadata: Any) -> bool:
@@ -173,7 +180,7 @@ def _is_plain(text: bytes, items: dict[str, Any], metadata: Any) -> bool:
     return not any(part in text for part in (b"\\", b"true", b"false")) and text.count(b'"') == quotes
 
 
-def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str, str]) -> Header | None:
+def _columns(items: dict[str, Any]) -> Parts | None:
     """Build the columns of a header without a flaw, whole columns at a time; `None` if any entry has one."""
     try:
         entries = list(items.values())
@@ -185,16 +192,22 @@ def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str
             return None
         dtypes: Column[str] = coded(list(map(itemgetter("dtype"), entries)))
         shapes: Column[tuple[int, ...] | None] = coded(list(map(tuple, lists)))
-        if max(map(len, items), default=0) > MAX_NAME:
-            return None
         begins = array("q", map(itemgetter(0), pairs))
         ends = array("q", map(itemgetter(1), pairs))
-        nbytes = array("q", map(sub, ends, begins))
     except (KeyError, TypeError, OverflowError):
         return None
+    return Parts(list(items), dtypes, shapes, begins, ends)
+
+
+def _checked(parts: Parts, start: int, size: int, metadata: Mapping[str, str]) -> Header | None:
+    """Return the header that columns are; `None` if any entry has a flaw."""
+    names, dtypes, shapes, begins, ends = parts
+    if (begins and min(begins) < 0) or max(map(len, names), default=0) > MAX_NAME:
+        return None
+    nbytes = array("q", map(sub, ends, begins))
     if any(_bad_shape(shape) for shape in shapes.values) or any(dtype not in DTYPES for dtype in dtypes.values):
         return None
-    if begins and (min(begins) < 0 or min(nbytes) < 0 or max(ends) > 1 << 62):
+    if begins and (min(nbytes) < 0 or max(ends) > 1 << 62):
         return None
     elements = [prod(shape or ()) for shape in shapes.values]
     bits = [DTYPES[dtype][1] for dtype in dtypes.values]
@@ -205,7 +218,7 @@ def _columns(items: dict[str, Any], start: int, size: int, metadata: Mapping[str
         return None
     named: Column[str | None] = Column(tuple(DTYPES[dtype][0] for dtype in dtypes.values), dtypes.codes)
     begins = array("q", map(add, begins, repeat(start)))
-    return Header(list(items), named, shapes, numels, begins, nbytes, size, metadata)
+    return Header(list(names), named, shapes, numels, begins, nbytes, size, metadata)
 
 
 def _bad_shape(shape: Any) -> str:

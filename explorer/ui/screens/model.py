@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Event as Signal
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -15,6 +17,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Finding
 from explorer.core.tree import Tree
+from explorer.core.tree_wire import tree_of
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
@@ -46,6 +49,9 @@ too); and below which panel and detail get the least, so that some of the tree i
 
 TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
+
+PATIENCE = 2.0
+"""Seconds for which what can wait leaves the machine to the first frame."""
 
 
 class ModelScreen(Recovery, ValueCommands):
@@ -108,6 +114,7 @@ class ModelScreen(Recovery, ValueCommands):
         self.shown = False
         """Whether the model is on the screen."""
         self._left = False
+        self._drawn = Signal()
         self._began = time.monotonic()
         self._stage = "starting"
         self._clock: Timer | None = None
@@ -142,11 +149,15 @@ class ModelScreen(Recovery, ValueCommands):
         assert self._loading is not None, "the opening is started before its thread"
         for event in self._loading.events():
             if isinstance(event, Loaded):
-                # Here, not where keys are answered: 150,000 names take half a second.
-                view = TreeView(Tree.build(event.model))
-                bench = Workbench(event.model, self.services.grouping)
+                # Here, not where keys are answered; and the worker lays the tree out while the names are folded here.
+                with ThreadPoolExecutor(1) as beside:
+                    laid = beside.submit(tree_of, event.model, self._loading.ask)
+                    bench = Workbench(event.model, self.services.grouping)
+                    view = TreeView(laid.result())
                 view.set_groups(bench.assignment.groups)
+                view.warm()
                 self.post_message(self.Opened(view, bench))
+                self._drawn.wait(PATIENCE)
                 view.prepare()
                 self.look_for_a_draft()
                 self._learn(event.model)
@@ -261,8 +272,12 @@ class ModelScreen(Recovery, ValueCommands):
             self._draft = None
         self.shown = True
         self.post_message(self.Shown())
-        self.call_after_refresh(self.services.shown)
+        self.call_after_refresh(self._shown)
         self.want_first_values()
+
+    def _shown(self) -> None:
+        self._drawn.set()
+        self.services.shown()
 
     def on_model_screen_learned(self, message: Learned) -> None:
         """Show what more is known; the cursor, the folds, the filter and the groups stay."""
@@ -354,7 +369,7 @@ class ModelScreen(Recovery, ValueCommands):
         table, bench = self.query_one(TreeTable), self.bench
         if bench is None or table.view is None:
             return
-        self._mask = bytes(needle in name for name in bench.model.names) if needle else None
+        self._mask = bench.grouper.containing(needle) if needle else None
         table.filter(needle, self._mask)
         self.query_one(FilterBar).tell(table.view)
 
