@@ -484,6 +484,28 @@ async def test_a_sweep_speaks_only_of_what_is_measured_and_tells_why_a_tensor_is
         assert "measuring" not in ui.text
 
 
+async def test_a_narrow_sweep_cuts_nothing_of_its_sum() -> None:
+    module = torch.nn.Module()
+    module.ids = torch.nn.Parameter(torch.arange(900), requires_grad=False)
+    module.weight = torch.nn.Parameter(torch.full((400, 300), math.nan))
+    module.bias = torch.nn.Parameter(torch.randn(400_000))
+    module.cut = torch.nn.Parameter(torch.randn(3))
+    app, loading = served(module)
+    measure = loading.answers["statistics"]
+
+    def some(arguments: Mapping[str, Any]) -> Any:
+        if arguments["index"] == 3:
+            raise ParamxError("cut", "cut short: the file ends in the middle")
+        return measure(arguments)
+
+    loading.answers["statistics"] = some
+    async with running(app, (60, 20)) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "3 of 4 tensors" in ui.text and not sweep_of(ui)._working)
+        told = " ".join(" ".join(ui.lines[1:5]).split())
+        assert "120,000 NaN, 0 Inf · 1 could not be read" in told
+
+
 async def test_before_anything_is_measured_a_sweep_claims_nothing() -> None:
     app, loading = served(Two())
     held, measure = threading.Event(), loading.answers["statistics"]

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 TOLD_LINES = 2
 """Lines for the figures of the row under the cursor; `values.tcss` holds one more, for its name."""
 
+SUM_LINES = 3
+"""Most lines of the sum; on 60 columns it takes as many."""
+
 TELL_EVERY = 0.1
 """Seconds between two drawings while the table fills."""
 
@@ -193,7 +196,7 @@ class SweepScreen(Dialog[ShowTensors]):
         else:
             refused = f" · {len(self._refused):,} could not be read" if self._refused else ""
             sums = sum_line(self._statistics, self._indices, self._whole) + refused
-            head.append("".join(f"\n {line}" for line in folded(sums, width - 2, TOLD_LINES)))
+            head.append("".join(f"\n {line}" for line in folded(sums, width - 2, SUM_LINES)))
         self._head.update(head)
         titles = LAYERS_HEADING if self._layers else headings(self._width, self._order)
         self._titles.update("" if self._failed else Text(fit(titles, self.size.width), "dim underline", no_wrap=True))
