@@ -45,6 +45,9 @@ def test_a_keystroke_materialises_no_names(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Workbench, "_numbers", property(lambda _: pytest.fail("every name was looked at")))
     bench = Workbench(Model.from_params(Origin("x", "test", ""), params), Grouping.classic())
     monkeypatch.setattr(Named, "__iter__", lambda _: pytest.fail("names were made"))
+    bench.type_rule(0, "no_decay", "weight_decay=0.0", "nothing-like-it")
+    assert [finding.id for finding in bench.findings if finding.severity == "warning"] == ["dead-pattern"]
+    assert bench.warned == bytes(400)
     bench.type_rule(0, "no_decay", "weight_decay=0.0", "weight")
     [wide] = [finding for finding in bench.findings if finding.id == "wide-substring"]
     assert len(wide.names) == 200
