@@ -83,7 +83,7 @@ def read_beside(path: str) -> Weights:
 
 
 def others_beside(directory: Path) -> str:
-    """Say which checkpoints lie in a directory whose names transformers does not look for; empty if none does."""
+    """Say which checkpoints lie in a directory that `from_pretrained` would not find; empty if none does."""
     from explorer.sources.checkpoint.targets import NOT_MODELS, SHARD, SUFFIXES, names_of
 
     try:
@@ -91,6 +91,8 @@ def others_beside(directory: Path) -> str:
     except OSError:
         return ""
     names = [name for name in names if name not in NOT_MODELS]
+    if broken := [name for name in names if not (directory / name).exists()]:
+        return visible(f"{broken[0]}: the link leads nowhere; download it again")
     shards = [name for name in names if SHARD.fullmatch(name) and not name.endswith(".gguf")]
     if shards:
         which = shards[0] if len(shards) == 1 else f"{len(shards)} shards, {shards[0]}, …"

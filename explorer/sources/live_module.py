@@ -13,7 +13,7 @@ from explorer.core.text import plural, visible
 from explorer.core.wrapped import unwrapped
 from explorer.sources.json_safe import json_safe
 from explorer.sources.odd_parameters import facts_of, fsdp_shapes, overlaps, said_numel
-from explorer.sources.places import places_of
+from explorer.sources.places import bare_class, places_of
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,8 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
     for later, earlier in shared:
         _add(notes, later, f"lies in the memory of {names[earlier]}")
         _add(notes, earlier, f"lies in the memory of {names[later]}")
-    for index, note in _adapters([name for name, _ in named], owners):
+    raw_names = [name for name, _ in named]
+    for index, note in (*_adapters(raw_names, owners), *_reparametrized(raw_names, owners)):
         _add(notes, index, note)
     model = Model(
         origin=origin,
@@ -107,13 +108,15 @@ def live_origin(module: torch.nn.Module, kind: str) -> Origin:
     while len(children := dict(inner.named_children())) == 1 and next(iter(children)) in WRAPPERS:
         wrappers.append(type(inner).__name__)
         inner = next(iter(children.values()))
+    if bare_class(type(inner)) is not type(inner):
+        wrappers.append("FSDP2")
     config = getattr(inner, "config", None)
     to_dict = getattr(config, "to_dict", None)
     library = sys.modules.get("transformers")
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     if library is not None and isinstance(inner, library.PreTrainedModel):
         versions["transformers"] = library.__version__
-    name = visible(type(inner).__name__)
+    name = visible(bare_class(type(inner)).__name__)
     model_type = getattr(config, "model_type", None)
     return Origin(
         target=name,
@@ -174,11 +177,52 @@ def _adapters(raw: Sequence[str], owners: Mapping[str, torch.nn.Module]) -> Iter
         parts = name.split(".")
         for at in range(len(parts) - 1, 0, -1):
             if ".".join(parts[:at]) in tuned:
+                layer = owners[".".join(parts[:at])]
+                merged = [str(adapter) for adapter in getattr(layer, "merged_adapters", None) or ()]
                 if parts[at] in ("base_layer", "original_module"):
-                    yield index, "PEFT: of the layer that an adapter wraps"
+                    inside = f"; adapter {visible(', '.join(merged))} is merged into it" if merged else ""
+                    yield index, f"PEFT: of the layer that an adapter wraps{inside}"
                 else:
-                    adapter = f" of adapter {visible(parts[at + 1])}" if at + 1 < len(parts) else ""
-                    yield index, f"PEFT: {visible(parts[at])}{adapter}"
+                    yield index, _of_adapter(layer, parts[at], parts[at + 1] if at + 1 < len(parts) else "", merged)
+                break
+
+
+def _of_adapter(layer: object, part: str, adapter: str, merged: Sequence[str]) -> str:
+    """Say which adapter a parameter is of, and whether that takes part as things stand."""
+    if not adapter:
+        return f"PEFT: {visible(part)}"
+    active = getattr(layer, "active_adapters", None)
+    state = ""
+    if adapter in merged:
+        state = ", merged into the layer that it wraps"
+    elif getattr(layer, "disable_adapters", False) is True:
+        state = ", disabled"
+    elif isinstance(active, list | tuple) and adapter not in active:
+        state = ", not active"
+    return f"PEFT: {visible(part)} of adapter {visible(adapter)}{state}"
+
+
+def _reparametrized(raw: Sequence[str], owners: Mapping[str, torch.nn.Module]) -> Iterable[tuple[int, str]]:
+    """Say which tensors the module computes anew from a parameter before each use.
+
+    By `torch.nn.utils.parametrize`, and by hooks as those before it and of `prune` do (torch 2.13,
+    `nn/utils/parametrize.py`, `nn/utils/weight_norm.py`, `nn/utils/spectral_norm.py`, `nn/utils/prune.py`).
+    """
+    for index, name in enumerate(raw):
+        path, _, attribute = name.rpartition(".")
+        head, found, tensor = path.rpartition("parametrizations.")
+        if found and (not head or head.endswith(".")):
+            made = [
+                visible(type(part).__name__.lstrip("_")) for part in getattr(owners.get(path), "children", list)()
+            ]
+            yield index, f"parametrized: {visible(tensor)} is computed from it by {', '.join(made)}"
+            continue
+        hooks = getattr(owners.get(path), "_forward_pre_hooks", None) or {}
+        for hook in hooks.values():
+            made_of = getattr(hook, "_tensor_name", None) or getattr(hook, "name", None)
+            if isinstance(made_of, str) and attribute in {f"{made_of}_{end}" for end in ("orig", "g", "v")}:
+                maker = visible(type(hook).__name__)
+                yield index, f"parametrized: {visible(made_of)} is computed from it by {maker}"
                 break
 
 
@@ -186,7 +230,7 @@ def module_class(owner: torch.nn.Module | None, classes: dict[type, ModuleClass]
     """Return the class of a module, made once for each type and kept in `classes`; `None` of no module."""
     if owner is None:
         return None
-    kind = type(owner)
+    kind = bare_class(type(owner))
     if kind not in classes:
         bases = (base.__name__ for base in kind.__mro__[1:] if base.__name__ not in UNTOLD_BASES)
         classes[kind] = ModuleClass(visible(kind.__name__), tuple(map(visible, bases)))

@@ -15,6 +15,17 @@ DEEPEST = 3
 """How deep a configuration's parts are followed."""
 
 
+def bare_class(kind: type) -> type:
+    """Return a module's class without what `fully_shard` puts before it.
+
+    It makes a class `FSDPLinear` of `FSDPModule` and `Linear` (torch 2.13, `distributed/fsdp/_fully_shard`); rules
+    decide by the bare model's class.
+    """
+    if any(base.__name__ == "FSDPModule" for base in kind.__bases__):
+        return next(base for base in kind.__bases__ if base.__name__ != "FSDPModule")
+    return kind
+
+
 def places_of(modules: Mapping[str, torch.nn.Module], raw: Sequence[str], plain: Sequence[str]) -> Iterator[Place]:
     """Yield the place of each parameter's module.
 
@@ -31,7 +42,7 @@ def places_of(modules: Mapping[str, torch.nn.Module], raw: Sequence[str], plain:
             chain = list(_chain(modules, *owner))
             if parts is None:
                 parts = _parts(getattr(chain[0], "config", None))
-            around = tuple(visible(type(module).__name__) for module in chain[:-1])
+            around = tuple(visible(bare_class(type(module)).__name__) for module in chain[:-1])
             known[owner] = Place(around, _config(chain, parts))
         yield known[owner]
 

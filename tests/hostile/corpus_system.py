@@ -201,8 +201,7 @@ def configs() -> Iterator[Case]:
         return make
 
     yield case("weights that lead out", WARN, weights("../elsewhere.safetensors"), "leads out")
-    # What does not exist is no file of transformers' either.
-    yield case("weights that lead nowhere", OK, weights("nowhere"))
+    yield case("weights that lead nowhere", WARN, weights("nowhere"), "leads nowhere")
     yield case("weights of a device", WARN, weights("/dev/zero"), "leads out")
     yield case("an index that leads out", WARN, weights(index='{"weight_map":{"w":"/etc/passwd"}}'), "not read")
 

@@ -240,7 +240,7 @@ DISTRIBUTED = """
     split = [[id(p) for p in group["params"]] for group in param_groups(net(), grouping)]
 
     def facts(model):
-        return [(row.name, row.shape, row.numel, row.nbytes) for row in model]
+        return [(row.name, row.shape, row.numel, row.nbytes, row.module_class, row.place) for row in model]
 """
 
 
@@ -346,7 +346,7 @@ def test_bitsandbytes_4bit_by_its_attributes_shows_what_is_packed():
 
 
 def test_bitsandbytes_of_the_real_package():
-    bnb = pytest.importorskip("bitsandbytes")
+    bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: only its attributes are tried")
     before = nn.Sequential(bnb.nn.Linear4bit(64, 32, quant_type="nf4", compute_dtype=torch.bfloat16))
     assert "not quantized yet" in table(before)[0].notes
     model = table(before.to("cpu"))
@@ -385,7 +385,7 @@ def test_a_tensor_made_of_tensors_has_the_bytes_of_its_parts():
 
 
 def test_torchao_of_the_real_package():
-    pytest.importorskip("torchao")
+    pytest.importorskip("torchao", reason="torchao is not installed: only an object like its tensors is tried")
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     module = nn.Sequential(nn.Linear(64, 32)).to(torch.bfloat16)
@@ -414,7 +414,9 @@ def test_offloaded_by_accelerate_is_told_by_its_hook():
 
 
 def test_accelerate_of_the_real_package(tmp_path):
-    accelerate = pytest.importorskip("accelerate")
+    accelerate = pytest.importorskip(
+        "accelerate", reason="accelerate is not installed: only its attributes are tried"
+    )
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     accelerate.dispatch_model(module, {"0": "cpu", "1": "disk"}, main_device="cpu", offload_dir=str(tmp_path))
     model = table(module)
@@ -447,7 +449,7 @@ def test_peft_by_its_attributes_tells_adapter_and_base():
 
 
 def test_peft_of_the_real_package():
-    peft = pytest.importorskip("peft")
+    peft = pytest.importorskip("peft", reason="peft is not installed: only its attributes are tried")
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -461,3 +463,30 @@ def test_peft_of_the_real_package():
     assert (kept.requires_grad, kept.notes) == (False, "PEFT: of the layer that an adapter wraps")
     assert rows["lm_head.modules_to_save.default.weight"].notes == "PEFT: modules_to_save of adapter default"
     assert model.counters.trainable == 16 + 16 + 400
+
+
+def test_peft_tells_what_is_merged_and_what_is_not_active():
+    peft = pytest.importorskip(
+        "peft", reason="peft is not installed: merged adapters are not tried on the real thing"
+    )
+    module = peft.get_peft_model(nn.Sequential(nn.Linear(8, 8)), peft.LoraConfig(r=2, target_modules=["0"]))
+    module.add_adapter("other", peft.LoraConfig(r=2, target_modules=["0"]))
+    module.merge_adapter()
+    notes = {row.name.removeprefix("base_model.model.0."): row.notes for row in table(module)}
+    assert notes["base_layer.weight"] == "PEFT: of the layer that an adapter wraps; adapter default is merged into it"
+    assert notes["lora_A.default.weight"].endswith("of adapter default, merged into the layer that it wraps")
+    assert notes["lora_A.other.weight"] == "PEFT: lora_A of adapter other, not active"
+
+
+def test_a_parametrized_tensor_is_told_by_what_it_is_computed_from():
+    from torch.nn.utils import parametrizations, prune
+
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    parametrizations.weight_norm(module[0])
+    prune.random_unstructured(module[1], "weight", 0.5)
+    notes = {row.name: row.notes for row in table(module) if row.notes}
+    assert notes == {
+        "0.parametrizations.weight.original0": "parametrized: weight is computed from it by WeightNorm",
+        "0.parametrizations.weight.original1": "parametrized: weight is computed from it by WeightNorm",
+        "1.weight_orig": "parametrized: weight is computed from it by RandomUnstructured",
+    }

@@ -311,7 +311,7 @@ def _files(directory: Path, pieces: dict[str, list[Stored]], shown: set[str]) ->
     for name, end in ends.items():
         path = inside(directory, name)
         if path is None:
-            reasons.setdefault(("refused-path", "out of the checkpoint's directory"), []).append(name)
+            reasons.setdefault(("refused-path", "not opened, outside the checkpoint's directory"), []).append(name)
             continue
         try:
             status = os.stat(path)  # noqa: PTH116 - one way to fail

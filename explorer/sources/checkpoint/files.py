@@ -134,6 +134,16 @@ def _pointer(head: bytes) -> UnreadableError:
     return UnreadableError(why, "run `git lfs pull`", "lfs-pointer")
 
 
+def holds_too_much(data: bytes) -> bool:
+    """Whether a JSON text has more in it than any checkpoint's, so that what is made of it would fill the memory."""
+    large = len(data) > 2 * MAX_CONTAINERS  # shorter text can't hold that many
+    return large and (
+        data.count(b"{") + data.count(b"[") > MAX_CONTAINERS
+        or data.count(b",") > MAX_VALUES
+        or data.count(b'"') > MAX_QUOTES
+    )
+
+
 def parse_json(data: bytes, what: str) -> Any:
     """Parse JSON text from a stranger.
 
@@ -144,12 +154,7 @@ def parse_json(data: bytes, what: str) -> Any:
     Raises:
         UnreadableError: It is no JSON, or would fill the memory.
     """
-    large = len(data) > 2 * MAX_CONTAINERS  # shorter text can't hold that many
-    if large and (
-        data.count(b"{") + data.count(b"[") > MAX_CONTAINERS
-        or data.count(b",") > MAX_VALUES
-        or data.count(b'"') > MAX_QUOTES
-    ):
+    if holds_too_much(data):
         raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")
     try:
         # Bytes would let `json.loads` guess at UTF-16 and UTF-32, which the formats do not allow.

@@ -19,7 +19,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding, Model, Origin
 from explorer.core.text import plural, short_bytes, visible
-from explorer.sources.checkpoint.columns import joined, picked
+from explorer.sources.checkpoint.columns import each, joined, picked
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, warn
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
@@ -186,9 +186,9 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
         whole = array("q")
         for column in columns:
             whole.extend(column)
-        return whole if same else array("q", map(whole.__getitem__, order))
+        return whole if same else array("q", each(whole, order))
 
-    names = raw if same else [raw[row] for row in order]
+    names = raw if same else list(each(raw, order))
     shown, notes = shown_names(names)
     files = ordered(files)
     nbytes = numbers(header.nbytes for header in parts)

@@ -16,14 +16,14 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat
 from math import prod
-from operator import add, itemgetter, mul, ne, sub
+from operator import add, itemgetter, sub
 from typing import Any
 
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
-from explorer.sources.checkpoint.columns import coded
+from explorer.sources.checkpoint.columns import coded, each
 from explorer.sources.checkpoint.files import File, UnreadableError, parse_json, tensors, warn
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.safetensors_regular import Parts, read_regular
@@ -192,8 +192,8 @@ def _columns(items: dict[str, Any]) -> Parts | None:
             return None
         dtypes: Column[str] = coded(list(map(itemgetter("dtype"), entries)))
         shapes: Column[tuple[int, ...] | None] = coded(list(map(tuple, lists)))
-        begins = array("q", map(itemgetter(0), pairs))
-        ends = array("q", map(itemgetter(1), pairs))
+        bounds = array("q", chain.from_iterable(pairs))
+        begins, ends = bounds[::2], bounds[1::2]
     except (KeyError, TypeError, OverflowError):
         return None
     return Parts(list(items), dtypes, shapes, begins, ends)
@@ -207,14 +207,16 @@ def _checked(parts: Parts, start: int, size: int, metadata: Mapping[str, str]) -
     nbytes = array("q", map(sub, ends, begins))
     if any(_bad_shape(shape) for shape in shapes.values) or any(dtype not in DTYPES for dtype in dtypes.values):
         return None
-    if begins and (min(nbytes) < 0 or max(ends) > 1 << 62):
+    if begins and max(ends) > 1 << 62:
         return None
     elements = [prod(shape or ()) for shape in shapes.values]
     bits = [DTYPES[dtype][1] for dtype in dtypes.values]
-    numels = array("q", map(elements.__getitem__, shapes.codes))
+    numels = array("q", each(elements, shapes.codes))
     if sum(numels) > MAX_ELEMENTS:
         return None
-    if any(map(ne, map(mul, numels, map(bits.__getitem__, dtypes.codes)), map(mul, nbytes, repeat(8)))):
+    # Thousands of tensors have few shapes and dtypes between them: each combination is judged once.
+    kinds = set(zip(shapes.codes, dtypes.codes, nbytes, strict=True))
+    if any(elements[shape] * bits[dtype] != length * 8 for shape, dtype, length in kinds):
         return None
     named: Column[str | None] = Column(tuple(DTYPES[dtype][0] for dtype in dtypes.values), dtypes.codes)
     begins = array("q", map(add, begins, repeat(start)))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from explorer.core.param import Column
 from explorer.sources.checkpoint.columns import coded
+from explorer.sources.checkpoint.files import holds_too_much
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS
 
 LONGEST = 1 << 26
@@ -49,7 +50,7 @@ def read_regular(text: bytes) -> tuple[Parts, dict[str, str] | None] | None:
     Returns:
         Its entries, and its metadata, `None` where it has none; `None` for a text that is written otherwise.
     """
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or holds_too_much(text):
         return None
     # Whatever JSON, UTF-8 or the numbers have against it, the parser tells better.
     with suppress(ValueError, OverflowError, RecursionError):

@@ -12,7 +12,7 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural
-from explorer.sources.checkpoint.columns import picked, rows_of
+from explorer.sources.checkpoint.columns import each, picked, rows_of
 from explorer.sources.checkpoint.files import File, UnreadableError, doubled_keys, inside, parse_json, tensors, warn
 from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, is_directory, names_of, only_set, path_of
 
@@ -258,7 +258,10 @@ def order_of(
         findings.append(warn("duplicate-tensor", message, doubled))
     if weight_map is None:
         return sorted(rows.values()), findings
-    order = [rows[name] for name in weight_map if name in rows]
+    if len(weight_map) == len(rows) == len(raw) and rows.keys() == weight_map.keys():
+        order = list(each(rows, list(weight_map)))
+    else:
+        order = [rows[name] for name in weight_map if name in rows]
     alike = len(raw) == len(order) == len(weight_map)
     if alike and all(map(eq, weight_map.values(), rows_of(picked(files, order)))):
         return order, findings  # index and shards say the same
