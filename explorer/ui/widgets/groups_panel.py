@@ -97,7 +97,12 @@ class RuleEditor(Vertical):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed."""
         event.stop()
-        self.post_message(self.Edited(self.position, self._title.value, self._options.value, self.terms.value))
+        self.post_message(self.Edited(self.position, *self.fields))
+
+    @property
+    def fields(self) -> Fields:
+        """What stands in the fields now."""
+        return self._title.value, self._options.value, self.terms.value
 
     def write(self, rule: Rule) -> None:
         """Put the rule's own text back into the fields."""
