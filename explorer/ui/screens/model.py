@@ -105,8 +105,6 @@ class ModelScreen(Recovery, ValueCommands):
         self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
         self._learning: Loading | None = None
-        self.shown = False
-        """Whether the model is on the screen."""
         self._left = False
         self._began = time.monotonic()
         self._stage = "starting"
@@ -260,6 +258,7 @@ class ModelScreen(Recovery, ValueCommands):
             self.take_draft(self._draft)
             self._draft = None
         self.shown = True
+        self.offer()
         self.post_message(self.Shown())
         self.call_after_refresh(self.services.shown)
         self.want_first_values()
