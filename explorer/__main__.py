@@ -154,6 +154,7 @@ def _run_interface(
     if not outcome.error:
         drafts.clear()
         return 0
+    drafts.settle()
     return fail(outcome.error) if other is None else _trouble(outcome.error)
 
 

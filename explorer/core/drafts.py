@@ -22,6 +22,9 @@ from explorer.core.errors import ParamxError
 MOST = 32
 """Most files that are kept; the oldest go first."""
 
+SETTLE_SECONDS = 0.3
+"""Longest wait for the last keystroke's file where the program ends by itself."""
+
 
 def drafts_folder() -> Path:
     """Return where drafts are kept, by the XDG Base Directory Specification."""
@@ -42,7 +45,7 @@ class Drafts:
         self._thread: threading.Thread | None = None
         self._own: set[Path] = set()
         self._left: set[Path] = set()
-        self._over = False
+        self._over = self._writing = False
 
     def keep(self, target: str, draft: Draft | None) -> None:
         """Have the groups written at once, in a thread: a slow disk gets the latest of them, and slows no typing.
@@ -62,7 +65,7 @@ class Drafts:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_on, daemon=True)
                 self._thread.start()
-            self._due.notify()
+            self._due.notify_all()
 
     def left(self, target: str) -> Draft | None:
         """Return the groups that a session left behind on a target as it ended badly, the latest; or `None`."""
@@ -78,6 +81,11 @@ class Drafts:
                 with contextlib.suppress(ParamxError):
                     return drafting.loads(grouping_file.read(path), str(path))
         return None
+
+    def settle(self) -> None:
+        """Wait for what is to be written, but not long: the program ends, and a disk may hang."""
+        with self._due:
+            self._due.wait_for(lambda: not self._wanted and not self._writing, SETTLE_SECONDS)
 
     def clear(self) -> None:
         """Remove this session's drafts, and those that were offered: it ended well."""
@@ -97,9 +105,13 @@ class Drafts:
                 while not self._wanted:
                     self._due.wait()
                 wanted, self._wanted = self._wanted, {}
+                self._writing = True
             for target, text in wanted.items():
                 with contextlib.suppress(OSError, RuntimeError):  # full, read-only, no home: typing goes on
                     self._write(target, text)
+            with self._due:
+                self._writing = False
+                self._due.notify_all()
 
     def _write(self, target: str, text: str | None) -> None:
         folder = self._path()

@@ -87,10 +87,11 @@ def test_what_is_half_typed_survives_a_kill_too(small: Path, tmp_path: Path) -> 
         assert "layer.1" in grouping_file.load(drafts(state)[0]).rules[0].terms, "--groups reads what can be read"
         os.kill(terminal.descendants()[0], signal.SIGKILL)
         assert terminal.wait() == 128 + signal.SIGKILL
-    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=100) as terminal:
         terminal.wait_for("R brings back your last groups")
-        terminal.press("R")
+        terminal.type("R")
         terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
+        terminal.wait_for("missing ), unterminated")
         terminal.type("\t\x1b[Feight)")
         terminal.wait_for("re:(weight)")
         terminal.press("ctrl+q")
@@ -109,10 +110,11 @@ def test_a_reload_that_fails_loses_nothing_that_was_typed(small: Path, tmp_path:
         terminal.press("shift+tab", "shift+tab", "shift+tab", "r")
         assert terminal.wait() == 1
     small.write_bytes(content)
-    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
+    with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=100) as terminal:
         terminal.wait_for("R brings back your last groups")
-        terminal.press("R")
+        terminal.type("R")
         terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
+        terminal.wait_for("missing ), unterminated")
         terminal.press("ctrl+q")
         assert terminal.wait() == 0
 
@@ -151,8 +153,7 @@ def test_a_file_that_changes_while_it_is_open_harms_nothing(small: Path, fault: 
         terminal.press("G", "*", "w")
         terminal.settle()
         terminal.press("escape")
-        terminal.wait_for(SHOWN)
-        assert ", layer.1" in terminal.text(), "what was typed is there"
+        terminal.wait_for(", layer.1")  # the dialog is gone, and what was typed is there
         terminal.press("r")
         if fault == "replaced":
             terminal.wait_for("54 parameters")

@@ -60,6 +60,9 @@ class GroupCommands(Screen[None]):
 
     def on_rule_editor_edited(self, message: RuleEditor.Edited) -> None:
         """Regroup with what was typed."""
+        editor = next((e for e in self.query_one(GroupsPanel).editors if e.position == message.rule), None)
+        if editor is not None and editor.fields != (message.name, message.options, message.terms):
+            return  # older than what stands there: another message is under way, or a command has written since
         if self.bench is not None:
             before = self.bench.as_typed
             self.bench.type_rule(message.rule, message.name, message.options, message.terms)

@@ -111,8 +111,6 @@ class ModelScreen(Recovery, ValueCommands):
         self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
         self._learning: Loading | None = None
-        self.shown = False
-        """Whether the model is on the screen."""
         self._left = False
         self._drawn = Signal()
         self._began = time.monotonic()
@@ -271,6 +269,7 @@ class ModelScreen(Recovery, ValueCommands):
             self.take_draft(self._draft)
             self._draft = None
         self.shown = True
+        self.offer()
         self.post_message(self.Shown())
         self.call_after_refresh(self._shown)
         self.want_first_values()

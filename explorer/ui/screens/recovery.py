@@ -49,6 +49,8 @@ class Recovery(GroupCommands):
     def __init__(self) -> None:
         """Start with nothing left behind and nothing lost."""
         super().__init__()
+        self.shown = False
+        """Whether the model is on the screen."""
         self._left_behind: Draft | None = None
         self.hints: dict[str, str] = {}
         """Keys that help now, and what for: they stand first in the keys bar until they are pressed."""
@@ -69,11 +71,17 @@ class Recovery(GroupCommands):
     def on_recovery_left_behind(self, message: LeftBehind) -> None:
         """Offer them; nothing is changed without being asked."""
         self._left_behind = message.draft
-        self._hint("R", "brings back your last groups")
+        if self.shown:
+            self.offer()
+
+    def offer(self) -> None:
+        """Show the key that brings back what was left behind; there must be fields for it."""
+        if self._left_behind is not None:
+            self._hint("R", "brings back your last groups")
 
     def action_recover(self) -> None:
         """Take the groups left behind; undo brings back what was."""
-        if self.bench is None:
+        if not self.shown:
             return
         if self._left_behind is None:
             self.notify("No groups were left behind.", timeout=3)

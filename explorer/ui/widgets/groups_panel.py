@@ -86,6 +86,7 @@ class RuleEditor(Vertical):
         self._options = Field(options_text(rule.options), placeholder="weight_decay=0.1", classes="rule-options")
         terms = "" if catch_all else join_terms(rule.terms)
         self.terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
+        self._told = self.fields
         self._rest = Static("everything else", classes="rule-rest")
         self._stats = Steady(classes="rule-stats")
 
@@ -100,7 +101,14 @@ class RuleEditor(Vertical):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed."""
         event.stop()
-        self.post_message(self.Edited(self.position, self._title.value, self._options.value, self.terms.value))
+        if self.fields != self._told:  # a field that is made says what stands in it, too
+            self._told = self.fields
+            self.post_message(self.Edited(self.position, *self.fields))
+
+    @property
+    def fields(self) -> Fields:
+        """What stands in the fields now."""
+        return self._title.value, self._options.value, self.terms.value
 
     def write(self, rule: Rule) -> None:
         """Put the rule's own text back into the fields."""
@@ -109,11 +117,13 @@ class RuleEditor(Vertical):
             self._options.value = options_text(rule.options)
             if not self.catch_all:
                 self.terms.value = join_terms(rule.terms)
+        self._told = self.fields
 
     def fill(self, fields: Fields) -> None:
         """Put texts into the fields as somebody typed them."""
         with self.prevent(Input.Changed):
             self._title.value, self._options.value, self.terms.value = fields
+        self._told = self.fields
 
     def tell(
         self,
