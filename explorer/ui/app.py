@@ -13,6 +13,7 @@ from textual.theme import Theme
 
 from explorer.ui import keymap
 from explorer.ui.cell_diff import CellDiffApp
+from explorer.ui.opening import Opening
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.model import ModelScreen
 from explorer.ui.screens.start import StartScreen
@@ -71,23 +72,30 @@ class ParamxApp(CellDiffApp[str]):
         self._services = services
         self._grouping = services.grouping
         self._typed = ""
+        self._opening = Opening(spec, services) if spec.target and other is None else None
         # Motion costs bytes over SSH and tells nothing here.
         self.animation_level = "none"
         self.register_theme(DARK)
-        self.theme = "ansi-dark" if _few_colours() else DARK.name
+        if _few_colours():
+            self.theme = "ansi-dark"
+        else:
+            # As the theme's watcher does, which would have every rule read a second time.
+            self.set_reactive(ParamxApp.theme, DARK.name)
+            self.update_classes({f"-theme-{DARK.name}": True, "-dark-mode": True}, update=False)
+            self.stylesheet.set_variables(self.get_css_variables())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our variables a value in every theme."""
         return ANSI_VARIABLES
 
-    def on_mount(self) -> None:
-        """Show the first screen."""
+    async def on_mount(self) -> None:
+        """Show the first screen; a model that is there already as a whole."""
         if self._other is not None:
             from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
 
             self.push_screen(CompareScreen((self._spec, self._other), self._services))
         elif self._spec.target:
-            self.push_screen(ModelScreen(self._spec, self._services))
+            await self.push_screen(ModelScreen(self._spec, self._services, self._opening))
         else:
             self.push_screen(StartScreen(self._services))
 

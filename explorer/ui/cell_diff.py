@@ -12,6 +12,7 @@ from rich.cells import cell_len, get_character_cell_size
 from rich.color import ColorSystem
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
+from textual.screen import Screen
 from textual.strip import Strip
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.segment import Segment
     from rich.style import Style
-    from textual.screen import Screen
 
 Answer = TypeVar("Answer")
 
@@ -240,6 +240,14 @@ class _Ready(CompositorUpdate):
     def render_segments(self, console: Console) -> str:
         """Return the bytes."""
         return self.text
+
+
+class WholeScreen(Screen[None]):
+    """A screen that is not drawn while updates are held back: nothing of it would be sent."""
+
+    def _compositor_refresh(self) -> None:
+        if not self.app._batch_count:
+            super()._compositor_refresh()
 
 
 class CellDiffApp(App[Answer]):

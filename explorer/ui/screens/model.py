@@ -12,12 +12,14 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.errors import ParamxError
-from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Finding
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
+from explorer.ui.cell_diff import WholeScreen
+from explorer.ui.opening import Opening, Ready
 from explorer.ui.screens.memory import MemorySettings
 from explorer.ui.screens.recovery import Recovery
 from explorer.ui.screens.value_commands import ValueCommands
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from textual import events
     from textual.app import ComposeResult
+    from textual.geometry import Size
     from textual.timer import Timer
 
     from explorer.core.loading import Loading
@@ -47,26 +50,18 @@ TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
 
-class ModelScreen(Recovery, ValueCommands):
+class ModelScreen(Recovery, ValueCommands, WholeScreen):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
+    AUTO_FOCUS = "#tree"
 
     @dataclass
     class Happened(Message):
         """The opening, in its thread, reports an event."""
 
-        event: Event
+        event: Stage | Failed | Ready
         """What happened."""
-
-    @dataclass
-    class Opened(Message):
-        """The opening is done."""
-
-        view: TreeView
-        """The model's tree, grouped."""
-        bench: Workbench
-        """The groups to start with, tried on it."""
 
     @dataclass
     class Learned(Message):
@@ -90,9 +85,12 @@ class ModelScreen(Recovery, ValueCommands):
     class OpenAnother(Message):
         """The start screen is asked for."""
 
-    def __init__(self, spec: OpenSpec, services: Services) -> None:
-        """Show `spec`; it is opened when the screen is mounted."""
+    def __init__(self, spec: OpenSpec, services: Services, opening: Opening | None = None) -> None:
+        """Show `spec`: what `opening` opens already, else it is opened when the screen is mounted."""
         super().__init__()
+        self._opening = opening
+        self._ready: Ready | None = None
+        self._fresh = True
         self.spec = spec
         self.services = services
         self.memory = MemorySettings(gpu=services.gpu)
@@ -105,44 +103,56 @@ class ModelScreen(Recovery, ValueCommands):
 
     def compose(self) -> ComposeResult:
         """Build the parts; the stylesheet places them by the width of the screen."""
+        if self._opening is None:
+            self._opening = Opening(self.spec, self.services)
+        self._loading = self._opening.loading
+        # What is there already is drawn at once: to mount, lay out and draw the waiting first took 60 ms.
+        self._ready = self._opening.ready
+        self.update_classes(_classes(self.app.size), update=False)
         yield TitleBar(id="title")
         yield OriginBar(id="origin")
         with Container(id="body"):
             with Vertical(id="left"):
                 yield FilterBar(id="filter")
                 yield TreeTable(id="tree")
-                yield Static(id="waiting")
+                if self._ready is None:
+                    yield Static(id="waiting")
             yield GroupsPanel(id="groups")
         yield DetailBar(id="detail")
         yield KeysBar(id="keys")
 
+    def update_node_styles(self, animate: bool = True) -> None:
+        """Look the styles of everything up, but not a second time as the new screen comes up: 15 ms."""
+        if self._fresh and not animate:  # as `Screen` asks when it is resumed
+            self._fresh = False
+        else:
+            super().update_node_styles(animate)
+
     # -- opening ----------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Start to open the model; the screen is painted and live from here on."""
-        self.query_one(FilterBar).display = False
-        self.query_one(GroupsPanel).display = False
-        self.query_one(TreeTable).focus()
-        self._loading = self.services.opener(self.spec)
-        self._clock = self.set_interval(TICK, self._tell_waiting)
-        self._tell_waiting()
+        """Show the model, or wait for it; the screen is painted and live from here on."""
+        if self._ready is not None:
+            self._show_model(self._ready)
+            # By way of the app: until it has started nothing is drawn.
+            self.app.call_later(self._draw)
+        else:
+            self.query_one(TreeTable).display = False
+            self.query_one(GroupsPanel).display = False
+            self._clock = self.set_interval(TICK, self._tell_waiting)
+            self._tell_waiting()
         self.run_worker(self._listen, thread=True, exit_on_error=True)
 
     def _listen(self) -> None:
         """Pass on what the opening says; runs in a thread and touches no widget."""
-        assert self._loading is not None, "the opening is started before its thread"
-        for event in self._loading.events():
-            if isinstance(event, Loaded):
-                # Here, not where keys are answered: 150,000 names take half a second.
-                view = TreeView(Tree.build(event.model))
-                bench = Workbench(event.model, self.services.grouping)
-                view.set_groups(bench.assignment.codes)
-                self.post_message(self.Opened(view, bench))
-                view.prepare()
-                self.look_for_a_draft()
-                self._learn(event.model)
-            else:
+        assert self._opening is not None, "the opening is started before its thread"
+        for event in self._opening.events():
+            if self._ready is None:
                 self.post_message(self.Happened(event))
+            if isinstance(event, Ready):
+                event.view.prepare()
+                self.look_for_a_draft()
+                self._learn(event.bench.model)
 
     def _learn(self, model: Model) -> None:
         """Open the model once more where that tells more of it; in the thread, while the model is on the screen."""
@@ -198,11 +208,9 @@ class ModelScreen(Recovery, ValueCommands):
             case Failed(line):
                 self._stop_clock()
                 self.post_message(self.CouldNotOpen(line))
-
-    def on_model_screen_opened(self, message: Opened) -> None:
-        """Show the model."""
-        self._stop_clock()
-        self.run_worker(self._show(message.view, message.bench), exclusive=True)
+            case Ready():
+                self._stop_clock()
+                self.run_worker(self._show(message.event), exclusive=True)
 
     def _stop_clock(self) -> None:
         if self._clock is not None:
@@ -219,24 +227,36 @@ class ModelScreen(Recovery, ValueCommands):
         text.append("? help   q quit", "dim")
         self.query_one("#waiting", Static).update(text)
 
-    async def _show(self, view: TreeView, bench: Workbench) -> None:
-        self.bench = bench
-        self.query_one("#waiting").display = False
-        panel = self.query_one(GroupsPanel)
-        panel.display = True
-        await panel.show(bench)
-        table = self.query_one(TreeTable)
-        table.display = True
-        self._tell_top(bench.model, view)
-        self.call_after_refresh(self._show_tree, view)
+    async def _show(self, ready: Ready) -> None:
+        """Show a model in the place of what is there, drawn once."""
+        with self.app.batch_update():
+            await self.query("#waiting").remove()
+            panel, table = self.query_one(GroupsPanel), self.query_one(TreeTable)
+            panel.display = table.display = True
+            self._show_model(ready)
+        self._draw()
 
-    def _show_tree(self, view: TreeView) -> None:
-        self.query_one(TreeTable).show(view, self.marks(view))
-        self.tell_memory()
-        if self.services.filter:
-            bar = self.query_one(FilterBar)
-            bar.display = True
-            bar.field.value = self.services.filter
+    def _draw(self) -> None:
+        """Draw the model, and mount the groups' fields only then: that takes as long again."""
+        self.refresh()
+        self.call_after_refresh(self._show_groups)
+
+    def _show_model(self, ready: Ready) -> None:
+        self.bench = ready.bench
+        self._tell_top(ready.bench.model, ready.view)
+        self.query_one(GroupsPanel).reserve(ready.bench)
+        self.query_one(TreeTable).show(ready.view, self.marks(ready.view))
+        self._tell_keys()
+
+    async def _show_groups(self) -> None:
+        assert self.bench is not None, "a model is shown before its groups"
+        with self.app.batch_update():
+            await self.query_one(GroupsPanel).show(self.bench)
+            self.tell_memory()
+            if self.services.filter:
+                bar = self.query_one(FilterBar)
+                await bar.open()
+                bar.field.value = self.services.filter
         self.call_after_refresh(self.services.shown)
         self.want_first_values()
 
@@ -249,9 +269,8 @@ class ModelScreen(Recovery, ValueCommands):
         if list(bench.model.names) != list(model.names):
             if bench.model.origin.remembered:
                 self.notify("The remembered table was out of date; this is the model as it is built now.", timeout=6)
-                self.run_worker(
-                    self._show(TreeView(Tree.build(model)), Workbench(model, bench.draft)), exclusive=True
-                )
+                ready = Ready(TreeView(Tree.build(model)), Workbench(model, bench.draft))
+                self.run_worker(self._show(ready), exclusive=True)
             return
         bench.learn(model)
         table.view.learn(model)
@@ -267,10 +286,7 @@ class ModelScreen(Recovery, ValueCommands):
 
     def on_resize(self, event: events.Resize) -> None:
         """Put the panel beside the tree or under it, and say in the bars what fits now."""
-        self.set_class(event.size.width < SIDE_BY_SIDE, "narrow")
-        self.set_class(event.size.height < LOW, "low")
-        self.set_class(event.size.height < SHORT, "short")
-        self.set_class(event.size.height < TINY, "tiny")
+        self.update_classes(_classes(event.size))
         self.call_after_refresh(self._tell_bars)
 
     def _tell_bars(self) -> None:
@@ -309,11 +325,11 @@ class ModelScreen(Recovery, ValueCommands):
     def _filtering(self) -> bool:
         return self.query_one(FilterBar).display
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Open the filter's field."""
         if self.bench is not None:
             bar = self.query_one(FilterBar)
-            bar.display = True
+            await bar.open()
             bar.field.focus()
             self._filter(bar.field.value)
 
@@ -379,10 +395,11 @@ class ModelScreen(Recovery, ValueCommands):
 
     # -- other commands ---------------------------------------------------------------------------------------
 
-    def action_next_panel(self) -> None:
+    async def action_next_panel(self) -> None:
         """Tab goes from the tree to the groups and through their fields."""
         if self.bench is None:
             return
+        await self.query_one(GroupsPanel).fill(self.bench)
         if self._in_groups:
             self.focus_next()
             if not self._in_groups:
@@ -416,3 +433,13 @@ class ModelScreen(Recovery, ValueCommands):
     def action_open(self) -> None:
         """Choose another model."""
         self.post_message(self.OpenAnother())
+
+
+def _classes(size: Size) -> dict[str, bool]:
+    """Return what the stylesheet goes by in a screen of some size."""
+    return {
+        "narrow": size.width < SIDE_BY_SIDE,
+        "low": size.height < LOW,
+        "short": size.height < SHORT,
+        "tiny": size.height < TINY,
+    }

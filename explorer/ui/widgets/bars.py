@@ -16,8 +16,6 @@ from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
     from explorer.core.param import Column, Model
     from explorer.core.roles import Role
     from explorer.core.view import TreeView
@@ -194,15 +192,16 @@ class FilterBar(Horizontal):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         """Start hidden and empty."""
         super().__init__(id=id)
+        self.display = False
         self.field = Field("", placeholder="text in a name", classes="filter-field")
         self._count = Steady(classes="filter-count")
         self._view: TreeView | None = None
 
-    def compose(self) -> ComposeResult:
-        """The sign, the field, the count."""
-        yield Static(" / ", classes="filter-sign")
-        yield self.field
-        yield self._count
+    async def open(self) -> None:
+        """Show the sign, the field and the count, which are mounted the first time."""
+        self.display = True
+        if not self.field.is_attached:
+            await self.mount(Static(" / ", classes="filter-sign"), self.field, self._count)
 
     def tell(self, view: TreeView) -> None:
         """Show the number of tensors that are left and their sum."""
