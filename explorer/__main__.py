@@ -21,6 +21,7 @@ from explorer.starting import Started
 if TYPE_CHECKING:
     import argparse
 
+    from explorer.core.choice import Choice
     from explorer.core.groups import Grouping
     from explorer.core.listing import Listing
     from explorer.core.loading import OpenSpec
@@ -72,6 +73,10 @@ def _run(argv: Sequence[str] | None) -> int:
         parser.error(mistake)
     if not prints:
         greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
+        import gc
+
+        # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
+        gc.disable()
     grouping = grouping_of(parser, arguments)
     from explorer.core.loading import OpenSpec
 
@@ -104,10 +109,6 @@ def _interface(
     spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child, other: OpenSpec | None = None
 ) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
-    import gc
-
-    # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
-    gc.disable()
     if not arguments.no_cache:
         from dataclasses import replace
 
@@ -128,17 +129,15 @@ def _run_interface(
     other: OpenSpec | None,
 ) -> int:
     from explorer.core.drafts import Drafts
-    from explorer.sources.gpu import gpu_memory
-    from explorer.sources.local import choices
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
     drafts = Drafts()
     services = Services(
         opener,
-        choices,
+        _choices,
         grouping,
-        gpu_memory,
+        _gpu_memory,
         skeleton=_again,
         filter=arguments.filter,
         gpu=arguments.gpu_memory,
@@ -164,6 +163,20 @@ def _again(spec: OpenSpec, model: Model) -> OpenSpec | None:
     from explorer.sources.beside import skeleton_spec
 
     return replace(spec, remember="check") if model.origin.remembered else skeleton_spec(spec, model)
+
+
+def _choices() -> Sequence[Choice]:
+    """List what can be opened here; what that needs is imported when it is asked for."""
+    from explorer.sources.local import choices
+
+    return choices()
+
+
+def _gpu_memory() -> int | None:
+    """Ask the box for its GPUs' memory, likewise."""
+    from explorer.sources.gpu import gpu_memory
+
+    return gpu_memory()
 
 
 def _keep_all() -> None:

@@ -8,13 +8,10 @@ never applied by itself.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 import threading
 from pathlib import Path
 
-from explorer.core import grouping_file
 from explorer.core.errors import ParamxError
 from explorer.core.rules import Grouping
 from explorer.core.text import visible
@@ -54,6 +51,8 @@ class Drafts:
             target: What they are tried on, as the user named it.
             grouping: The groups; `None` if they are as at the start, and nothing has to be kept.
         """
+        from explorer.core import grouping_file  # noqa: PLC0415 - reaches a TOML reader: not before the first frame
+
         try:
             text = None
             if grouping is not None:
@@ -71,6 +70,8 @@ class Drafts:
 
     def left(self, target: str) -> Grouping | None:
         """Return the groups that a session left behind on a target as it ended badly, the latest; or `None`."""
+        from explorer.core import grouping_file  # noqa: PLC0415 - as above
+
         with contextlib.suppress(OSError, RuntimeError):
             mark, here = _mark(target), _mark(os.uname().nodename)
             found: list[tuple[float, Path]] = []
@@ -108,6 +109,8 @@ class Drafts:
             threading.Event().wait(PAUSE)
 
     def _write(self, target: str, text: str | None) -> None:
+        import tempfile  # noqa: PLC0415 - as above
+
         folder = self._path()
         path = folder / f"{_mark(target)}-{_mark(os.uname().nodename)}-{os.getpid()}.toml"
         if text is None:
@@ -134,6 +137,8 @@ class Drafts:
 
 def _mark(text: str) -> str:
     """Return a short name for a target, a path the same wherever it is named from, or for a machine."""
+    import hashlib  # noqa: PLC0415 - reaches OpenSSL: not before the first frame
+
     if os.path.lexists(text):
         text = str(Path(text).resolve())
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

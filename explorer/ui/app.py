@@ -14,9 +14,7 @@ from textual.theme import Theme
 from explorer.ui import keymap
 from explorer.ui.cell_diff import CellDiffApp
 from explorer.ui.opening import Opening
-from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.model import ModelScreen
-from explorer.ui.screens.start import StartScreen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec
     from explorer.ui.screens.compare import CompareScreen
     from explorer.ui.screens.recovery import Recovery
+    from explorer.ui.screens.start import StartScreen
     from explorer.ui.services import Services
 
 DARK = Theme(
@@ -97,7 +96,7 @@ class ParamxApp(CellDiffApp[str]):
         elif self._spec.target:
             await self.push_screen(ModelScreen(self._spec, self._services, self._opening))
         else:
-            self.push_screen(StartScreen(self._services))
+            self._offer()
 
     def on_start_screen_chosen(self, message: StartScreen.Chosen) -> None:
         """Open what was chosen."""
@@ -147,10 +146,14 @@ class ParamxApp(CellDiffApp[str]):
     def _offer(self, error: str = "") -> None:
         while len(self.screen_stack) > 1:
             self.pop_screen()
+        from explorer.ui.screens.start import StartScreen  # noqa: PLC0415 - a named target does without
+
         self.push_screen(StartScreen(self._services, error, self._typed if error else ""))
 
     def on_model_screen_open_another(self) -> None:
         """Offer other models over this one: Esc comes back to it, groups and all."""
+        from explorer.ui.screens.start import StartScreen  # noqa: PLC0415 - as above
+
         self.push_screen(StartScreen(self._services, way_back=True))
 
     def on_model_screen_gave_up(self) -> None:
@@ -162,6 +165,8 @@ class ParamxApp(CellDiffApp[str]):
 
     def action_help(self) -> None:
         """Show the help screen, once."""
+        from explorer.ui.screens.help import HelpScreen  # noqa: PLC0415 - not read at the start
+
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 

@@ -254,9 +254,11 @@ class CellDiffApp(App[Answer]):
     """An app that sends only what changed."""
 
     _cells: Cells | None = None
+    _whole: LayoutUpdate | None = None
+    """What was sent as it is and is not in `_cells` yet."""
     _cursor_sent: object = None
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Know that another program had the terminal when this one is resumed."""
         self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
 
@@ -289,6 +291,13 @@ class CellDiffApp(App[Answer]):
         if cells is None or (cells.width, cells.height) != (width, height):
             cells = self._cells = Cells(self.console._color_system or ColorSystem.TRUECOLOR)
             cells.forget(width, height)
+            if type(renderable) is LayoutUpdate:
+                # There is nothing to compare it with: it is looked at once it is drawn.
+                self._whole = renderable
+                return renderable
+        elif self._whole is not None:
+            cells.update(_of_layout(self._whole))
+        self._whole = None
         if type(renderable) is LayoutUpdate:
             text = cells.update(_of_layout(renderable))
         elif type(renderable) is ChopsUpdate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,9 +21,9 @@ from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.cell_diff import WholeScreen
 from explorer.ui.opening import Opening, Ready
-from explorer.ui.screens.memory import MemorySettings
 from explorer.ui.screens.recovery import Recovery
 from explorer.ui.screens.value_commands import ValueCommands
+from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
@@ -91,6 +92,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self._opening = opening
         self._ready: Ready | None = None
         self._fresh = True
+        self._drawn = threading.Event()
         self.spec = spec
         self.services = services
         self.memory = MemorySettings(gpu=services.gpu)
@@ -150,6 +152,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             if self._ready is None:
                 self.post_message(self.Happened(event))
             if isinstance(event, Ready):
+                self._drawn.wait()  # all of this would hold the first frame up
                 event.view.prepare()
                 self.look_for_a_draft()
                 self._learn(event.bench.model)
@@ -195,6 +198,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
     def cancel(self) -> None:
         """Kill what opens or serves the model."""
         self._left = True
+        self._drawn.set()
         for loading in (self._loading, self._learning):
             if loading is not None:
                 loading.cancel()
@@ -250,6 +254,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
 
     async def _show_groups(self) -> None:
         assert self.bench is not None, "a model is shown before its groups"
+        self._drawn.set()
         with self.app.batch_update():
             await self.query_one(GroupsPanel).show(self.bench)
             self.tell_memory()

@@ -9,7 +9,6 @@ from rich.text import Text
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from explorer.core.roles import Roles
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
 from explorer.ui import keymap
 from explorer.ui.widgets.groups_panel import Field
@@ -17,7 +16,7 @@ from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
     from explorer.core.param import Column, Model
-    from explorer.core.roles import Role
+    from explorer.core.roles import Role, Roles
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
 
@@ -100,6 +99,8 @@ class DetailBar(Steady):
     def _role(self, model: Model, index: int) -> Role | None:
         """Return what a parameter is for; the roles of a model are kept, for each kind is thought about once."""
         if self._roles is None or self._roles[0] is not model:
+            from explorer.core.roles import Roles  # noqa: PLC0415 - a module is under the cursor first
+
             self._roles = (model, Roles(model))
         return self._roles[1][index]
 
