@@ -53,7 +53,8 @@ class Started:
     def __init__(self, spec: OpenSpec) -> None:
         """Start to open `spec`; an empty target is left to be chosen."""
         self._spec = spec
-        self._loading = self._open(spec) if spec.target else None
+        # So early no thread works; and the interface is not imported, which the copy would carry along.
+        self._loading = self._open(spec, fork=True) if spec.target else None
 
     def __call__(self, spec: OpenSpec) -> Loading:
         """Return the opening that is under way if it is of `spec`, otherwise start one."""
@@ -69,8 +70,8 @@ class Started:
         if self._loading is not None:
             self._loading.cancel()
 
-    def _open(self, spec: OpenSpec) -> Loading:
+    def _open(self, spec: OpenSpec, fork: bool = False) -> Loading:
         # The worker's module reaches half the standard library: the line is shown before.
         from explorer.sources.worker import open_in_worker  # noqa: PLC0415 - see above
 
-        return open_in_worker(spec)
+        return open_in_worker(spec, fork)

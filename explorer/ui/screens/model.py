@@ -136,13 +136,13 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         """Show the model, or wait for it; the screen is painted and live from here on."""
         if self._ready is not None:
             self._show_model(self._ready)
-            # By way of the app: until it has started nothing is drawn.
-            self.app.call_later(self._draw)
         else:
             self.query_one(TreeTable).display = False
             self.query_one(GroupsPanel).display = False
             self._clock = self.set_interval(TICK, self._tell_waiting)
             self._tell_waiting()
+        # By way of the app: until it has started nothing is drawn.
+        self.app.call_later(self._draw if self._ready is not None else self.refresh)
         self.run_worker(self._listen, thread=True, exit_on_error=True)
 
     def _listen(self) -> None:
