@@ -16,7 +16,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface, is_terminal
 from explorer.core.text import visible
 from explorer.output import EXIT_FAILED, drop_output, fail, greeting, take_any_name, write
-from explorer.starting import Started
+from explorer.starting import Started, import_asyncio_without_tls
 
 if TYPE_CHECKING:
     import argparse
@@ -128,6 +128,7 @@ def _run_interface(
     opener: Started,
     other: OpenSpec | None,
 ) -> int:
+    import_asyncio_without_tls()
     from explorer.core.drafts import Drafts
     from explorer.ui.app import run
     from explorer.ui.services import Services

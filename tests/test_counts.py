@@ -63,6 +63,20 @@ def test_the_interface_reads_no_module_that_its_first_frame_does_not_need() -> N
     assert set(run.stdout.split()) & LATER == set()
 
 
+def test_the_interface_starts_without_openssl_and_can_have_it_later() -> None:
+    tell = """
+import sys
+from explorer.starting import import_asyncio_without_tls
+import_asyncio_without_tls()
+import explorer.ui.app
+print("_ssl" in sys.modules, "ssl" in sys.modules)
+import ssl
+print(ssl.OPENSSL_VERSION_NUMBER > 0)
+"""
+    run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False", "True"]
+
+
 def test_the_first_line_needs_neither_textual_nor_the_worker() -> None:
     tell = "import sys, explorer.__main__; print('\\n'.join(sys.modules))"
     run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
