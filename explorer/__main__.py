@@ -16,11 +16,12 @@ from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface, is_terminal
 from explorer.core.text import harmless_line, visible
 from explorer.output import EXIT_FAILED, drop_output, fail, greeting, ready, take_any_name, write
-from explorer.starting import Started
+from explorer.starting import Started, import_asyncio_without_tls
 
 if TYPE_CHECKING:
     import argparse
 
+    from explorer.core.choice import Choice
     from explorer.core.groups import Grouping
     from explorer.core.listing import Listing
     from explorer.core.loading import OpenSpec
@@ -74,6 +75,10 @@ def _run(argv: Sequence[str] | None) -> int:
         return status
     if not prints:
         greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
+        import gc
+
+        # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
+        gc.disable()
     grouping = grouping_of(parser, arguments)
     from explorer.core.loading import OpenSpec
 
@@ -106,10 +111,6 @@ def _interface(
     spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child, other: OpenSpec | None = None
 ) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
-    import gc
-
-    # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
-    gc.disable()
     # A remembered table can't say how a file's tensors are loaded, nor has it values: two are compared as built.
     if not arguments.no_cache and other is None:
         from dataclasses import replace
@@ -130,18 +131,17 @@ def _run_interface(
     opener: Started,
     other: OpenSpec | None,
 ) -> int:
+    import_asyncio_without_tls()
     from explorer.core.drafts import Drafts
-    from explorer.sources.gpu import gpu_memory
-    from explorer.sources.local import choices
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
     drafts = Drafts()
     services = Services(
         opener,
-        choices,
+        _choices,
         grouping,
-        gpu_memory,
+        _gpu_memory,
         skeleton=_again,
         filter=arguments.filter,
         gpu=arguments.gpu_memory,
@@ -168,6 +168,20 @@ def _again(spec: OpenSpec, model: Model) -> OpenSpec | None:
     from explorer.sources.beside import skeleton_spec
 
     return replace(spec, remember="check") if model.origin.remembered else skeleton_spec(spec, model)
+
+
+def _choices() -> Sequence[Choice]:
+    """List what can be opened here; what that needs is imported when it is asked for."""
+    from explorer.sources.local import choices
+
+    return choices()
+
+
+def _gpu_memory() -> int | None:
+    """Ask the box for its GPUs' memory, likewise."""
+    from explorer.sources.gpu import gpu_memory
+
+    return gpu_memory()
 
 
 def _keep_all() -> None:

@@ -21,6 +21,19 @@ ERASE_LINE = "\r\x1b[K"
 """The cursor to the first column, and nothing right of it."""
 
 
+def import_asyncio_without_tls() -> None:
+    """Import `asyncio` as Python does where it was built without OpenSSL, which takes 6 ms to load.
+
+    The interface makes no connection; who imports `ssl` later gets it.
+    """
+    if "ssl" not in sys.modules:
+        sys.modules["ssl"] = None  # type: ignore[assignment] # how an import is told that there is none
+        try:
+            import asyncio  # noqa: F401, PLC0415 - the purpose
+        finally:
+            del sys.modules["ssl"]
+
+
 class Greeting:
     """One line that stands on the terminal until the interface, or an error, takes its place."""
 
@@ -55,7 +68,8 @@ class Started:
     def __init__(self, spec: OpenSpec) -> None:
         """Start to open `spec`; an empty target is left to be chosen."""
         self._spec = spec
-        self._loading = self._open(spec) if spec.target else None
+        # So early no thread works; and the interface is not imported, which the copy would carry along.
+        self._loading = self._open(spec, fork=True) if spec.target else None
 
     def __call__(self, spec: OpenSpec) -> Loading:
         """Return the opening that is under way if it is of `spec`, otherwise start one."""
@@ -71,8 +85,8 @@ class Started:
         if self._loading is not None:
             self._loading.cancel()
 
-    def _open(self, spec: OpenSpec) -> Loading:
+    def _open(self, spec: OpenSpec, fork: bool = False) -> Loading:
         # The worker's module reaches half the standard library: the line is shown before.
         from explorer.sources.worker import open_in_worker  # noqa: PLC0415 - see above
 
-        return open_in_worker(spec)
+        return open_in_worker(spec, fork)

@@ -17,6 +17,16 @@ from explorer.core.workbench import Workbench
 ROOT = Path(__file__).parents[1]
 
 LATER = {
+    "explorer.core.memory",
+    "explorer.core.roles",
+    "explorer.ui.screens.dialog",
+    "explorer.ui.screens.help",
+    "explorer.ui.screens.lists",
+    "explorer.ui.screens.start",
+    "explorer.sources.local",
+    "explorer.sources.gpu",
+    "hashlib",
+    "tomllib",
     "explorer.ui.screens.export",
     "explorer.ui.screens.presets",
     "explorer.ui.screens.findings",
@@ -46,9 +56,25 @@ def model(layers: int = 8, experts: int = 16) -> Model:
 
 
 def test_the_interface_reads_no_module_that_its_first_frame_does_not_need() -> None:
-    tell = "import sys, explorer.ui.app; print('\\n'.join(sys.modules))"
+    tell = (
+        "import sys, explorer.core.drafts, explorer.sources.worker, explorer.ui.app; print('\\n'.join(sys.modules))"
+    )
     run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) & LATER == set()
+
+
+def test_the_interface_starts_without_openssl_and_can_have_it_later() -> None:
+    tell = """
+import sys
+from explorer.starting import import_asyncio_without_tls
+import_asyncio_without_tls()
+import explorer.ui.app
+print("_ssl" in sys.modules, "ssl" in sys.modules)
+import ssl
+print(ssl.OPENSSL_VERSION_NUMBER > 0)
+"""
+    run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False", "True"]
 
 
 def test_the_first_line_needs_neither_textual_nor_the_worker() -> None:

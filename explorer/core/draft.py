@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from explorer.core import grouping_file
 from explorer.core.rules import Grouping
 from explorer.core.text import visible
 
@@ -33,6 +32,8 @@ def dumps(draft: Draft, target: str) -> str:
     Raises:
         ParamxError: An option is nothing that TOML can hold.
     """
+    from explorer.core import grouping_file  # noqa: PLC0415 - reaches a TOML reader: not before the first frame
+
     text = f"# paramx: groups of {visible(target)}\n{grouping_file.dumps(draft.grouping)}"
     if draft.fields:
         # ASCII, so that no text that was pasted can end the comment.
@@ -46,6 +47,8 @@ def loads(text: str, source: str) -> Draft:
     Raises:
         ParamxError: It says no groups.
     """
+    from explorer.core import grouping_file  # noqa: PLC0415 - as above
+
     grouping = grouping_file.loads(text, source)
     line = next((line for line in reversed(text.splitlines()) if line.startswith(HALF_TYPED)), "")
     return Draft(grouping, _fields(line.removeprefix(HALF_TYPED), len(grouping.rules)) if line else {})

@@ -8,16 +8,15 @@ its own if it ends well. One that is found later is offered, never applied by it
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from explorer.core import draft as drafting
-from explorer.core import grouping_file
-from explorer.core.draft import Draft
 from explorer.core.errors import ParamxError
+
+if TYPE_CHECKING:
+    from explorer.core.draft import Draft
 
 MOST = 32
 """Most files that are kept; the oldest go first."""
@@ -54,6 +53,9 @@ class Drafts:
             target: What they are tried on, as the user named it.
             draft: The groups; `None` if they are as at the start, and nothing has to be kept.
         """
+        from explorer.core import draft as drafting  # noqa: PLC0415 - needed when something was typed
+        from explorer.core import grouping_file  # noqa: PLC0415 - reaches a TOML reader: not before the first frame
+
         try:
             text = None if draft is None else drafting.dumps(draft, target)
         except ParamxError:  # an option that TOML does not have
@@ -69,6 +71,9 @@ class Drafts:
 
     def left(self, target: str) -> Draft | None:
         """Return the groups that a session left behind on a target as it ended badly, the latest; or `None`."""
+        from explorer.core import draft as drafting  # noqa: PLC0415 - as above
+        from explorer.core import grouping_file  # noqa: PLC0415 - as above
+
         with contextlib.suppress(OSError, RuntimeError):
             mark, here = _mark(target), _mark(os.uname().nodename)
             found: list[tuple[float, Path]] = []
@@ -114,6 +119,8 @@ class Drafts:
                 self._due.notify_all()
 
     def _write(self, target: str, text: str | None) -> None:
+        import tempfile  # noqa: PLC0415 - as above
+
         folder = self._path()
         path = folder / f"{_mark(target)}-{_mark(os.uname().nodename)}-{os.getpid()}.toml"
         if text is None:
@@ -140,6 +147,8 @@ class Drafts:
 
 def _mark(text: str) -> str:
     """Return a short name for a target, a path the same wherever it is named from, or for a machine."""
+    import hashlib  # noqa: PLC0415 - reaches OpenSSL: not before the first frame
+
     if os.path.lexists(text):
         text = str(Path(text).resolve())
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

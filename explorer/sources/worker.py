@@ -39,9 +39,13 @@ from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.text import visible
 from explorer.core.wire import decode, encode
 from explorer.sources import out_of_memory
+from explorer.sources.forked import ForkedProcess, can_fork
 
 if TYPE_CHECKING:
     from explorer.sources import Opened
+
+Process = subprocess.Popen[bytes] | ForkedProcess
+"""A worker, of either kind."""
 
 STAGE, LOADED, FAILED, REQUEST, JSON, BYTES, ERROR = b"S", b"L", b"F", b"R", b"J", b"B", b"E"
 """Kinds of messages, as the module's docstring lays them out."""
@@ -91,16 +95,22 @@ serve(int(sys.argv[2]))
 """
 
 
-def open_in_worker(spec: OpenSpec) -> WorkerLoading:
-    """Start to open a target in a worker process and return at once (an `explorer.core.loading.Opener`)."""
-    return WorkerLoading(spec)
+def open_in_worker(spec: OpenSpec, fork: bool = False) -> WorkerLoading:
+    """Start to open a target in a worker process and return at once (an `explorer.core.loading.Opener`).
+
+    Args:
+        spec: What to open.
+        fork: Whether the worker may be a copy of this process, which starts sooner: this process is small still, and
+            no thread of it works.
+    """
+    return WorkerLoading(spec, fork)
 
 
 class WorkerLoading:
     """An opening in a worker process, which stays alive after `Loaded` until `cancel`, or until this is dropped."""
 
-    def __init__(self, spec: OpenSpec) -> None:
-        """Start the worker and send it the request."""
+    def __init__(self, spec: OpenSpec, fork: bool = False) -> None:
+        """Start the worker, a copy of this process if it may be, and send it the request."""
         self._spec = spec
         self._log = bytearray()
         self._cancelled = False
@@ -112,17 +122,7 @@ class WorkerLoading:
         self._kills = out_of_memory.kills()
         reading, writing = os.pipe()
         try:
-            # A session of its own: no terminal to prompt at, and one kill reaches the worker's own children too.
-            process = subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
-                [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[1]), str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writing,),
-                start_new_session=True,
-                env=_environment(spec),
-                bufsize=0,
-            )
+            process = _start(spec, writing, fork and can_fork())
         except BaseException:
             os.close(reading)
             raise
@@ -250,6 +250,23 @@ class WorkerLoading:
         return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line
 
 
+def _start(spec: OpenSpec, frames: int, fork: bool) -> Process:
+    """Start a worker that writes its frames to a pipe."""
+    if fork:
+        return ForkedProcess(lambda: serve(frames), frames, _environment(spec))
+    # A session of its own: no terminal to prompt at, and one kill reaches the worker's own children too.
+    return subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
+        [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[1]), str(frames)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(frames,),
+        start_new_session=True,
+        env=_environment(spec),
+        bufsize=0,
+    )
+
+
 def _environment(spec: OpenSpec) -> dict[str, str]:
     """Return the worker's environment."""
     environment = {**os.environ, **WORKER_ENVIRONMENT}
@@ -261,11 +278,12 @@ def _environment(spec: OpenSpec) -> dict[str, str]:
     return environment
 
 
-def _end(process: subprocess.Popen[bytes], frames: BinaryIO) -> None:
+def _end(process: Process, frames: BinaryIO) -> None:
     """Kill the worker's whole group, reap the worker, close the pipes."""
     if process.returncode is None:  # once reaped, its number may be another's
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # a copy of a moment ago leads no group yet
+            with suppress(ProcessLookupError, PermissionError):
+                kill(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(REAP_SECONDS)
     for pipe in (process.stdin, frames):
@@ -274,7 +292,7 @@ def _end(process: subprocess.Popen[bytes], frames: BinaryIO) -> None:
                 pipe.close()
 
 
-def _kill_orphans(process: subprocess.Popen[bytes]) -> None:
+def _kill_orphans(process: Process) -> None:
     """Wait for a worker that ended by itself, and kill what it started, while its number is still its own."""
     if not hasattr(os, "waitid"):  # before Python 3.13 macOS lacks it
         return

@@ -14,9 +14,8 @@ from textual.theme import Theme
 from explorer.core.text import harmless
 from explorer.ui import keymap
 from explorer.ui.key_order import KeyOrderApp
-from explorer.ui.screens.help import HelpScreen
+from explorer.ui.opening import Opening
 from explorer.ui.screens.model import ModelScreen
-from explorer.ui.screens.start import StartScreen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from explorer.core.loading import OpenSpec
     from explorer.ui.screens.compare import CompareScreen
     from explorer.ui.screens.recovery import Recovery
+    from explorer.ui.screens.start import StartScreen
     from explorer.ui.services import Services
 
 DARK = Theme(
@@ -76,24 +76,33 @@ class ParamxApp(KeyOrderApp[str]):
         self._services = services
         self._grouping = services.grouping
         self._typed = ""
+        self._opening = Opening(spec, services) if spec.target and other is None else None
         # Motion costs bytes over SSH and tells nothing here.
         self.animation_level = "none"
         self.register_theme(DARK)
-        self.theme = "ansi-dark" if _few_colours() else DARK.name
+        if _few_colours():
+            self.theme = "ansi-dark"
+        else:
+            # As the theme's watcher does, which would have every rule read a second time.
+            self.set_reactive(ParamxApp.theme, DARK.name)
+            self.update_classes({f"-theme-{DARK.name}": True, "-dark-mode": True}, update=False)
+            self.stylesheet.set_variables(self.get_css_variables())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our variables a value in every theme."""
         return ANSI_VARIABLES
 
-    def on_mount(self) -> None:
-        """Show the first screen."""
+    async def on_mount(self) -> None:
+        """Show the first screen; a model that is there already as a whole."""
         if self._other is not None:
             from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
 
             self.push_screen(CompareScreen((self._spec, self._other), self._services))
         elif self._spec.target:
-            self.push_screen(ModelScreen(self._spec, self._services))
+            await self.push_screen(ModelScreen(self._spec, self._services, self._opening))
         else:
+            from explorer.ui.screens.start import StartScreen  # noqa: PLC0415 - a named target does without
+
             self.push_screen(StartScreen(self._services))
         self.screen.call_after_refresh(self.take_keys)
 
@@ -145,7 +154,7 @@ class ParamxApp(KeyOrderApp[str]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         services = replace(self._services, grouping=self._grouping, filter="")
-        self.push_screen(ModelScreen(message.spec, services, message.draft))
+        self.push_screen(ModelScreen(message.spec, services, draft=message.draft))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave; who started the interface is told first."""
@@ -160,10 +169,14 @@ class ParamxApp(KeyOrderApp[str]):
         self.drop_keys()
         while len(self.screen_stack) > 1:
             self.pop_screen()
+        from explorer.ui.screens.start import StartScreen  # noqa: PLC0415 - as above
+
         self.push_screen(StartScreen(self._services, error, self._typed if error else ""))
 
     def on_model_screen_open_another(self) -> None:
         """Offer other models over this one: Esc comes back to it, groups and all."""
+        from explorer.ui.screens.start import StartScreen  # noqa: PLC0415 - as above
+
         self.push_screen(StartScreen(self._services, way_back=True))
 
     def on_model_screen_gave_up(self) -> None:
@@ -175,6 +188,8 @@ class ParamxApp(KeyOrderApp[str]):
 
     def action_help(self) -> None:
         """Show the help screen, once."""
+        from explorer.ui.screens.help import HelpScreen  # noqa: PLC0415 - not read at the start
+
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 

@@ -12,6 +12,7 @@ from rich.cells import cell_len, get_character_cell_size
 from rich.color import ColorSystem
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
+from textual.screen import Screen
 from textual.strip import Strip
 
 from explorer.ui.boundary import contained, drawable, link_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.segment import Segment
     from rich.style import Style
-    from textual.screen import Screen
 
 Answer = TypeVar("Answer")
 
@@ -281,13 +281,23 @@ class _Ready(CompositorUpdate):
         return self.text
 
 
+class WholeScreen(Screen[None]):
+    """A screen that is not drawn while updates are held back: nothing of it would be sent."""
+
+    def _compositor_refresh(self) -> None:
+        if not self.app._batch_count:
+            super()._compositor_refresh()
+
+
 class CellDiffApp(App[Answer]):
     """An app that sends only what changed."""
 
     _cells: Cells | None = None
+    _whole: LayoutUpdate | None = None
+    """What was sent as it is and is not in `_cells` yet."""
     _cursor_sent: object = None
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Know that another program had the terminal when this one is resumed."""
         self.app_resume_signal.subscribe(self, lambda _: self.action_redraw())
 
@@ -320,6 +330,13 @@ class CellDiffApp(App[Answer]):
         if cells is None or (cells.width, cells.height) != (width, height):
             cells = self._cells = Cells(self.console._color_system or ColorSystem.TRUECOLOR)
             cells.forget(width, height)
+            if type(renderable) is LayoutUpdate:
+                # There is nothing to compare it with: it is looked at once it is drawn.
+                self._whole = renderable
+                return renderable
+        elif self._whole is not None:
+            cells.update(_of_layout(self._whole))
+        self._whole = None
         if type(renderable) is LayoutUpdate:
             text = cells.update(_of_layout(renderable))
         elif type(renderable) is ChopsUpdate:

@@ -9,10 +9,12 @@ medians with the least and the most; a ratio compares two figures of the same ru
 from __future__ import annotations
 
 import argparse
+import compileall
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import explorer
 from tests.benchmarks.growth import growth
 from tests.benchmarks.idle import idle
 from tests.benchmarks.keys import keys
@@ -39,6 +41,8 @@ def main() -> None:
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; default: all")
     parser.add_argument("--small", action="store_true", help="only see that everything runs")
     arguments = parser.parse_args()
+    # As an install leaves it; where PYTHONDONTWRITEBYTECODE is set, every run of ours would compile, and no peer's.
+    compileall.compile_dir(Path(explorer.__file__).parent, quiet=1)
     rows: list[Row] = []
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -32,7 +32,7 @@ def workers_of(terminal: Terminal) -> list[int]:
     found = []
     for pid in terminal.descendants():
         with suppress(OSError):
-            if b"explorer.sources.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if os.getsid(pid) == pid:  # a session of its own: it may be a copy, which has the command's name
                 found.append(pid)
     return found
 

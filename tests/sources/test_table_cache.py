@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,15 @@ def test_a_corrupt_entry_is_no_table_and_is_replaced(damage, home: Path) -> None
     assert table_cache.load(key()) is not None
 
 
+def test_a_version_is_what_the_metadata_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for library in table_cache.LIBRARIES:
+        assert table_cache._version(library) == version(library)
+    assert table_cache._version("no-such-library") is None
+    (tmp_path / "torch-0.1+cpu.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert table_cache._version("torch") == "0.1+cpu"
+
+
 def test_another_config_class_or_version_is_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {
         key(),
@@ -81,7 +91,7 @@ def test_another_config_class_or_version_is_another_table(monkeypatch: pytest.Mo
     }
     for library in table_cache.LIBRARIES:
         with monkeypatch.context() as patch:
-            patch.setattr(table_cache, "version", lambda name, of=library: "0" if name == of else "1")
+            patch.setattr(table_cache, "_version", lambda name, of=library: "0" if name == of else "1")
             keys.add(table_cache.key_of(SPEC, FOUND))
     monkeypatch.setattr(table_cache, "__version__", "another")
     keys.add(table_cache.key_of(SPEC, FOUND))

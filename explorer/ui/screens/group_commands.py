@@ -10,10 +10,7 @@ from textual.screen import Screen
 
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Rule
-from explorer.core.memory import OPTIMIZER_STATES, memory_column, training_memory
-from explorer.core.optimizers import OPTIMIZERS
-from explorer.ui.screens.lists import ShowTensors, UseGroups
-from explorer.ui.screens.memory import MemoryScreen, MemorySettings
+from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
 from explorer.ui.widgets.tree_table import Marks, TreeTable
 
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from explorer.core.groups import Grouping
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
+    from explorer.ui.screens.lists import ShowTensors, UseGroups
     from explorer.ui.services import Services
 
 
@@ -116,6 +114,9 @@ class GroupCommands(Screen[None]):
 
     def action_optimizer(self) -> None:
         """Give the groups the next optimizer of those whose memory is known."""
+        from explorer.core.memory import OPTIMIZER_STATES  # noqa: PLC0415 - not read at the start
+        from explorer.core.optimizers import OPTIMIZERS  # noqa: PLC0415 - as above
+
         if self.bench is not None:
             draft = self.bench.draft
             names = [name for name in OPTIMIZERS if name in OPTIMIZER_STATES]
@@ -234,6 +235,8 @@ class GroupCommands(Screen[None]):
 
     def action_memory(self) -> None:
         """Show what training would need."""
+        from explorer.ui.screens.memory import MemoryScreen  # noqa: PLC0415 - not read at the start
+
         if self.bench is not None:
             self.app.push_screen(MemoryScreen(self.bench, self.memory, self.services.gpu_memory), self._after_memory)
 
@@ -248,6 +251,8 @@ class GroupCommands(Screen[None]):
         table, bench, settings = self.query_one(TreeTable), self.bench, self.memory
         if bench is None or table.view is None:
             return
+        from explorer.core.memory import memory_column, training_memory  # noqa: PLC0415 - told after the first frame
+
         arguments = (bench.model, bench.assigned, bench.assignment, settings.optimizer, settings.precision)
         try:
             report = training_memory(*arguments)
@@ -266,6 +271,8 @@ class GroupCommands(Screen[None]):
 
     def _after_list(self, answer: ShowTensors | UseGroups | None) -> None:
         """Do what was chosen in a list over this screen."""
+        from explorer.ui.screens.lists import ShowTensors, UseGroups  # noqa: PLC0415 - not read at the start
+
         match answer:
             case ShowTensors(indices, what):
                 self._show_tensors(indices, what)

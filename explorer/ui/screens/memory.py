@@ -15,6 +15,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.memory import OPTIMIZER_STATES, PRECISIONS, Memory, training_memory
 from explorer.core.text import parse_bytes, short_bytes
 from explorer.ui.screens.dialog import Dialog
+from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.groups_panel import Field
 
 if TYPE_CHECKING:
@@ -23,24 +24,6 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from explorer.core.workbench import Workbench
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySettings:
-    """What the estimate assumes."""
-
-    optimizer: str | None = None
-    """A key of `OPTIMIZER_STATES`; `None` takes what the groups say."""
-    precision: str = "fp32"
-    """A key of `PRECISIONS`."""
-    gpu: int | None = None
-    """Bytes of one GPU; `None` where nobody said and none was found."""
-    in_tree: bool = False
-    """Whether the tree's Size column shows training memory."""
-
-    def title(self, grouping_optimizer: str) -> str:
-        """Return the assumptions in few words: `AdamW, fp32`."""
-        return f"{self.optimizer or grouping_optimizer}, {self.precision}"
 
 
 class MemoryScreen(Dialog[MemorySettings]):

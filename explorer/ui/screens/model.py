@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from threading import Event as Signal
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -14,16 +13,17 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.errors import ParamxError
-from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Finding
 from explorer.core.tree import Tree
-from explorer.core.tree_wire import tree_of
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
-from explorer.ui.screens.memory import MemorySettings
+from explorer.ui.cell_diff import WholeScreen
+from explorer.ui.opening import Opening, Ready
 from explorer.ui.screens.recovery import Recovery
 from explorer.ui.screens.value_commands import ValueCommands
+from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from textual import events
     from textual.app import ComposeResult
+    from textual.geometry import Size
     from textual.timer import Timer
 
     from explorer.core.draft import Draft
@@ -50,35 +51,23 @@ too); and below which panel and detail get the least, so that some of the tree i
 TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
-PATIENCE = 2.0
-"""Seconds for which what can wait leaves the machine to the first frame."""
 
-
-class ModelScreen(Recovery, ValueCommands):
+class ModelScreen(Recovery, ValueCommands, WholeScreen):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
-    AUTO_FOCUS = ""  # Textual would take the first field, the filter's, before it is hidden: a key would go there
+    AUTO_FOCUS = "#tree"
 
     @dataclass
     class Happened(Message):
         """The opening, in its thread, reports an event."""
 
-        event: Event
+        event: Stage | Failed | Ready
         """What happened."""
 
     @dataclass
-    class Opened(Message):
-        """The opening is done."""
-
-        view: TreeView
-        """The model's tree, grouped."""
-        bench: Workbench
-        """The groups to start with, tried on it."""
-
-    @dataclass
     class Shown(Message):
-        """The model is on the screen."""
+        """The model is on the screen, and its groups have their fields."""
 
     @dataclass
     class Learned(Message):
@@ -102,65 +91,82 @@ class ModelScreen(Recovery, ValueCommands):
     class OpenAnother(Message):
         """The start screen is asked for."""
 
-    def __init__(self, spec: OpenSpec, services: Services, draft: Draft | None = None) -> None:
-        """Show `spec`; it is opened when the screen is mounted. With a draft, that stands in the fields then."""
+    def __init__(
+        self, spec: OpenSpec, services: Services, opening: Opening | None = None, draft: Draft | None = None
+    ) -> None:
+        """Show `spec`: what `opening` opens already, else it is opened when the screen is mounted.
+
+        With a draft, that stands in the fields then.
+        """
         super().__init__()
+        self._opening = opening
         self._draft = draft
+        self._ready: Ready | None = None
+        self._fresh = True
         self.spec = spec
         self.services = services
         self.memory = MemorySettings(gpu=services.gpu)
         self._loading: Loading | None = None
         self._learning: Loading | None = None
         self._left = False
-        self._drawn = Signal()
+        self._drawn = threading.Event()
         self._began = time.monotonic()
         self._stage = "starting"
         self._clock: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Build the parts; the stylesheet places them by the width of the screen."""
+        if self._opening is None:
+            self._opening = Opening(self.spec, self.services)
+        self._loading = self._opening.loading
+        # What is there already is drawn at once: to mount, lay out and draw the waiting first took 60 ms.
+        self._ready = self._opening.ready
+        self.update_classes(_classes(self.app.size), update=False)
         yield TitleBar(id="title")
         yield OriginBar(id="origin")
         with Container(id="body"):
             with Vertical(id="left"):
                 yield FilterBar(id="filter")
                 yield TreeTable(self._tell_row, id="tree")
-                yield Static(id="waiting")
+                if self._ready is None:
+                    yield Static(id="waiting")
             yield GroupsPanel(id="groups")
         yield DetailBar(id="detail")
         yield KeysBar(id="keys")
 
+    def update_node_styles(self, animate: bool = True) -> None:
+        """Look the styles of everything up, but not a second time as the new screen comes up: 15 ms."""
+        if self._fresh and not animate:  # as `Screen` asks when it is resumed
+            self._fresh = False
+        else:
+            super().update_node_styles(animate)
+
     # -- opening ----------------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Start to open the model; the screen is painted and live from here on."""
-        self.query_one(FilterBar).display = False
-        self.query_one(GroupsPanel).display = False
-        self.query_one(TreeTable).focus()
-        self._loading = self.services.opener(self.spec)
-        self._clock = self.set_interval(TICK, self._tell_waiting)
-        self._tell_waiting()
+        """Show the model, or wait for it; the screen is painted and live from here on."""
+        if self._ready is not None:
+            self._show_model(self._ready)
+        else:
+            self.query_one(TreeTable).display = False
+            self.query_one(GroupsPanel).display = False
+            self._clock = self.set_interval(TICK, self._tell_waiting)
+            self._tell_waiting()
+        # By way of the app: until it has started nothing is drawn.
+        self.app.call_later(self._draw if self._ready is not None else self.refresh)
         self.run_worker(self._listen, thread=True, exit_on_error=True)
 
     def _listen(self) -> None:
         """Pass on what the opening says; runs in a thread and touches no widget."""
-        assert self._loading is not None, "the opening is started before its thread"
-        for event in self._loading.events():
-            if isinstance(event, Loaded):
-                # Here, not where keys are answered; and the worker lays the tree out while the names are folded here.
-                with ThreadPoolExecutor(1) as beside:
-                    laid = beside.submit(tree_of, event.model, self._loading.ask)
-                    bench = Workbench(event.model, self.services.grouping)
-                    view = TreeView(laid.result())
-                view.set_groups(bench.assignment.groups)
-                view.warm()
-                self.post_message(self.Opened(view, bench))
-                self._drawn.wait(PATIENCE)
-                view.prepare()
-                self.look_for_a_draft()
-                self._learn(event.model)
-            else:
+        assert self._opening is not None, "the opening is started before its thread"
+        for event in self._opening.events():
+            if self._ready is None:
                 self.post_message(self.Happened(event))
+            if isinstance(event, Ready):
+                self._drawn.wait()  # all of this would hold the first frame up
+                event.view.prepare()
+                self.look_for_a_draft()
+                self._learn(event.bench.model)
 
     def _learn(self, model: Model) -> None:
         """Open the model once more where that tells more of it; in the thread, while the model is on the screen."""
@@ -203,6 +209,7 @@ class ModelScreen(Recovery, ValueCommands):
     def cancel(self) -> None:
         """Kill what opens or serves the model."""
         self._left = True
+        self._drawn.set()
         for loading in (self._loading, self._learning):
             if loading is not None:
                 loading.cancel()
@@ -216,12 +223,9 @@ class ModelScreen(Recovery, ValueCommands):
             case Failed(line):
                 self._stop_clock()
                 self.post_message(self.CouldNotOpen(line))
-
-    def on_model_screen_opened(self, message: Opened) -> None:
-        """Show the model."""
-        self._stop_clock()
-        self.run_worker(self._show(message.view, message.bench), exclusive=True)
-        self.run_worker(self._watch, thread=True, exit_on_error=True)
+            case Ready():
+                self._stop_clock()
+                self.run_worker(self._show(message.event), exclusive=True)
 
     def _watch(self) -> None:
         """Say when what serves the model is gone, whichever does so now; runs in a thread and touches no widget."""
@@ -247,34 +251,48 @@ class ModelScreen(Recovery, ValueCommands):
         text.append("? help   q quit", "dim")
         self.query_one("#waiting", Static).update(text)
 
-    async def _show(self, view: TreeView, bench: Workbench) -> None:
-        self.bench = bench
-        self.query_one("#waiting").display = False
-        panel = self.query_one(GroupsPanel)
-        panel.display = True
-        await panel.show(bench)
-        table = self.query_one(TreeTable)
-        table.display = True
-        self._tell_top(bench.model, view)
-        self.call_after_refresh(self._show_tree, view)
+    async def _show(self, ready: Ready) -> None:
+        """Show a model in the place of what is there, drawn once."""
+        with self.app.batch_update():
+            await self.query("#waiting").remove()
+            panel, table = self.query_one(GroupsPanel), self.query_one(TreeTable)
+            panel.display = table.display = True
+            self._show_model(ready)
+        self._draw()
 
-    def _show_tree(self, view: TreeView) -> None:
-        self.query_one(TreeTable).show(view, self.marks(view))
-        self.tell_memory()
-        if self.services.filter:
-            bar = self.query_one(FilterBar)
-            bar.display = True
-            bar.field.value = self.services.filter
-        if self._draft is not None:
-            self.take_draft(self._draft)
-            self._draft = None
-        self.shown = True
+    def _draw(self) -> None:
+        """Draw the model, and mount the groups' fields only then: that takes as long again."""
+        self.refresh()
+        self.call_after_refresh(self._show_groups)
+
+    def _show_model(self, ready: Ready) -> None:
+        self.bench = ready.bench
+        self._tell_top(ready.bench.model, ready.view)
+        self.query_one(GroupsPanel).reserve(ready.bench)
+        self.query_one(TreeTable).show(ready.view, self.marks(ready.view))
+        self.tell_keys()
+
+    async def _show_groups(self) -> None:
+        assert self.bench is not None, "a model is shown before its groups"
+        with self.app.batch_update():
+            await self.query_one(GroupsPanel).show(self.bench)
+            self.tell_memory()
+            if self.services.filter:
+                bar = self.query_one(FilterBar)
+                await bar.open()
+                bar.field.value = self.services.filter
+            if self._draft is not None:
+                self.take_draft(self._draft)
+                self._draft = None
+        if not self.shown:
+            self.shown = True
+            self.run_worker(self._watch, thread=True, exit_on_error=True)
         self.offer()
         self.post_message(self.Shown())
-        self.call_after_refresh(self._shown)
+        self.call_after_refresh(self._settled)
         self.want_first_values()
 
-    def _shown(self) -> None:
+    def _settled(self) -> None:
         self._drawn.set()
         self.services.shown()
 
@@ -287,9 +305,8 @@ class ModelScreen(Recovery, ValueCommands):
         if list(bench.model.names) != list(model.names):
             if bench.model.origin.remembered:
                 self.notify("The remembered table was out of date; this is the model as it is built now.", timeout=6)
-                self.run_worker(
-                    self._show(TreeView(Tree.build(model)), Workbench(model, bench.draft)), exclusive=True
-                )
+                ready = Ready(TreeView(Tree.build(model)), Workbench(model, bench.draft))
+                self.run_worker(self._show(ready), exclusive=True)
             return
         bench.learn(model)
         table.view.learn(model)
@@ -305,10 +322,7 @@ class ModelScreen(Recovery, ValueCommands):
 
     def on_resize(self, event: events.Resize) -> None:
         """Put the panel beside the tree or under it, and say in the bars what fits now."""
-        self.set_class(event.size.width < SIDE_BY_SIDE, "narrow")
-        self.set_class(event.size.height < LOW, "low")
-        self.set_class(event.size.height < SHORT, "short")
-        self.set_class(event.size.height < TINY, "tiny")
+        self.update_classes(_classes(event.size))
         self.call_after_refresh(self._tell_bars)
 
     def _tell_bars(self) -> None:
@@ -351,11 +365,11 @@ class ModelScreen(Recovery, ValueCommands):
     def _filtering(self) -> bool:
         return self.query_one(FilterBar).display
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Open the filter's field."""
         if self.bench is not None:
             bar = self.query_one(FilterBar)
-            bar.display = True
+            await bar.open()
             bar.field.focus()
             self._filter(bar.field.value)
 
@@ -421,10 +435,11 @@ class ModelScreen(Recovery, ValueCommands):
 
     # -- other commands ---------------------------------------------------------------------------------------
 
-    def action_next_panel(self) -> None:
+    async def action_next_panel(self) -> None:
         """Tab goes from the tree to the groups and through their fields."""
         if self.bench is None:
             return
+        await self.query_one(GroupsPanel).fill(self.bench)
         if self._in_groups:
             self.focus_next()
             if not self._in_groups:
@@ -458,3 +473,13 @@ class ModelScreen(Recovery, ValueCommands):
     def action_open(self) -> None:
         """Choose another model."""
         self.post_message(self.OpenAnother())
+
+
+def _classes(size: Size) -> dict[str, bool]:
+    """Return what the stylesheet goes by in a screen of some size."""
+    return {
+        "narrow": size.width < SIDE_BY_SIDE,
+        "low": size.height < LOW,
+        "short": size.height < SHORT,
+        "tiny": size.height < TINY,
+    }

@@ -11,7 +11,6 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 
 from explorer.core.groups import NO_GROUP
-from explorer.core.roles import Roles
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
 from explorer.core.totals import tensors_text
 from explorer.ui import keymap
@@ -20,10 +19,8 @@ from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
     from explorer.core.param import Column, Model
-    from explorer.core.roles import Role
+    from explorer.core.roles import Role, Roles
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
 
@@ -109,6 +106,8 @@ class DetailBar(Steady):
     def _role(self, model: Model, index: int) -> Role | None:
         """Return what a parameter is for; the roles of a model are kept, for each kind is thought about once."""
         if self._roles is None or self._roles[0] is not model:
+            from explorer.core.roles import Roles  # noqa: PLC0415 - a module is under the cursor first
+
             self._roles = (model, Roles(model))
         return self._roles[1][index]
 
@@ -212,15 +211,16 @@ class FilterBar(Horizontal):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         """Start hidden and empty."""
         super().__init__(id=id)
+        self.display = False
         self.field = Field("", placeholder="text in a name", classes="filter-field")
         self._count = Steady(classes="filter-count")
         self._view: TreeView | None = None
 
-    def compose(self) -> ComposeResult:
-        """The sign, the field, the count."""
-        yield Static(" / ", classes="filter-sign")
-        yield self.field
-        yield self._count
+    async def open(self) -> None:
+        """Show the sign, the field and the count, which are mounted the first time."""
+        self.display = True
+        if not self.field.is_attached:
+            await self.mount(Static(" / ", classes="filter-sign"), self.field, self._count)
 
     def tell(self, view: TreeView) -> None:
         """Show the number of tensors that are left and their sum."""

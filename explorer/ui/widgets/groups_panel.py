@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,9 @@ LOW_MARGIN = 4
 LINES_LOW = 2
 """Lines of findings where the panel stands under the tree."""
 
+EDITOR_LINES_LOW, BORDER_LINES = 2, 1
+"""Lines of a group there, and of the border above; the stylesheet says the same."""
+
 
 class Field(Input):
     """A one-line field; its cursor stands still, for a blinking one sends bytes over SSH for ever."""
@@ -59,6 +63,11 @@ class Field(Input):
         """Start with `value` and the cursor at its end."""
         super().__init__(value, placeholder=placeholder, compact=True, select_on_focus=False, classes=classes)
         self.cursor_blink = False
+
+    def update_node_styles(self, animate: bool = True) -> None:
+        """Look the styles up, once there is a place for them: `Input` asks for it twice before it is mounted."""
+        if self.is_attached:
+            super().update_node_styles(animate)
 
 
 class RuleEditor(Vertical):
@@ -201,16 +210,11 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         self._pages = Steady(id="pages")
         self._findings = Steady(id="findings")
         self._total = Steady(id="memory")
+        self._filling = asyncio.Lock()
         self.first_values: dict[str, str] = {}
         """The first values of a group's first member, by the member's name; it may lack any."""
         self._report: MemoryReport | None = None
         self._assumed = ""
-
-    def compose(self) -> ComposeResult:
-        """Memory and findings stand below the groups, which `show` puts before them."""
-        yield self._pages
-        yield self._total
-        yield self._findings
 
     @property
     def editors(self) -> list[RuleEditor]:
@@ -222,18 +226,35 @@ class GroupsPanel(VerticalScroll, can_focus=False):
 
         A layer-wise recipe makes a hundred groups, and fields for all of them would take seconds.
         """
-        await self.query(RuleEditor).remove()
         rules = bench.draft.rules
         last = len(rules) - 1
         self._first = max(0, min(first, len(rules) - PAGE))
         page = range(self._first, min(self._first + PAGE, len(rules)))
-        await self.mount_all(
-            [RuleEditor(position, rules[position], position == last) for position in page], before=self._pages
-        )
         self._pages.display = len(rules) > PAGE
         shown = f"groups {page.start + 1}…{page.stop} of {len(rules)}; ↑↓ beyond the last field shows more"
         self._pages.update(Text(shown, "dim"))
+        editors = [RuleEditor(position, rules[position], position == last) for position in page]
+        async with self._filling:
+            await self.query(RuleEditor).remove()
+            if self._pages.is_attached:
+                await self.mount_all(editors, before=self._pages)
+            else:
+                # Memory and findings stand below the groups.
+                await self.mount_all([*editors, self._pages, self._total, self._findings])
+                self.styles.height = None
         self.tell(bench)
+
+    def reserve(self, bench: Workbench) -> None:
+        """Take the room that `show` will fill: the tree beside it must not move then."""
+        if self.screen.has_class("narrow"):
+            rules = len(bench.draft.rules)
+            lines = EDITOR_LINES_LOW * min(rules, PAGE) + min(len(bench.told), LINES_LOW) + (rules > PAGE)
+            self.styles.height = lines + BORDER_LINES
+
+    async def fill(self, bench: Workbench) -> None:
+        """Make the fields if none are there yet; a command that needs them waits for them."""
+        if not self.editors:
+            await self.show(bench)
 
     async def reveal(self, bench: Workbench, rule: int) -> None:
         """Put the focus into a group's terms, on the page that holds it."""

@@ -1,0 +1,23 @@
+"""What the user sets on one screen and others go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """What the estimate assumes."""
+
+    optimizer: str | None = None
+    """A key of `OPTIMIZER_STATES`; `None` takes what the groups say."""
+    precision: str = "fp32"
+    """A key of `PRECISIONS`."""
+    gpu: int | None = None
+    """Bytes of one GPU; `None` where nobody said and none was found."""
+    in_tree: bool = False
+    """Whether the tree's Size column shows training memory."""
+
+    def title(self, grouping_optimizer: str) -> str:
+        """Return the assumptions in few words: `AdamW, fp32`."""
+        return f"{self.optimizer or grouping_optimizer}, {self.precision}"
