@@ -47,7 +47,8 @@ def kill(number: int, rng: random.Random, target: str) -> str:
     Raises:
         AssertionError: The terminal is not as it was, the status is wrong, or a process is left.
     """
-    with paramx(target) as terminal:
+    # An export that the keys may write goes beside the target.
+    with paramx(target, directory=Path(target).parent) as terminal:
         at = time.monotonic() + rng.uniform(0, LATEST)
         quitting = rng.random() < 0.1
         while (left := at - time.monotonic()) > 0:
