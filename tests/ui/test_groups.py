@@ -61,6 +61,24 @@ async def test_what_is_half_typed_is_already_shown(model: Model) -> None:
             assert f"{106 - hits} tensors" in ui.text
 
 
+async def test_a_letter_and_its_effect_are_drawn_in_one_frame_but_for_expressions_that_may_take_long(
+    model: Model,
+) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab")
+        await ui.write("")
+        table, detail = ui.app.screen.query_one("#tree"), ui.app.screen.query_one("#detail")
+        ui.field.value = "bias"  # as a key does; nothing is awaited before the effect is looked at
+        assert bench_of(ui).stats(0).tensors == 52
+        ui.field.value = "re:norm"
+        assert bench_of(ui).stats(0).tensors == 52
+        await ui.settle()
+        assert bench_of(ui).stats(0).tensors != 52
+        before = str(detail.content)
+        table.action_cursor_down()
+        assert str(detail.content) != before
+
+
 async def test_a_bad_term_is_told_beside_the_field_and_the_last_result_stays(model: Model) -> None:
     async with running(make_app(model)) as ui:
         await ui.press("tab")

@@ -130,7 +130,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
                 yield TreeTable(self._tell_row, id="tree")
                 if self._ready is None:
                     yield Static(id="waiting")
-            yield GroupsPanel(id="groups")
+            yield GroupsPanel(self.on_rule_editor_edited, id="groups")
         yield DetailBar(id="detail")
         yield KeysBar(id="keys")
 

@@ -146,7 +146,6 @@ class DetailBar(Steady):
             short_bytes(param.nbytes) if param.nbytes is not None else "",
             param.device or "",
             {True: "grad", False: "frozen", None: ""}[param.requires_grad],
-            param.shard if param.shard and not shard else "",
         ]
         text.append(" · ".join(self._fitting(list(filter(None, facts)), len(kept))), "dim")
         return text

@@ -19,6 +19,8 @@ from explorer.ui import keymap
 from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.app import ComposeResult
 
     from explorer.core.draft import Fields
@@ -43,6 +45,9 @@ SEVERITY_MARKS = {"error": "✖", "warning": "⚠", "hint": "·"}
 SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}
 """Colour of that sign."""
 
+SLOW_TERM = "re:"
+"""Begins a term that may take long to match."""
+
 PAGE = 8
 """Groups that have fields at one time."""
 
@@ -59,10 +64,25 @@ EDITOR_LINES_LOW, BORDER_LINES = 2, 1
 class Field(Input):
     """A one-line field; its cursor stands still, for a blinking one sends bytes over SSH for ever."""
 
-    def __init__(self, value: str, *, placeholder: str = "", classes: str = "") -> None:
-        """Start with `value` and the cursor at its end."""
+    def __init__(
+        self, value: str, *, placeholder: str = "", classes: str = "", changed: Callable[[], None] | None = None
+    ) -> None:
+        """Start with `value` and the cursor at its end.
+
+        Args:
+            value: The text.
+            placeholder: What stands there where there is none.
+            classes: Names for the stylesheet.
+            changed: Called with each change at once: what a message starts is drawn a frame after the letter.
+        """
+        self._changed = changed
         super().__init__(value, placeholder=placeholder, compact=True, select_on_focus=False, classes=classes)
         self.cursor_blink = False
+
+    def watch_value(self) -> None:
+        """Tell of the change."""
+        if self._changed is not None and self.is_attached:
+            self._changed()
 
     def update_node_styles(self, animate: bool = True) -> None:
         """Look the styles up, once there is a place for them: `Input` asks for it twice before it is mounted."""
@@ -86,15 +106,21 @@ class RuleEditor(Vertical):
         terms: str
         """The terms line as typed."""
 
-    def __init__(self, position: int, rule: Rule, catch_all: bool) -> None:
-        """Show `rule`, the group at `position`."""
+    def __init__(self, position: int, rule: Rule, catch_all: bool, edited: Callable[[Edited], None]) -> None:
+        """Show `rule`, the group at `position`; tell `edited` of what is typed, at once where that takes no time."""
         super().__init__()
         self.position = position
         self.catch_all = catch_all
-        self._title = Field(rule.name, placeholder="name", classes="rule-name")
-        self._options = Field(options_text(rule.options), placeholder="weight_decay=0.1", classes="rule-options")
+        self._edited = edited
+        self._writing = False
+
+        def field(text: str, placeholder: str, classes: str) -> Field:
+            return Field(text, placeholder=placeholder, classes=classes, changed=self._typed)
+
+        self._title = field(rule.name, "name", "rule-name")
+        self._options = field(options_text(rule.options), "weight_decay=0.1", "rule-options")
         terms = "" if catch_all else join_terms(rule.terms)
-        self.terms = Field(terms, placeholder="text in a name, comma between", classes="rule-terms")
+        self.terms = field(terms, "text in a name, comma between", "rule-terms")
         self._told = self.fields
         self._rest = Static("everything else", classes="rule-rest")
         self._stats = Steady(classes="rule-stats")
@@ -108,11 +134,17 @@ class RuleEditor(Vertical):
         yield self._stats
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Pass on what was typed."""
+        """Pass on what was typed, if that was not done as it was typed."""
         event.stop()
         if self.fields != self._told:  # a field that is made says what stands in it, too
             self._told = self.fields
             self.post_message(self.Edited(self.position, *self.fields))
+
+    def _typed(self) -> None:
+        # A regular expression may take its time: the letter is to be seen before its effect.
+        if not self._writing and self.fields != self._told and SLOW_TERM not in self.terms.value:
+            self._told = self.fields
+            self._edited(self.Edited(self.position, *self.fields))
 
     @property
     def fields(self) -> Fields:
@@ -121,17 +153,15 @@ class RuleEditor(Vertical):
 
     def write(self, rule: Rule) -> None:
         """Put the rule's own text back into the fields."""
-        with self.prevent(Input.Changed):
-            self._title.value = rule.name
-            self._options.value = options_text(rule.options)
-            if not self.catch_all:
-                self.terms.value = join_terms(rule.terms)
-        self._told = self.fields
+        terms = self.terms.value if self.catch_all else join_terms(rule.terms)
+        self.fill((rule.name, options_text(rule.options), terms))
 
     def fill(self, fields: Fields) -> None:
         """Put texts into the fields as somebody typed them."""
+        self._writing = True
         with self.prevent(Input.Changed):
             self._title.value, self._options.value, self.terms.value = fields
+        self._writing = False
         self._told = self.fields
 
     def tell(
@@ -162,13 +192,17 @@ class RuleEditor(Vertical):
                 return
         counts = (plural(stats.tensors, "tensor"), f"{stats.parameters:,}", share_text(stats.parameters, whole))
         text.append(" · ".join(counts))
-        if stats.came or stats.left:
-            moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
-            text.append(f"  Δ {' '.join(moves)}", "bold")
-        if stats.frozen:
-            text.append(f"  {stats.frozen:,} frozen")
-        if memory:
-            text.append(f"\n{memory} to train" if with_members else f" · {memory} to train")
+        moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
+        trained = f"{memory} to train" if memory else ""
+        if with_members:
+            text.append(f"  {stats.frozen:,} frozen" if stats.frozen else "")
+            text.append(f"\n{trained}" if trained or moves else "")
+        if moves:
+            # Beside the counts it would be cut where the panel is narrow.
+            text.append(f"{'  ' if trained or not with_members else ''}Δ {' '.join(moves)}", "bold")
+        if not with_members:
+            text.append(f"  {stats.frozen:,} frozen" if stats.frozen else "")
+            text.append(f" · {trained}" if trained else "")
         if values and not with_members:
             room = self.screen.size.width - LOW_MARGIN - text.cell_len
             if short := _shortened(values, room - 3):
@@ -203,9 +237,15 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         rule: int
         """The group above or below; there may be none."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
-        """Start empty; `show` fills it."""
+    def __init__(self, edited: Callable[[RuleEditor.Edited], None], *, id: str | None = None) -> None:  # noqa: A002
+        """Start empty; `show` fills it.
+
+        Args:
+            edited: Told of what is typed, as `RuleEditor` is.
+            id: Name for the stylesheet.
+        """
         super().__init__(id=id)
+        self._edited = edited
         self._first = 0
         self._pages = Steady(id="pages")
         self._findings = Steady(id="findings")
@@ -233,7 +273,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         self._pages.display = len(rules) > PAGE
         shown = f"groups {page.start + 1}…{page.stop} of {len(rules)}; ↑↓ beyond the last field shows more"
         self._pages.update(Text(shown, "dim"))
-        editors = [RuleEditor(position, rules[position], position == last) for position in page]
+        editors = [RuleEditor(position, rules[position], position == last, self._edited) for position in page]
         async with self._filling:
             await self.query(RuleEditor).remove()
             if self._pages.is_attached:
