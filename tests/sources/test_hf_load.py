@@ -181,8 +181,8 @@ def test_nothing_is_advised_that_was_done_already(dtype: str, monkeypatch: pytes
 # --- devices --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(find_spec("accelerate") is not None, reason="accelerate is installed here")
-def test_without_accelerate_a_device_map_says_what_is_missing() -> None:
+def test_without_accelerate_a_device_map_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ParamxError, match="pip install accelerate"):
         opened("kantaibert", device_map="auto", max_memory=(("0", 1 << 30),))
 
