@@ -33,6 +33,12 @@ def known() -> Model:
     )
 
 
+def of_buffer() -> Model:
+    """A file whose first tensor is no parameter, which only the skeleton knows."""
+    rows = [param(name, (100,), requires_grad=None, device=None) for name in ("a.ids", "a.weight", "b.weight")]
+    return model_of(*rows, target="model", kind="safetensors")
+
+
 class Later(FakeLoading):
     """Says what comes when it is told to."""
 
@@ -52,8 +58,8 @@ class Later(FakeLoading):
 class TwiceOpener(FakeOpener):
     """Opens a file at once, and its skeleton when it is told to."""
 
-    def __init__(self, event: Event) -> None:
-        super().__init__(model=bare())
+    def __init__(self, event: Event, first: Model | None = None) -> None:
+        super().__init__(model=first or bare())
         self.later = Later(event)
 
     def __call__(self, spec: OpenSpec) -> FakeLoading:
@@ -91,6 +97,22 @@ async def test_classes_come_later_and_cursor_folds_filter_and_groups_stay() -> N
         await ui.press("escape", "escape", "w")
         assert "5 tensors in the file, 4 in the model" in ui.text
     assert opener.later.cancelled.is_set(), "its worker has nothing left to do"
+
+
+async def test_sums_of_every_row_are_drawn_anew_when_a_tensor_turns_out_to_be_no_parameter() -> None:
+    learned = replace(of_buffer(), apart={0: "buffer"}, origin=replace(of_buffer().origin, class_name="BertModel"))
+    opener = TwiceOpener(Loaded(learned), of_buffer())
+    async with running(make_app(opener=opener, skeleton=learns), size=(160, 45)) as ui:
+
+        def row(name: str) -> str:
+            return next(line[:110] for line in ui.lines if f" {name}" in line[:40])
+
+        assert "300" in row("b.weight")
+        opener.later.now.set()
+        await ui.until(lambda: bool(ui.model_screen.bench.model.apart))
+        await ui.settle()
+        assert "200" in row("b.weight")
+        assert "300" not in ui.text
 
 
 async def test_moves_are_still_counted_from_the_groups_last_kept() -> None:

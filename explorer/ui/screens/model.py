@@ -310,6 +310,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             return
         bench.learn(model)
         table.view.learn(model)
+        table.relayout()  # a tensor may have turned out to be no parameter: sums differ
         self._tell_groups()
         self._tell_top(model, table.view)
         self.query_one(DetailBar).tell(table.view, table.cursor, bench)
