@@ -12,6 +12,7 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
 from explorer.sources import Opened, Report, hf_load, table_cache
+from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.config_told import findings as config_findings
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
@@ -174,8 +175,10 @@ def _build(
     for model_class in classes(spec, found, config):
         report(f"building {model_class.__name__}")
         try:
-            with _nothing_fetched():
+            with _nothing_fetched(), bounded(spec.target):
                 built = _skeleton(found, model_class, config_for(model_class, config), weights)
+        except TooManyPartsError:  # another class would take as long
+            raise
         except ImportError as error:  # what another class could show without the package would be a part at best
             raise cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
@@ -225,6 +228,8 @@ def _skeleton(
                 description = description.replace("config.json, no weights", "directory with weights")
                 notes = (*notes, *overlay_findings(overlay))
                 return model, description.removesuffix(", no weights"), notes, overlay
+            except TooManyPartsError:
+                raise
             except ParamxError as error:
                 reason = error.line.removeprefix(f"{visible(beside)}: " if beside else "")
             except Exception as error:  # the skeleton of the config is still worth showing

@@ -93,7 +93,9 @@ def test_both_sides_are_grouped_by_the_same_rules(table):
 
 def test_what_is_no_parameter_has_no_group_and_differs_in_none(table):
     plain = table([("mean", (4,), None), ("state", (4,), None), ("w", (4, 4), None)])
-    apart = replace(plain, apart={0: "buffer", 1: "optimizer state"}, dtypes=Column.of(["float32", "float16", "float32"]))
+    apart = replace(
+        plain, apart={0: "buffer", 1: "optimizer state"}, dtypes=Column.of(["float32", "float16", "float32"])
+    )
     comparison = compare(plain, apart, CLASSIC)
     assert comparison.groups_a == ["decay"] * 3
     assert comparison.groups_b == [None, None, "decay"]

@@ -147,7 +147,8 @@ def _seeds() -> dict[str, tuple[Open, list[bytes]]]:
         "pattern": (_pattern, [b"bias, glob:*.norm?.weight", b're:h\\.[0-5]\\.(a|b)+, !ndim<2, type:*Norm, "x, y"']),
         "safetensors": (_file("x.safetensors"), [safetensors_bytes(header, bytes(12))]),
         "index": (_index, [json.dumps(index).encode()]),
-        "pickle": (_file("x.pt"), [good, legacy(mapping(("a", tensor(layout="legacy"))))]),
+        "pickle": (_file("x.pt"), [good]),
+        "legacy": (_file("x.pt"), [legacy(mapping(("a", tensor(layout="legacy")), ("b", tensor(layout="legacy"))))]),
         "zip": (_file("x.pt"), [zipped(good), zipped(good, 8)]),
         "gguf": (_file("x.gguf"), [gguf.done(bytes(136)), Gguf(1, ">").tensor("a", (4,), 0, 0).done(bytes(16))]),
         "dcp": (_dcp, [dcp]),
@@ -156,7 +157,7 @@ def _seeds() -> dict[str, tuple[Open, list[bytes]]]:
 
 
 SEEDS = _seeds()
-"""For each format what opens it, and good files to start from."""
+"""For each format what opens it, and good files to start from. Torch's tar archives are refused, so none is good."""
 
 
 def mutations(good: list[bytes], rng: random.Random) -> Iterator[bytes]:
