@@ -20,16 +20,17 @@ have one parameter a module: this is above 100,000 tensors, and models have at m
 class TooManyPartsError(ParamxError):
     """A config asks for more modules and parameters than `MAX_PARTS`."""
 
+    def of(self, target: str) -> TooManyPartsError:
+        """Return it with what was opened."""
+        return TooManyPartsError(target, self.why, self.remedy)
+
 
 @contextmanager
-def bounded(target: str) -> Iterator[None]:
-    """Count what is built inside, and end it.
-
-    Args:
-        target: What is opened, for the error.
+def bounded() -> Iterator[None]:
+    """Count what is built inside, one model, and end it.
 
     Raises:
-        TooManyPartsError: It is too much.
+        TooManyPartsError: It is too much. It does not say what is opened: who knows it adds it.
     """
     from torch.nn.modules import module
 
@@ -40,7 +41,7 @@ def bounded(target: str) -> Iterator[None]:
         built += 1
         if built > MAX_PARTS:
             why = f"it builds more than {MAX_PARTS:,} modules and parameters: no model has so many"
-            raise TooManyPartsError(target, why, "correct the config")
+            raise TooManyPartsError("", why, "correct the config")
 
     hooks = [
         module.register_module_module_registration_hook(count),

@@ -144,7 +144,7 @@ def load(
     for model_class in classes(spec, found, config):
         report(f"loading {model_class.__name__}")
         try:
-            with _told_as_it_loads(report), bounded(spec.target):
+            with _told_as_it_loads(report), bounded():
                 model, told = model_class.from_pretrained(
                     **source,
                     config=config_for(model_class, config),
@@ -154,8 +154,8 @@ def load(
             if device is not None and spec.device_map is None and device.type != "cpu":
                 report(f"moving to {device}")
                 model.to(device)
-        except TooManyPartsError:
-            raise
+        except TooManyPartsError as error:
+            raise error.of(spec.target) from None
         except ImportError as error:
             raise cannot_build(spec.target, model_class.__name__, error, "can't be loaded") from error
         except Exception as error:

@@ -175,10 +175,10 @@ def _build(
     for model_class in classes(spec, found, config):
         report(f"building {model_class.__name__}")
         try:
-            with _nothing_fetched(), bounded(spec.target):
+            with _nothing_fetched():
                 built = _skeleton(found, model_class, config_for(model_class, config), weights)
-        except TooManyPartsError:  # another class would take as long
-            raise
+        except TooManyPartsError as error:  # another class would take as long
+            raise error.of(spec.target) from None
         except ImportError as error:  # what another class could show without the package would be a part at best
             raise cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
@@ -239,7 +239,7 @@ def _skeleton(
     elif found.directory is not None and (others := others_beside(found.directory)):
         notes = (Finding("other-files", "warning", f"not read: {others}"),)
         description = description.replace("no weights", "other files not read")
-    with torch.device("meta"):
+    with torch.device("meta"), bounded():
         model = model_class._from_config(config)
     _to_meta(model)
     return model, description, notes, None
