@@ -18,6 +18,7 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources import Opened, Report, out_of_memory
+from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.hf_classes import cannot_build, classes, config_for
 from explorer.sources.hub import Found
 
@@ -143,7 +144,7 @@ def load(
     for model_class in classes(spec, found, config):
         report(f"loading {model_class.__name__}")
         try:
-            with _told_as_it_loads(report):
+            with _told_as_it_loads(report), bounded():
                 model, told = model_class.from_pretrained(
                     **source,
                     config=config_for(model_class, config),
@@ -153,6 +154,8 @@ def load(
             if device is not None and spec.device_map is None and device.type != "cpu":
                 report(f"moving to {device}")
                 model.to(device)
+        except TooManyPartsError as error:
+            raise error.of(spec.target) from None
         except ImportError as error:
             raise cannot_build(spec.target, model_class.__name__, error, "can't be loaded") from error
         except Exception as error:

@@ -12,6 +12,7 @@ from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import visible
 from explorer.sources import Opened, Report, hf_load, table_cache
+from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.config_told import findings as config_findings
 from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
@@ -176,6 +177,8 @@ def _build(
         try:
             with _nothing_fetched():
                 built = _skeleton(found, model_class, config_for(model_class, config), weights)
+        except TooManyPartsError as error:  # another class would take as long
+            raise error.of(spec.target) from None
         except ImportError as error:  # what another class could show without the package would be a part at best
             raise cannot_build(spec.target, model_class.__name__, error) from error
         except Exception as error:
@@ -225,6 +228,8 @@ def _skeleton(
                 description = description.replace("config.json, no weights", "directory with weights")
                 notes = (*notes, *overlay_findings(overlay))
                 return model, description.removesuffix(", no weights"), notes, overlay
+            except TooManyPartsError:
+                raise
             except ParamxError as error:
                 reason = error.line.removeprefix(f"{visible(beside)}: " if beside else "")
             except Exception as error:  # the skeleton of the config is still worth showing
@@ -234,7 +239,7 @@ def _skeleton(
     elif found.directory is not None and (others := others_beside(found.directory)):
         notes = (Finding("other-files", "warning", f"not read: {others}"),)
         description = description.replace("no weights", "other files not read")
-    with torch.device("meta"):
+    with torch.device("meta"), bounded():
         model = model_class._from_config(config)
     _to_meta(model)
     return model, description, notes, None

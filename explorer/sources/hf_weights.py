@@ -19,6 +19,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model
 from explorer.core.text import visible
+from explorer.sources.built_parts import bounded
 from explorer.sources.checkpoint.files import inside
 from explorer.sources.overlay import Overlay, lay_over
 
@@ -163,7 +164,7 @@ def over_weights(
 def _load(
     model_class: type[PreTrainedModel], config: PreTrainedConfig, weights: Weights, rows: Mapping[str, int]
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-    with _without_accelerate():
+    with _without_accelerate(), bounded():
         model, told = model_class.from_pretrained(
             None,
             config=config,

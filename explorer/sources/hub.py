@@ -90,8 +90,13 @@ BUILT_ONE_BY_ONE = {
     re.compile(r"labels$"): 1_000_000,
 }
 """Ends of a config's keys whose number is a number of things that are built one by one, as `num_hidden_layers` and
-`depths`, and the most of them that a config may ask for: models have hundreds."""
+`depths`, and the most of them that a config may ask for: models have hundreds. What they make together, multiplied,
+is counted as it is built (`explorer.sources.built_parts`)."""
 
+TOGETHER = 1_000_000
+"""Most that the numbers of one list under such a key may sum to: a library makes a rate for each layer of all
+`depths` before it builds the first. Far above `BUILT_ONE_BY_ONE`, for some lists name layers by their places
+(`mlp_only_layers`)."""
 
 MAX_NUMBERS = 5_000
 """Most numbers of one list of a config: some models have a layer for each (`conv_dim`, `hidden_sizes`, `depths`)."""
@@ -163,10 +168,21 @@ def _refuse_endless(config: dict[str, Any], what: str) -> None:
                     raise ParamxError(
                         what, f"{key} lists {len(numbers):,}: no model has so many", "correct the config"
                     )
-                for number in numbers if isinstance(numbers, list) else [numbers]:
-                    if type(number) in (int, float) and number > most:
+                if most is math.inf:
+                    continue
+                counts = [
+                    number
+                    for number in (numbers if isinstance(numbers, list) else [numbers])
+                    if type(number) in (int, float) and number > 0
+                ]
+                for number in counts:
+                    if number > most:
                         count = f"{number:,}" if number < 1 << 63 else "2⁶³ or more"
                         raise ParamxError(what, f"{key} is {count}: no model has so many", "correct the config")
+                if isinstance(numbers, list) and sum(counts) > TOGETHER:
+                    raise ParamxError(
+                        what, f"{key} sums to {sum(counts):,}: no model has so many", "correct the config"
+                    )
         elif isinstance(value, list):
             left += value
             if sum(type(item) in (int, float) for item in value) > MAX_NUMBERS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -152,13 +151,22 @@ def test_an_expression_that_may_tell_digits_apart_is_not_called_digit_blind(patt
     assert not digit_blind(pattern)
 
 
+@pytest.fixture(scope="module")
+def two_million_steps(seconds):
+    """Return how long about as many steps of a search take on this machine."""
+    return min(seconds(lambda: re.search("a*a*a*b", "a" * 230)) for _ in range(3))
+
+
 @given(EXPRESSIONS)
-def test_an_expression_with_a_finite_bound_is_quick_on_the_worst_of_names(pattern):
+def test_an_expression_with_a_finite_bound_is_quick_on_the_worst_of_names(seconds, two_million_steps, pattern):
     if steps_bound(pattern, 60) <= 2_000_000:
-        start = time.perf_counter()
-        for name in ("a" * 60, "1" * 60, "a." * 30, "ab" * 29 + "!!"):
-            re.search(pattern, name)
-        assert time.perf_counter() - start < 2
+
+        def search() -> None:
+            for name in ("a" * 60, "1" * 60, "a." * 30, "ab" * 29 + "!!"):
+                re.search(pattern, name)
+
+        # One that backtracks for ever takes days.
+        assert any(seconds(search) < 40 * two_million_steps for _ in range(3))
 
 
 @pytest.mark.parametrize(
@@ -181,17 +189,14 @@ def long_names(table):
     return table([(f"layers.{i}.{'a' * 40}.weight", (2,), None) for i in range(30)])
 
 
-def test_an_expression_that_backtracks_for_ever_is_stopped_in_time(long_names):
+def test_an_expression_that_backtracks_for_ever_is_stopped_in_time(long_names, monkeypatch):
     grouper = Grouper(long_names, seconds=0.2)
-    start = time.perf_counter()
-    with pytest.raises(TooSlow):
+    with pytest.raises(TooSlow):  # else it searches for years
         grouper.matches(r"re:(\w+\.?)+z$")
-    assert time.perf_counter() - start < 5
     # It is remembered, so that the next keystroke does not wait again.
-    start = time.perf_counter()
+    monkeypatch.setattr(grouper._regexes, "search", lambda *_: pytest.fail("searched again"))
     with pytest.raises(TooSlow):
         grouper.matches(r"re:(\w+\.?)+z$")
-    assert time.perf_counter() - start < 0.1
 
 
 def test_the_child_serves_on_after_one_expression_was_killed(long_names):

@@ -118,10 +118,26 @@ def configs() -> Iterator[Case]:
         "num_self_attends_per_block": 10**9,
         "num_block_repeats": [10**9],
         "block_sizes": [99_999],
+        "stage_depths": [9_999] * 1_000,
+        "stage_blocks": [-(1 << 2000), 0.5, 1e300],
     }.items():
         yield case(
             f"too many {key}", ERROR, config(bert | {"num_hidden_layers": 30} | {key: value}), "no model has so many"
         )
+    for name, sizes in {
+        "perceiver": {"num_blocks": 10**6, "num_self_attends_per_block": 10**6},
+        "funnel": {"block_sizes": [10**6] * 3},
+        "efficientnet": {"num_block_repeats": [10**6] * 7},
+    }.items():
+        yield case(f"a {name} of a million", ERROR, config({"model_type": name} | sizes), "no model has so many")
+    # None of its numbers is too large: blocks times coefficient are. The count of what is built ends it.
+    yield case(
+        "an efficientnet of a million times its depth",
+        ERROR,
+        config({"model_type": "efficientnet", "depth_coefficient": 1e6}),
+        "no model has so many",
+        seconds=60.0,
+    )
     yield case(
         "a billion labels",
         ERROR,

@@ -84,6 +84,11 @@ def _file(name: str) -> Open:
     return open_
 
 
+def _header(folder: Path, data: bytes) -> object:
+    """Open a safetensors file of a header whose length is right, so that what it says is read."""
+    return outcome(written(folder / "x.safetensors", safetensors_bytes(data, bytes(12))))
+
+
 def _index(folder: Path, data: bytes) -> object:
     if not (folder / "a.safetensors").exists():
         written(folder / "a.safetensors", safetensors_bytes({"a.w": entry(0, 4)}, bytes(4)))
@@ -146,8 +151,10 @@ def _seeds() -> dict[str, tuple[Open, list[bytes]]]:
         "grouping": (_grouping, [groups.encode()]),
         "pattern": (_pattern, [b"bias, glob:*.norm?.weight", b're:h\\.[0-5]\\.(a|b)+, !ndim<2, type:*Norm, "x, y"']),
         "safetensors": (_file("x.safetensors"), [safetensors_bytes(header, bytes(12))]),
+        "header": (_header, [json.dumps(header, separators=(",", ":")).encode()]),  # as the library writes it
         "index": (_index, [json.dumps(index).encode()]),
-        "pickle": (_file("x.pt"), [good, legacy(mapping(("a", tensor(layout="legacy"))))]),
+        "pickle": (_file("x.pt"), [good]),
+        "legacy": (_file("x.pt"), [legacy(mapping(("a", tensor(layout="legacy")), ("b", tensor(layout="legacy"))))]),
         "zip": (_file("x.pt"), [zipped(good), zipped(good, 8)]),
         "gguf": (_file("x.gguf"), [gguf.done(bytes(136)), Gguf(1, ">").tensor("a", (4,), 0, 0).done(bytes(16))]),
         "dcp": (_dcp, [dcp]),
@@ -156,7 +163,7 @@ def _seeds() -> dict[str, tuple[Open, list[bytes]]]:
 
 
 SEEDS = _seeds()
-"""For each format what opens it, and good files to start from."""
+"""For each format what opens it, and good files to start from. Torch's tar archives are refused, so none is good."""
 
 
 def mutations(good: list[bytes], rng: random.Random) -> Iterator[bytes]:

@@ -319,6 +319,42 @@ class TestRefusals:
     def test_a_config_that_builds_nothing_is_told_in_one_line(self, config, text, tmp_path):
         assert text in refusal(write(tmp_path / "model", config))
 
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"model_type": "efficientnet", "depth_coefficient": 1e6},
+            {
+                "model_type": "funnel",
+                "block_sizes": [9_000] * 3,
+                "d_model": 8,
+                "n_head": 1,
+                "d_head": 8,
+                "d_inner": 8,
+            },
+            {"model_type": "perceiver", "num_self_attends_per_block": 9_000},
+        ],
+        ids=lambda config: config["model_type"],
+    )
+    def test_a_model_of_parts_without_end_is_refused_while_it_is_built_and_no_other_class_is_tried(
+        self, config, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("explorer.sources.built_parts.MAX_PARTS", 2_000)
+        stages = []
+        with pytest.raises(ParamxError, match="more than 2,000 modules and parameters"):
+            open_source(OpenSpec(str(write(tmp_path / "model", config))), stages.append)
+        assert len([stage for stage in stages if stage.startswith("building")]) == 1
+
+    def test_parts_are_counted_only_while_a_model_is_built(self, tmp_path, monkeypatch):
+        import torch
+
+        folder = write(tmp_path / "model", BERT)
+        parts = sum(1 for _ in plain(BERT).modules()) + len(open_it(folder))
+        monkeypatch.setattr("explorer.sources.built_parts.MAX_PARTS", parts + 10)
+        open_it(folder)
+        torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(parts))
+        monkeypatch.setattr("explorer.sources.built_parts.MAX_PARTS", parts // 2)
+        assert "modules and parameters" in refusal(folder)
+
     @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed here")
     def test_a_missing_package_is_named_with_the_line_that_installs_it(self, tmp_path):
         backbone = {"model_type": "timm_backbone", "backbone": "resnet50"}

@@ -116,7 +116,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 CLIENT = """
-import json, sys, time
+import json, sys
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import hub_fetch, hub_weights, open_served
@@ -124,7 +124,6 @@ told = {}
 for name, options in json.load(sys.stdin).items():
     hub_fetch.HUB_SECONDS = options.pop("seconds", 20.0)
     hub_weights.ALL_SECONDS = options.pop("all_seconds", 60.0)
-    started = time.monotonic()
     stages = []
     try:
         opened = open_served(OpenSpec(options.pop("target", "org/" + name), weights=True, **options), stages.append)
@@ -137,7 +136,6 @@ for name, options in json.load(sys.stdin).items():
         }
     except ParamxError as error:
         told[name] = error.line
-    told[name + " seconds"] = time.monotonic() - started
 print(json.dumps(told))
 """
 
@@ -340,10 +338,6 @@ class TestServers:
 
     def test_a_file_that_is_shorter_than_the_server_says_is_told(self, told):
         assert "trailing-bytes" in told["inflated_gpt2"]["findings"]
-
-    def test_a_stalled_one_is_not_waited_for(self, told):
-        assert told["stalls_gpt2 seconds"] < 10
-        assert told["stalls_long seconds"] < 10
 
     def test_no_answer_is_taken_whole(self, told):
         assert told["virtual_ignores"]["tensors"] == 1

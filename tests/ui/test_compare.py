@@ -17,7 +17,8 @@ from explorer.core.groups import Grouping
 from explorer.core.loading import Event, Loaded, OpenSpec, Stage
 from explorer.core.param import Model
 from explorer.ui.app import ParamxApp
-from explorer.ui.screens.compare import BothScreen, CompareScreen
+from explorer.ui.screens.compare import CompareScreen
+from explorer.ui.screens.compare_dialogs import BothScreen
 from explorer.ui.services import Services
 from explorer.ui.widgets.line_list import LineList
 

@@ -14,14 +14,24 @@ from textual.widgets import Static
 from explorer.core.asking import ask_to_the_end
 from explorer.core.elements import decode
 from explorer.core.errors import ParamxError
-from explorer.core.grid import exact_text, parse_index
+from explorer.core.grid import parse_index
 from explorer.core.statistics import TensorStats
 from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
-from explorer.core.text import shape_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
-from explorer.ui.paint import cut_middle, folded, keys_line
+from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.screens.measured import head_of_print, heat_text, measured_text
+from explorer.ui.screens.values_told import (
+    HEAT,
+    PRINT,
+    STATISTICS,
+    TABS,
+    VALUES,
+    cell_text,
+    failed_text,
+    tabs_text,
+    view_keys,
+)
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.value_grid import ValueGrid
 
@@ -35,17 +45,8 @@ if TYPE_CHECKING:
     from explorer.core.asking import Ask
     from explorer.core.param import Model
 
-TABS = ("values", "statistics", "heat map", "print")
-"""The views of a tensor, in the order in which Tab goes through them."""
-
-VALUES, STATISTICS, HEAT, PRINT = range(len(TABS))
-"""Their places."""
-
 PRINT_SHARE = 0.45
 """Share of the screen's lines that torch's print may have above the grid; longer ones are a view of their own."""
-
-TOLD_LINES = 3
-"""Most lines under the views; `values.tcss` holds the same figure."""
 
 PRINTED = 4_000
 """Most numbers that torch's print may have here; many small dimensions leave nothing out, and print all."""
@@ -235,10 +236,7 @@ class ValuesScreen(Dialog[None]):
         self._grid.display = values and known
         self._body.display = not values or not known
         self._tabs.display = known
-        tabs = Text(no_wrap=True, overflow="ellipsis")
-        for position, name in enumerate(TABS):
-            tabs.append(f" {name} ", "reverse bold" if position == self._tab else "dim")
-        self._tabs.update(tabs)
+        self._tabs.update(tabs_text(self._tab))
         title = cut_middle(self._model.names[self._index], self.size.width - 3)
         self.query_one(".dialog-title", Static).update(Text(f" {title}", "bold"))
         self._tell()
@@ -261,20 +259,7 @@ class ValuesScreen(Dialog[None]):
         yield "Esc closes"
         if self._facts is None:
             return
-        yield f"Tab {TABS[(self._tab + 1) % len(TABS)]}"
-        several = len(self._grid.leading)
-        if self._tab == VALUES:
-            yield from ("←↑↓→ PgUp PgDn", "g index", f"f format ({self._grid.form})")
-        elif self._tab == STATISTICS:
-            yield f"l {'linear' if self._log else 'log'}"
-        elif self._tab == PRINT:
-            yield from ("↑↓ PgUp PgDn", "p values")
-        if several and self._tab in (VALUES, HEAT):
-            yield "[ ] slice"
-        if several > 1 and self._tab == VALUES:
-            yield "d dimension"
-        if self._tab == VALUES:
-            yield "p print"
+        yield from view_keys(self._tab, self._grid, self._log)
 
     def on_value_grid_moved(self) -> None:
         """Tell what is under the cursor, and how numbers are written now."""
@@ -286,21 +271,11 @@ class ValuesScreen(Dialog[None]):
         if self._facts is None:
             self._told.update("")
             return
-        grid, text, width = self._grid, Text(no_wrap=True), self.size.width - 3
+        width = self.size.width - 3
         if self._failed:
-            text.append("\n".join(f" {line}" for line in folded(self._failed, width, TOLD_LINES)), "bold")
-            self._told.update(text)
-            return
-        data = grid.cell
-        text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
-        text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
-        parts = [shape_text(grid.grid.shape), grid.dtype, self._facts["device"] or "", self._facts["note"]]
-        if grid.leading:
-            slices = [f"›{at}‹" if place == grid.stepped else str(at) for place, at in enumerate(grid.leading)]
-            parts.insert(1, f"slice [{', '.join(slices)}, :, :]")
-        rest = folded(" · ".join(filter(None, parts)), width, TOLD_LINES - 1)
-        text.append("".join(f"\n {line}" for line in rest), "dim")
-        self._told.update(text)
+            self._told.update(failed_text(self._failed, width))
+        else:
+            self._told.update(cell_text(self._grid, self._facts, width))
 
     def _show_statistics(self) -> None:
         stats = self._statistics.get(self._index)

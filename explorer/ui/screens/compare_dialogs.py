@@ -1,0 +1,96 @@
+"""What opens over the comparison of two targets: both sides of one tensor, and the keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+from textual.widgets import Static
+
+from explorer.core.compare import Comparison, Pair, reason
+from explorer.core.compare_text import difference_text
+from explorer.core.text import shape_text
+from explorer.ui.screens.dialog import Dialog
+
+if TYPE_CHECKING:
+    from textual.widget import Widget
+
+KEYS = (
+    ("↑↓", "move", "Home, End, PgUp and PgDn too"),
+    ("Enter", "open", "Fold or unfold a kind or a run ×N; both sides of one tensor"),
+    ("/", "filter", "Only names that contain a text; Esc clears it"),
+    ("v", "values", "Compare the values too; Esc stops, v goes on"),
+    ("?", "help", "This list"),
+    ("q", "quit", "Leave; for an exit status use --print"),
+)
+"""Keys, what the keys bar says of them, and what the help says."""
+
+
+class CompareHelp(Dialog[None]):
+    """The keys of the comparison."""
+
+    HEADING = "Help"
+
+    def content(self) -> list[Widget]:
+        """Return a line a key, and what A → B means."""
+        text = Text()
+        for key, _, told in KEYS:
+            text.append(f"  {key:<7}", "bold")
+            text.append(f"{told}\n")
+        text.append(
+            "\n  A → B  what A has, and what B has in its place\n  ×12    differences that are alike but for numbers"
+        )
+        return [Static(text)]
+
+
+class BothScreen(Dialog[None]):
+    """Both sides of one tensor, fact by fact."""
+
+    HEADING = "Both sides"
+
+    def __init__(self, comparison: Comparison, pair: Pair) -> None:
+        """Show one pair of `comparison`."""
+        super().__init__()
+        self._comparison, self._pair = comparison, pair
+
+    def content(self) -> list[Widget]:
+        """Return a table of facts with a column a side; what differs is marked."""
+        comparison, pair = self._comparison, self._pair
+        facts_a, facts_b = (_facts(comparison, pair, of_a) for of_a in (True, False))
+        grid = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            grid.add_column(overflow="fold")
+        grid.add_row(Text(), Text(), Text("A", "bold"), Text("B", "bold"))
+        for name, a in facts_a.items():
+            b = facts_b[name]
+            grid.add_row(Text("≠" if a != b else " ", "bold"), Text(name, "dim"), Text(a), Text(b))
+        parts = [Static(Text(f"{pair.name}\n", "bold")), Static(grid)]
+        if pair.values is not None:
+            parts.append(Static(Text(f"\nvalues: {difference_text(pair.values)}")))
+        elif pair.name in comparison.uncompared:
+            parts.append(Static(Text(f"\nvalues not compared: {reason(comparison, pair)}")))
+        return list(parts)
+
+
+def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, str]:
+    found = comparison.facts(pair, of_a)
+    if found is None:
+        names = ("name", "index", "shape", "elements", "dtype", "bytes", "group", "class", "grad", "tied", "shard")
+        return dict.fromkeys(names, "–")
+    model = comparison.a if of_a else comparison.b
+    param = model[found.index]
+    more = f" and {len(found.parts) - 1:,} more that make one" if found.parts else ""
+    return {
+        "name": f"{found.name}{more}",
+        "index": f"{found.index:,} of {len(model):,}",
+        "shape": shape_text(found.shape),
+        "elements": f"{found.numel:,}",
+        "dtype": found.dtype or "–",
+        "bytes": "–" if found.nbytes < 0 else f"{found.nbytes:,}",
+        "group": found.group_text,
+        "class": param.module_class.name if param.module_class else "–",
+        "grad": {True: "yes", False: "no", None: "–"}[param.requires_grad],
+        "tied": ", ".join(param.aliases) or "–",
+        "shard": found.shard or "–",
+    }
