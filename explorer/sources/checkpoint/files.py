@@ -17,6 +17,7 @@ from typing import Any
 
 from explorer.core.param import Finding
 from explorer.core.text import plural, short_bytes, visible
+from explorer.sources.checkpoint.unchanged import watching
 
 LFS_POINTER = b"version https://git-lfs"
 """How a file starts that git-lfs has not downloaded yet (git-lfs, docs/spec.md)."""
@@ -71,8 +72,10 @@ class File:
 
         Raises:
             UnreadableError: It is missing, not a regular file, a git-lfs pointer, or may not be read.
+            ChangedError: It is not as it was when the target was opened, of which more is read here.
         """
         self.path = path
+        self._watch = watching()
         self._begin = 0
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,6 +86,8 @@ class File:
             raise UnreadableError(reason.lower(), "check the path and its permissions") from None
         try:
             status = os.fstat(self._descriptor)
+            if self._watch is not None:
+                self._watch.note(path, status)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError("not a regular file", "give a checkpoint file or a directory of shards")
             self.size: int = status.st_size
@@ -107,6 +112,7 @@ class File:
 
         Raises:
             UnreadableError: The file has not that many, or stopped having them while it was read.
+            ChangedError: As it is opened.
         """
         if nbytes < 0 or offset < 0 or offset + nbytes > self.size:
             raise UnreadableError("cut short: the file ends in the middle", "download it again", "truncated")
@@ -122,6 +128,8 @@ class File:
             parts.append(part)
             offset += len(part)
             nbytes -= len(part)
+        if self._watch is not None:
+            self._watch.note(self.path, os.fstat(self._descriptor))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
