@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,8 +172,13 @@ def parse_json(data: bytes, what: str) -> Any:
         reason = f"{what} is not UTF-8 (byte {error.start})"
     except RecursionError:
         reason = f"{what} is nested too deeply"
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         reason = f"{what} is not JSON: {error}"
+    except ValueError:  # the one other: Python's bound on the digits of an integer
+        limit = sys.get_int_max_str_digits()
+        raise UnreadableError(
+            f"{what} has an integer of more than {limit:,} digits", "it is damaged, or made to do harm"
+        ) from None
     raise UnreadableError(reason, "download it again")
 
 
