@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from explorer.core.text import visible
 
-
 MAX_WHAT = 300
 """Most characters of what failed that are echoed: a target may be a text of any length."""
 

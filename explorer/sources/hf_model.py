@@ -14,7 +14,15 @@ from explorer.core.text import short_count, visible
 from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.checkpoint.limits import MAX_PARAMETERS
 from explorer.sources.config_told import findings as config_findings
-from explorer.sources.hf_classes import (LINE_LENGTH, architecture, cannot_build, classes, config_for, version, without_trace)
+from explorer.sources.hf_classes import (
+    LINE_LENGTH,
+    architecture,
+    cannot_build,
+    classes,
+    config_for,
+    version,
+    without_trace,
+)
 from explorer.sources.hf_weights import Weights, others_beside, over_weights, read_beside, weights_beside
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.json_safe import json_safe
