@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from explorer.core.text import visible
 
+MAX_WHAT = 300
+"""Most characters of what failed that are echoed: a target may be a text of any length."""
+
 
 class ParamxError(Exception):
     """Something the user asked for can't be done: one line says what, why, and what would work.
@@ -19,7 +22,8 @@ class ParamxError(Exception):
             why: The reason, without a full stop.
             remedy: What would work; empty when nothing would.
         """
-        self.what = visible(what)
+        shown = visible(what)
+        self.what = shown if len(shown) <= MAX_WHAT else f"{shown[: MAX_WHAT // 2]}…{shown[1 - MAX_WHAT // 2 :]}"
         self.why = visible(why)
         self.remedy = visible(remedy)
         super().__init__(self.line)

@@ -98,6 +98,24 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
     Raises:
         ParamxError: The target can't be opened; the message says why and what would work.
     """
+    from explorer.sources.checkpoint.unchanged import OpenedFiles
+    from explorer.sources.values.watched import watched_answers, watched_values
+
+    files = OpenedFiles()
+    with files.watched():
+        opened = _open(spec, report)
+    files.close()
+    values = opened.values and watched_values(files, opened.values)
+    answers = watched_answers(files, opened.answers)
+    if values is not None:
+        from explorer.sources.values.difference import difference_answers
+
+        answers |= difference_answers(values)
+    return replace(opened, answers=answers, values=values)
+
+
+def _open(spec: OpenSpec, report: Report) -> Opened:
+    """Open a target with the source that fits it."""
     source = next(source for source in SOURCES if source.matches(spec))
     if (spec.load or spec.device_map is not None) and source.name != "transformers":
         what = "--load" if spec.load else "--device-map"
@@ -112,10 +130,6 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
         why = "weights beside a local config are laid over without it"
         note = Finding("idle-weights", "hint", message, why=why)
         opened = replace(opened, model=replace(opened.model, findings=(*opened.model.findings, note)))
-    if opened.values is not None:
-        from explorer.sources.values.difference import difference_answers
-
-        opened = replace(opened, answers={**opened.answers, **difference_answers(opened.values)})
     if spec.skeleton:
         from explorer.sources.beside import with_skeleton
 

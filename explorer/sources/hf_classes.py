@@ -165,8 +165,21 @@ def cannot_build(
                 target, f"{what} needs the package {name}", f"pip install {package[1] if package else name}"
             )
     # What torch quotes may end in a line of its own with nothing but a closing quote.
-    lines = [line.strip() for line in str(error).splitlines() if re.search(r"\w", line)]
+    lines = [line.strip() for line in without_trace(str(error)).splitlines() if re.search(r"\w", line)]
     last = lines[-1] if lines else ""
     if len(last) > LINE_LENGTH:
         last = last[: LINE_LENGTH - 1] + "…"
     return ParamxError(target, f"{what} {how}: {type(error).__name__}: {last}")
+
+
+TRACE = re.compile(r"Exception raised from |frame #\d+:|C\+\+ CapturedTraceback|\n\nStack [Tt]race")
+"""Where the backtrace of torch's C++ begins, which follows what went wrong (c10/util/Exception.cpp)."""
+
+
+def without_trace(text: str) -> str:
+    """Return the message of an exception without the C++ backtrace below it: addresses tell nobody anything."""
+    found = TRACE.search(text)
+    if found is None:
+        return text
+    message = text[: found.start()].rstrip()
+    return message + '"' * (message.count('"') % 2)  # the trace was within what it quotes

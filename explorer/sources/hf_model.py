@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
-from explorer.core.text import visible
+from explorer.core.text import short_count, visible
 from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.built_parts import TooManyPartsError, bounded
-from explorer.sources.checkpoint.limits import MAX_ELEMENTS
+from explorer.sources.checkpoint.limits import MAX_PARAMETERS
 from explorer.sources.config_told import findings as config_findings
-from explorer.sources.hf_classes import LINE_LENGTH, architecture, cannot_build, classes, config_for, version
+from explorer.sources.hf_classes import (
+    LINE_LENGTH,
+    architecture,
+    cannot_build,
+    classes,
+    config_for,
+    version,
+    without_trace,
+)
 from explorer.sources.hf_weights import Weights, others_beside, over_weights, read_beside, weights_beside
 from explorer.sources.hub import Found, find, nearest
 from explorer.sources.json_safe import json_safe
@@ -108,8 +116,10 @@ def build(
             "python": platform.python_version(),
         },
     )
-    if sum(parameter.numel() for parameter in model.parameters() if not is_lazy(parameter)) > MAX_ELEMENTS:
-        raise ParamxError(spec.target, "its parameters are more than any model's", "correct the config")
+    count = sum(parameter.numel() for parameter in model.parameters() if not is_lazy(parameter))
+    if count > MAX_PARAMETERS:
+        why = f"its {short_count(count)} parameters are more than any model's"
+        raise ParamxError(spec.target, why, "correct the sizes in the config")
     table = table_of(model, origin, (*findings, *config_findings(found, spec, type(model).__name__)))
     values: OpenTensor = ModuleValues(model)
     if overlay is not None:
@@ -233,7 +243,7 @@ def _skeleton(
             except ParamxError as error:
                 reason = error.line.removeprefix(f"{visible(beside)}: " if beside else "")
             except Exception as error:  # the skeleton of the config is still worth showing
-                reason = visible(" ".join(f"{error}".split())[:LINE_LENGTH]) or type(error).__name__
+                reason = visible(" ".join(without_trace(f"{error}").split())[:LINE_LENGTH]) or type(error).__name__
         notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
         description = description.replace("no weights", "weights not read")
     elif found.directory is not None and (others := others_beside(found.directory)):

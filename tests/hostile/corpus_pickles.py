@@ -119,6 +119,25 @@ def torch_files() -> Iterator[Case]:
         quiet = "_load_from_bytes" in name
         beside = gadget(which, "zip", True)
         yield case(f"{name} beside a tensor, zip", OK if quiet else WARN, beside, "" if quiet else "not run")
+    for name, value in {
+        "evilmod.run": b"cevilmod\nrun\n",
+        "evilmod.run by STACK_GLOBAL": b"Vevilmod\nVrun\n\x93",
+        "builtins with controls": b"Vbuiltins\x1b\x1b\nVeval\n\x93",
+        "torchevil.run": b"ctorchevil\nrun\n",
+        "os.system": b"cos\nsystem\n",
+    }.items():
+        uncalled = mapping(("w", tensor()), ("k", value))
+        yield case(f"{name} named and not called, zip", WARN, pt(zipped(uncalled)), "not run")
+        yield case(f"{name} named alone, pickle", ERROR, pt(mapping(("k", value))), "not run")
+    instance = b"cmine\nThing\n)\x81}b"
+    crowd = b"".join(b"cmine\nThing%d\n)\x81}b0" % number for number in range(300)) + b"cevilmod\nrun\n"
+    yield case("an object of a class", OK, pt(zipped(mapping(("w", tensor()), ("k", instance)))), "mine.Thing")
+    yield case("a name after 300 classes", WARN, pt(zipped(mapping(("w", tensor()), ("k", crowd)))), "evilmod.run")
+    after = b"cos\nsystem\n(Vtouch ran\ntR."
+    tails = {"zip": zipped(good + after), "legacy": legacy(mapping(("w", tensor(layout="legacy")))) + after}
+    for layout, data in tails.items():
+        yield case(f"a pickle after the {layout}'s", WARN, pt(data), f"{len(after)} bytes after")
+    yield case("a pickle after an array's", WARN, pt(pickle.dumps({"k": 1}, 2) + after), "bytes after")
     strange = {
         "nothing": b"",
         "only stop": b".",
@@ -168,8 +187,8 @@ def torch_files() -> Iterator[Case]:
             "deep tuples",
             "deep lists",
         ),
-        *("a deep key", "doubling lists", "duplicates", "a global of controls", "a persistent id of text"),
-        *("a storage of 2^63", "an empty name"),
+        *("a deep key", "doubling lists", "duplicates", "a persistent id of text"),
+        "a storage of 2^63",
     }
     for name, data in strange.items():
         for layout in ("zip",) if len(data) > 1_000_000 else LAYOUTS:
@@ -236,6 +255,8 @@ def archives(good: bytes) -> Iterator[Case]:
     with tarfile.open(fileobj=tar, mode="w") as archive:
         for name in ("sys_info", "pickle", "tensors", "storages", "../../escape"):
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    twice = _archive("a/data.pkl", good, "b/data.pkl", "a/data/0")
+    yield case("two pickles", WARN, twice, "2 pickles in the archive, of which a/data.pkl was read")
     yield case("a tar of torch 0.1", ERROR, tar.getvalue())
     for name, data in {
         "no pickle in it": _archive("x/model.json", b"{}"),

@@ -148,6 +148,14 @@ def configs() -> Iterator[Case]:
     yield case("a backbone of the hub", ERROR, config(backbone | {"use_pretrained_backbone": True}))
     image = {"model_type": "vit", "image_size": 10**9, "patch_size": 1, **SMALL}
     yield case("more parameters than any model's", ERROR, config(image), "more than any")
+    endless = {"max_position_embeddings": 10**13, "hidden_size": 768, "num_attention_heads": 12}
+    yield case("7.68 P parameters", ERROR, config(bert | endless), "7.68P parameters are more than any model's")
+    overflow = 'Overflow when unpacking long long"'
+    yield case("a size of 2^63", ERROR, config(bert | {"hidden_size": 1 << 63}), overflow)
+    image = {"model_type": "vit", "image_size": 10**9, "patch_size": 1}
+    yield case("an image of 10^9", ERROR, config(image), overflow)
+    digits = json.dumps(bert)[:-1].encode() + b', "x": ' + b"9" * 5000 + b"}"
+    yield case("an integer of 5,000 digits", ERROR, config(digits), "an integer of more than 4,300 digits")
     yield case("torch_dtype of os.system", ERROR, config(bert | {"torch_dtype": "os.system"}))
     yield case("dtype of controls", ERROR, config(bert | {"dtype": "\x1b[2J"}))
     yield case("an activation of os.system", ERROR, config(bert | {"hidden_act": "os.system"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -196,18 +197,105 @@ def test_a_file_that_goes_away_while_open_is_an_error_line(tmp_path: Path) -> No
         served.answers["values"]({"index": 0, "selection": [[[0, 1]], [[0, 1]]]})
 
 
-def test_a_file_replaced_while_open_shows_no_other_tensors_bytes(tmp_path: Path) -> None:
+def _shards(folder: Path, value: float) -> Path:
     from safetensors.torch import save_file
 
+    for number in (1, 2):
+        file = folder / f"m-0000{number}-of-00002.safetensors"
+        save_file({f"{name}{number}": torch.full((4,), value) for name in "ab"}, file)
+    return folder
+
+
+def _gguf(folder: Path, value: float) -> Path:
+    import gguf
+
+    writer = gguf.GGUFWriter(folder / "m.gguf", "llama")
+    for name in "ab":
+        writer.add_tensor(name, torch.full((4,), value).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "m.gguf"
+
+
+def _torch_file(folder: Path, value: float) -> Path:
+    torch.save({name: torch.full((4,), value) for name in "ab"}, folder / "m.pt")
+    return folder / "m.pt"
+
+
+def _dcp(folder: Path, value: float) -> Path:
+    from torch.distributed.checkpoint import FileSystemWriter, save
+
+    save({name: torch.full((4,), value) for name in "ab"}, storage_writer=FileSystemWriter(folder), no_dist=True)
+    return folder
+
+
+def _replaced(old: Path, new: Path) -> None:
+    new.rename(old)
+
+
+def _rewritten(old: Path, new: Path) -> None:
+    before = old.stat()
+    old.write_bytes(new.read_bytes())
+    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # the clock of a file may tick every 4 ms only
+
+
+def _grown(old: Path, new: Path) -> None:
+    before = old.stat()
+    with old.open("ab") as file:
+        file.write(b"x")
+    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("asked", ["before", "never"])
+@pytest.mark.parametrize("change", [_replaced, _rewritten, _grown])
+@pytest.mark.parametrize(
+    ("make", "changed"),
+    [
+        (_shards, "m-00002-of-00002.safetensors"),
+        (_gguf, "m.gguf"),
+        (_torch_file, "m.pt"),
+        (_dcp, "__0_0.distcp"),
+    ],
+)
+def test_a_file_that_changed_since_it_was_opened_gives_no_figure(
+    make: Callable[[Path, float], Path],
+    changed: str,
+    change: Callable[[Path, Path], None],
+    asked: str,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    target = make(tmp_path / "old", 1.0)
+    make(tmp_path / "new", 2.0)
+    served = opened(target)
+    index = len(served.model) - 1
+    window: dict[str, Any] = {"index": index, "selection": [[[0, 4]]]}
+    if asked == "before":
+        assert list(decode("float32", served.answers["values"](window))) == [1.0] * 4
+    change(tmp_path / "old" / changed, tmp_path / "new" / changed)
+    line = re.escape(f"{changed} changed since it was opened; r opens it again")
+    for request in ("values", "statistics"):
+        with pytest.raises(ParamxError, match=f"^{line}$"):
+            served.answers[request](window if request == "values" else {"index": index})
+    assert served.values is not None
+    with pytest.raises(ParamxError, match=f"^{line}$"):
+        served.values(index).take((((0, 4),),))
+    assert opened(target).answers["statistics"]({"index": index})["result"] is not None, "opened again it is read"
+
+
+def test_a_file_that_changes_while_it_is_measured_gives_no_figure(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    save_file({"a": torch.zeros(4), "b": torch.ones(4)}, path)
+    sparse_file(path, 1 << 20, 8)
     served = opened(path)
-    window: dict[str, Any] = {"index": 1, "selection": [[[0, 4]]]}
-    assert list(decode("float32", served.answers["values"](window))) == [1.0] * 4
-    save_file({"a": torch.zeros(400), "b": torch.full((4,), 7.0)}, path)
-    with pytest.raises(ParamxError, match="another file"):
-        served.answers["values"]({"index": 0, "selection": [[[0, 4]]]})
-    assert list(decode("float32", served.answers["values"](window))) == [7.0] * 4
+    assert served.values is not None
+    parts = served.values(0).chunks(1 << 10)
+    next(parts)
+    os.utime(path)
+    with pytest.raises(ParamxError, match="changed since it was opened"):
+        next(parts)
 
 
 def test_a_window_outside_of_the_tensor_is_an_error_line(tmp_path: Path) -> None:

@@ -248,6 +248,23 @@ async def test_writing_asks_before_it_replaces(model: Model, tmp_path: Path, mon
         compile(path.read_text(), "mine.py", "exec")
 
 
+async def test_the_question_names_what_a_link_leads_to(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "precious.txt").write_text("precious")
+    (tmp_path / "mine.py").symlink_to("precious.txt")
+    async with running(make_app(model)) as ui:
+        await ui.press("e", "w")
+        await ui.write("mine.py")
+        await ui.press("enter")
+        await ui.until(lambda: "mine.py is a link" in ui.text)
+        screen = ui.app.screen
+        assert isinstance(screen, ExportScreen)
+        assert f"Enter again replaces {tmp_path.resolve()}/precious.txt," in str(screen._told.content)
+        assert (tmp_path / "precious.txt").read_text() == "precious"
+
+
 async def test_a_file_that_can_not_be_written_is_told(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory, path_of
 from explorer.sources.checkpoint.torch_rules import TorchRules
 from explorer.sources.checkpoint.torch_walk import OPTIMIZER, OPTIMIZER_KEYS
+from explorer.sources.checkpoint.unchanged import watching
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -318,6 +319,8 @@ def _files(directory: Path, pieces: dict[str, list[Stored]], shown: set[str]) ->
         except OSError:
             reasons.setdefault(("missing-shard", "not there"), []).append(name)
             continue
+        if (watch := watching()) is not None:
+            watch.note(path, status)  # it is read only when a value is asked for
         if not stat.S_ISREG(status.st_mode):
             reasons.setdefault(("unreadable-shard", "not regular"), []).append(name)
         elif status.st_size < end:

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 from explorer.core.param import Finding
 from explorer.core.text import plural, short_bytes, visible
+from explorer.sources.checkpoint.unchanged import watching
 
 LFS_POINTER = b"version https://git-lfs"
 """How a file starts that git-lfs has not downloaded yet (git-lfs, docs/spec.md)."""
@@ -71,8 +73,10 @@ class File:
 
         Raises:
             UnreadableError: It is missing, not a regular file, a git-lfs pointer, or may not be read.
+            ChangedError: It is not as it was when the target was opened, of which more is read here.
         """
         self.path = path
+        self._watch = watching()
         self._begin = 0
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,6 +87,8 @@ class File:
             raise UnreadableError(reason.lower(), "check the path and its permissions") from None
         try:
             status = os.fstat(self._descriptor)
+            if self._watch is not None:
+                self._watch.note(path, status)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError("not a regular file", "give a checkpoint file or a directory of shards")
             self.size: int = status.st_size
@@ -107,6 +113,7 @@ class File:
 
         Raises:
             UnreadableError: The file has not that many, or stopped having them while it was read.
+            ChangedError: As it is opened.
         """
         if nbytes < 0 or offset < 0 or offset + nbytes > self.size:
             raise UnreadableError("cut short: the file ends in the middle", "download it again", "truncated")
@@ -122,6 +129,8 @@ class File:
             parts.append(part)
             offset += len(part)
             nbytes -= len(part)
+        if self._watch is not None:
+            self._watch.note(self.path, os.fstat(self._descriptor))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -163,8 +172,13 @@ def parse_json(data: bytes, what: str) -> Any:
         reason = f"{what} is not UTF-8 (byte {error.start})"
     except RecursionError:
         reason = f"{what} is nested too deeply"
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         reason = f"{what} is not JSON: {error}"
+    except ValueError:  # the one other: Python's bound on the digits of an integer
+        limit = sys.get_int_max_str_digits()
+        raise UnreadableError(
+            f"{what} has an integer of more than {limit:,} digits", "it is damaged, or made to do harm"
+        ) from None
     raise UnreadableError(reason, "download it again")
 
 

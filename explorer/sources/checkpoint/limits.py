@@ -10,3 +10,7 @@ MAX_NAME = 100_000
 
 MAX_ELEMENTS = 1 << 56
 """Most elements of one tensor, and of a whole model: sums and byte counts then fit in 64 bits."""
+
+MAX_PARAMETERS = 10**14
+"""Most parameters of a model that is built from a config: some ten times the largest that was ever told of. A file
+proves its tensors by its size, a config proves nothing."""

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import short_bytes, visible
+from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.dtypes import BITS
 from explorer.sources.checkpoint.files import File, UnreadableError, tensors, told, warn
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
@@ -183,19 +183,27 @@ def _read_zip(file: File, label: str) -> Contents:
         about += f"; its tensors take {short_bytes(missing)}"
         contents.findings.append(warn("truncated", about, why=why))
         return contents
-    pickles = [name for name in archive.entries if name.endswith("data.pkl") and name.count("/") <= 1]
+    named = [name for name in archive.entries if name.count("/") <= 1]
+    pickles = [name for name in named if name.rpartition("/")[2] == "data.pkl"]
     if not pickles:
         raise UnreadableError("a zip archive without data.pkl, so none of torch.save", "give a file of torch.save")
     root = pickles[0].removesuffix("data.pkl")
     read, start, end = _entry_window(file, archive, pickles[0])
-    top = PickleReader(read, start, end, rules).load()
+    reader = PickleReader(read, start, end, rules)
+    top = reader.load()
+    rest = _rest(label, f"the pickle in {pickles[0]}", end - reader.position)
     script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
     members = ScriptClasses(file, archive, root).members
     contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
+    contents.findings += rest
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
     if f"{root}byteorder" in archive.entries:
         read, start, end = _entry_window(file, archive, f"{root}byteorder")
         contents.big_endian = read(start, min(end - start, 16)).strip() == b"big"
+    if len(pickles) > 1:
+        message = f"{label}: {len(pickles)} pickles in the archive, of which {pickles[0]} was read"
+        why = "torch saves one; another program may read another"
+        contents.findings.append(warn("several-pickles", message, pickles, why))
     if archive.doubled:
         doubled = list(archive.doubled)
         which = doubled[0] if len(doubled) == 1 else f"{len(doubled)} entries"
@@ -229,7 +237,9 @@ def _read_stream(file: File, label: str) -> Contents:
     reader = PickleReader(file.read, 0, file.size, rules)
     first = reader.load()
     if type(first) is not int or first != MAGIC:
-        return Contents(file.path, "pickle", walk(first), rules, file.size)
+        contents = Contents(file.path, "pickle", walk(first), rules, file.size)
+        contents.findings += _rest(label, "the pickle", file.size - reader.position)
+        return contents
     reader.load()  # the version
     system = reader.load()
     top = reader.load()
@@ -239,7 +249,8 @@ def _read_stream(file: File, label: str) -> Contents:
     contents.big_endian = said.get("little_endian") is False
     try:
         keys = reader.load()
-        contents.offsets = _legacy_offsets(file, reader.position, keys, rules)
+        contents.offsets, end = _legacy_offsets(file, reader.position, keys, rules)
+        contents.findings += _rest(label, "the tensors' data", file.size - end)
     except UnreadableError as error:
         if error.finding != "truncated":
             raise
@@ -248,21 +259,32 @@ def _read_stream(file: File, label: str) -> Contents:
     return contents
 
 
-def _legacy_offsets(file: File, position: int, keys: Any, rules: TorchRules) -> dict[str, int]:
-    """Return where each storage's elements begin; the number before them is checked against the pickle's."""
+def _rest(label: str, last: str, nbytes: int) -> list[Finding]:
+    """Say that bytes follow what a file of torch ends with."""
+    if nbytes <= 0:
+        return []
+    message = f"{label}: {plural(nbytes, 'byte')} after {last}, not read"
+    return [warn("bytes-after", message, why="torch writes nothing there, and does not read it")]
+
+
+def _legacy_offsets(file: File, position: int, keys: Any, rules: TorchRules) -> tuple[dict[str, int], int]:
+    """Return where each storage's elements begin, and where the last ends; their numbers are checked.
+
+    Where one can't be told, neither can what comes after it: the file's end is returned.
+    """
     offsets: dict[str, int] = {}
     for key in keys if isinstance(keys, list) else ():
         storage = rules.storages.get(key) if isinstance(key, str) else None
         if storage is None:
-            break  # one that nothing refers to has an unknown width: what comes after it can't be found
+            return offsets, file.size  # nothing refers to it, so its elements' width is unknown
         numel = int.from_bytes(file.read(position, 8), "little")
         if numel != storage.numel:
-            break
+            return offsets, file.size
         offsets[storage.key] = position + 8
         position += 8 + storage.nbytes
         if position > file.size:
             raise UnreadableError("cut short", "download it again", "truncated")
-    return offsets
+    return offsets, position
 
 
 def _storages(contents: Contents, label: str) -> list[Finding]:

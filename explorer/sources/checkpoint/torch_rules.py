@@ -203,6 +203,11 @@ def _todays(name: Global) -> str:
     return f"{IMPORT_MAPPING.get(module, module)}.{own}"
 
 
+def _shown(name: Global) -> str:
+    """Return a global as it is told."""
+    return _todays(name)[:1000]
+
+
 class TorchRules:
     """What the opcodes that would run code become, in torch's pickles (`pickle_reader.Rules`)."""
 
@@ -213,19 +218,27 @@ class TorchRules:
             packages: Starts of modules whose classes and functions are as harmless as those of `HARMLESS`.
         """
         self._packages = packages
-        self.refused: dict[str, None] = {}
-        """Functions that the file wanted called, and dangerous globals that it names."""
+        self._refused: dict[str, None] = {}
+        # Foreign globals of which it is not seen yet that they are no more than the classes of objects.
+        self._named: dict[str, None] = {}
         self.classes: dict[str, None] = {}
         """Classes of objects that are shown by their attributes alone."""
         self.storages: dict[str, Storage] = {}
         """The storages by their key, the largest claim of each."""
 
+    @property
+    def refused(self) -> dict[str, None]:
+        """Functions that the file wanted called, and globals that it names and torch does not write."""
+        return self._refused | self._named
+
     # --- Rules --------------------------------------------------------------------------------------------------
 
     def refer(self, name: Global) -> None:
-        """Note a global that does things."""
+        """Note a global that does things, or that torch has no reason to name: unpickling imports its module."""
         if self._is_dangerous(name):
-            self._keep(self.refused, name)
+            self._keep(self._refused, name)
+        elif not self._is_plain(name) and _shown(name) not in self.classes:
+            self._keep(self._named, name)
 
     def call(self, function: Any, args: Any) -> Any:
         """Return what stands for `function(*args)`."""
@@ -241,7 +254,7 @@ class TorchRules:
                 except (TypeError, ValueError, IndexError, AttributeError, OverflowError):
                     return Broken(f"{function.name} with arguments that it does not take")
             if not self._is_harmless(function):
-                self._keep(self.refused, function)
+                self._keep(self._refused, function)
         return Opaque(function, args)
 
     def new(self, cls: Any, args: Any) -> Any:
@@ -300,12 +313,18 @@ class TorchRules:
 
     def _keep(self, where: dict[str, None], name: Global) -> None:
         if len(where) < MAX_NAMED:
-            where.setdefault(_todays(name)[:1000])
+            where.setdefault(_shown(name))
+
+    def _is_plain(self, name: Global) -> bool:
+        """Whether torch's own files name it: dtypes, layouts, functions that modules hold, classes of TorchScript."""
+        own = name.module.partition(".")[0] in ("torch", "__torch__")
+        return own or self._is_harmless(name) or name.path in _MAKERS
 
     def _note_class(self, cls: Global) -> None:
         plain = self._is_harmless(cls) or cls.path in _MAKERS or cls.module.startswith(("torch.nn.", "__torch__"))
         if not plain and not self._is_dangerous(cls):
             self._keep(self.classes, cls)
+            self._named.pop(_shown(cls), None)
 
     # --- what is allowed ----------------------------------------------------------------------------------------
 
@@ -377,12 +396,16 @@ class TorchRules:
         self, cls: Any, dtype: Any, size: Any, stride: Any, offset: Any, layout: Any, device: Any, grad: Any, *_: Any
     ) -> Tensor:
         """Return what `_rebuild_wrapper_subclass` makes: a tensor whose elements are in others, set as its state."""
+        if isinstance(cls, Global):
+            self._note_class(cls)
         flag = True if grad is True else None
         return Tensor(_shape(size), _dtype(dtype), None, requires_grad=flag, device=_decoded(device), kind="wrapper")
 
     def from_type(self, function: Any, cls: Any, args: Any, state: Any = None, *_: Any) -> Any:
         """Return what `_rebuild_from_type_v2` makes: the tensor that `function(*args)` makes, of another class."""
         made = self.call(function, args)
+        if isinstance(cls, Global):
+            self._note_class(cls)
         if isinstance(made, Tensor) and made.kind == "wrapper":
             return replace(made, nbytes=_sum(list(_tensors_below(state))))
         if (

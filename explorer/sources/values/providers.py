@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from explorer.core.arrange import Fusion, arrange
@@ -32,9 +31,6 @@ Spot = TypeVar("Spot", bound="Place | Pieces")
 OTHER_FILE = "another file is there now than the one that was opened"
 """Why a row of the table is not in the file any more."""
 
-Signature = tuple[int, int, int]
-"""What tells a file from what another program puts in its place: its inode, size, and time of change."""
-
 
 def at_place(name: str, place: Place | Pieces, open_file: OpenFile = File) -> Readable:
     """Return what reads the tensor at a place, or in pieces.
@@ -52,45 +48,22 @@ def at_place(name: str, place: Place | Pieces, open_file: OpenFile = File) -> Re
 
 
 class Located(Generic[Key, Spot]):
-    """Says where tensors lie, and notices when another program writes to a file in between."""
+    """Says where tensors lie; the headers are read when the first place is asked for."""
 
     def __init__(self, read: Callable[[], Callable[[Key], Spot]]) -> None:
-        """Read the headers with `read`, when the first place is asked for and after a file has changed."""
+        """Read the headers with `read`."""
         self._read: Callable[[], Callable[[Key], Spot]] = read
         self._place: Callable[[Key], Spot] | None = None
-        self._known: dict[str, Signature] = {}
 
     def __call__(self, key: Key) -> Spot:
-        """Return where a tensor lies now.
+        """Return where a tensor lies.
 
         Raises:
             ParamxError: It can't be read (any more).
         """
         if self._place is None:
             self._place = self._read()
-        place = self._place(key)
-        paths = dict.fromkeys(piece.path for piece in place.pieces) if isinstance(place, Pieces) else (place.path,)
-        signatures = {str(path): _signature(path) for path in paths}
-        if any(self._known.setdefault(path, now) != now for path, now in signatures.items()):
-            # What the header says now is what counts: old offsets would show other tensors' bytes as numbers.
-            self._known.clear()
-            self._place = self._read()
-            place = self._place(key)
-        return place
-
-
-def _signature(path: Path) -> Signature:
-    """Look at a file.
-
-    Raises:
-        ParamxError: It is gone.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        name = visible(path.name)
-        raise ParamxError(name, (error.strerror or str(error)).lower(), "open it again") from None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return self._place(key)
 
 
 class FileValues:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -54,6 +55,8 @@ class ExportScreen(Dialog[None]):
         """Why it could not be written; empty when it was."""
         exists: bool = False
         """Whether the file is there already and nobody has said that it may be replaced."""
+        real: str = ""
+        """What would be replaced where the name is a link; empty otherwise."""
 
     def __init__(self, bench: Workbench) -> None:
         """Offer the groups of `bench` as they are assigned now."""
@@ -158,7 +161,8 @@ class ExportScreen(Dialog[None]):
         try:
             save_text(path, text, overwrite=overwrite)
         except FileExistsError:
-            self.post_message(self.Saved(path, "", exists=True))
+            real = os.path.realpath(path) if path.is_symlink() else ""
+            self.post_message(self.Saved(path, "", exists=True, real=real))
         except ParamxError as error:
             self.post_message(self.Saved(path, error.line))
         else:
@@ -169,7 +173,10 @@ class ExportScreen(Dialog[None]):
         name = visible(str(message.path))
         if message.exists:
             self._replace = message.path
-            self._tell(f"{name} is there already. Enter again replaces it, Esc leaves it as it is")
+            if message.real:
+                self._tell(f"{name} is a link. Enter again replaces {visible(message.real)}, Esc leaves it as it is")
+            else:
+                self._tell(f"{name} is there already. Enter again replaces it, Esc leaves it as it is")
         elif message.error:
             self._tell(message.error)
         else:

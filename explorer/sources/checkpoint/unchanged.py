@@ -1,0 +1,73 @@
+"""Notices that a file is no more the one that was opened: offsets of the one would show the other's bytes as numbers.
+
+While a target is opened, each of its files is noted as it was then. Whatever is asked later reads those files alone,
+and every read looks at the file once more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from explorer.core.errors import ParamxError
+from explorer.core.text import visible
+
+Signature = tuple[int, int, int, int]
+"""What tells a file from another in its place, and from itself written anew: device, inode, size, time of change."""
+
+
+class ChangedError(ParamxError):
+    """A file is not as it was when it was opened. Of one shard too it is no finding: no row can be trusted then."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file."""
+        super().__init__("", f"{visible(path.name)} changed since it was opened", "r opens it again")
+
+    def __reduce__(self) -> tuple[type[ParamxError], tuple[str, str, str]]:
+        """Pickle as the line that it is."""
+        return ParamxError, (self.what, self.why, self.remedy)
+
+
+class OpenedFiles:
+    """The files of one open target, as they were when it was opened."""
+
+    def __init__(self) -> None:
+        """Begin to note files; `close` ends it."""
+        self._known: dict[str, Signature] = {}
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no further file: the target is open."""
+        self._closed = True
+
+    def note(self, path: Path, status: os.stat_result) -> None:
+        """Note a file while the target is opened, the first time; later compare it.
+
+        Raises:
+            ChangedError: It is another than the one that was opened, or was written to since.
+        """
+        now = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if not self._closed:
+            self._known.setdefault(str(path), now)
+        elif self._known.get(str(path)) != now:
+            raise ChangedError(path)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note, or compare, each file that is read within."""
+        before = _WATCH.set(self)
+        try:
+            yield
+        finally:
+            _WATCH.reset(before)
+
+
+_WATCH: ContextVar[OpenedFiles | None] = ContextVar("watch", default=None)
+
+
+def watching() -> OpenedFiles | None:
+    """Return what files that are opened here are noted in, or compared with."""
+    return _WATCH.get()
