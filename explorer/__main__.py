@@ -47,7 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: see the `EXIT_` constants.
     """
-    return _guarded(lambda: _run(argv))
+    take_any_name()
+    try:
+        return _guarded(lambda: _run(argv))
+    except Exception as error:
+        from explorer.crash import told
+
+        above, _, line = told(error).rpartition("\n")
+        return fail(line, above=above)
 
 
 def _guarded(run: Callable[[], int]) -> int:
@@ -74,7 +81,6 @@ def _run(argv: Sequence[str] | None) -> int:
     if prints and (status := ready()):
         return status
     if not prints:
-        greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
         import gc
 
         # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
@@ -102,9 +108,24 @@ def _run(argv: Sequence[str] | None) -> int:
         return _check(spec, grouping, arguments.format == "json")
     if prints:
         return _print(spec, grouping, arguments.filter, arguments.format or "table")
+    return _supervised(spec, grouping, arguments)
+
+
+def _supervised(
+    spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, other: OpenSpec | None = None
+) -> int:
+    """Run the interface below a parent that gives the terminal back."""
     from explorer.supervisor import supervise
 
-    return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments, child)))
+    def told(error: BaseException) -> str:
+        from explorer.crash import told
+
+        return told(error)
+
+    def greet() -> None:
+        greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
+
+    return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments, child, other)), told, greet)
 
 
 def _interface(
@@ -136,7 +157,12 @@ def _run_interface(
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
-    drafts = Drafts()
+    drafts = Drafts(told=child.keep)
+
+    def broken(error: BaseException) -> None:
+        drafts.settle()
+        child.fail(error)
+
     services = Services(
         opener,
         _choices,
@@ -148,9 +174,15 @@ def _run_interface(
         shown=_keep_all,
         drafts=drafts,
         leaving=lambda error: child.leave(error and harmless_line(error)),
+        taking=child.begin,
+        broken=broken,
     )
     greeting.wipe()
-    outcome = run(spec, services, other)
+    try:
+        outcome = run(spec, services, other)
+    except Exception:
+        drafts.settle()
+        raise
     if not outcome.error:
         drafts.clear()
         return 0
@@ -217,7 +249,6 @@ def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
     from explorer.core.listing import FORMATS, Listing
     from explorer.core.sweep import unmeasured_line
 
-    take_any_name()
     listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
     status = write(FORMATS["stats"](listing))
     missed = unmeasured_line(refused, len(listing.rows()))
@@ -242,10 +273,8 @@ def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, 
 
     specs = with_classes((spec, replace(spec, target=arguments.other)), grouping)
     if not prints:
-        from explorer.supervisor import supervise
-
         first, other = specs
-        return supervise(lambda child: _guarded(lambda: _interface(first, grouping, arguments, child, other)))
+        return _supervised(first, grouping, arguments, other)
     try:
         with _Progress() as progress:
             comparison = compare_targets(specs, grouping, arguments.values, progress.show)
@@ -254,7 +283,6 @@ def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, 
     from explorer.core.compare_text import FORMATS
 
     comparison = comparison.only(visible(arguments.filter))
-    take_any_name()
     status = write(FORMATS[arguments.format or "table"](comparison))
     return status or (0 if comparison.equal else EXIT_DIFFERENT)
 
@@ -277,7 +305,6 @@ def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
 
     assignment = Grouper(model).assign(grouping)
     findings = (*model.findings, *lint(model, grouping, assignment))
-    take_any_name()
     return Listing(model, assignment, findings, text)
 
 

@@ -94,10 +94,10 @@ def _is_full(number: int) -> bool:
     return disk.f_blocks > 0 and disk.f_bfree == 0
 
 
-def fail(line: str, status: int = EXIT_FAILED) -> int:
-    """Tell in one line what can't be done, and return the exit status that says so."""
+def fail(line: str, status: int = EXIT_FAILED, above: str = "") -> int:
+    """Tell in one line what can't be done, below what was asked for, and return the exit status that says so."""
     greeting.wipe()
-    text = f"paramx: {harmless_line(line)}\n"
+    text = f"{above}{above and chr(10)}paramx: {harmless_line(line)}\n"
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(text)

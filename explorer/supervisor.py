@@ -6,7 +6,8 @@ parent writes what undoes the modes, sets the flags as they were, kills what the
 with the child's exit status; 128 + n after signal n. It reads nothing and costs one fork (see README, "Trust").
 
 The two share two pipes. `life` has no traffic: its end tells the child that the parent is gone. On `word` the child
-says how it ends: `clean` when the terminal is restored already, otherwise a line to show.
+says when it takes the terminal, whether there are groups to be offered at the next start, and how it ends: `clean`
+when the terminal is restored already, otherwise a line to show.
 
 `explore(model)` runs in the user's own process and has no such parent: forking a process that holds a GPU is no
 option.
@@ -71,15 +72,54 @@ OFFERED = "groups as typed are offered at the next start"
 CLEAN = b"clean"
 """The child's word that the terminal is as it was."""
 
+BEGUN, KEPT, NOT_KEPT = b"\x01", b"\x02", b"\x03"
+"""The child's words that it takes the terminal; that something typed is on the disk; that nothing is any more."""
+
+MOST = 32_768
+"""Longest last word in bytes: a pipe takes it whole, whether or not it is read. A longer one loses its beginning."""
+
+ERASE_LINE = "\r\x1b[K"
+"""Takes the greeting away, which stands there until the interface takes the terminal."""
+
 
 class Child:
     """What the interface knows of its parent."""
 
-    def __init__(self, life: int, word: int, terminal: Terminal) -> None:
-        """Keep the child's ends of the pipes."""
+    def __init__(self, life: int, word: int, terminal: Terminal, told: Callable[[BaseException], str]) -> None:
+        """Keep the child's ends of the pipes, and what makes a line of an exception."""
         self._life = life
         self._word = word
         self._terminal = terminal
+        self._told = told
+        self._begun = self._kept = self._failed = False
+
+    def begin(self) -> None:
+        """Say that the interface takes the terminal now: from here on there are modes to undo."""
+        self._begun = True
+        self._say(BEGUN)
+
+    def keep(self, kept: bool) -> None:
+        """Say whether what was typed is on the disk."""
+        if kept is not self._kept:
+            self._kept = kept
+            self._say(KEPT if kept else NOT_KEPT)
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """End this process at once because of an exception; the parent restores the terminal and tells it.
+
+        Nothing of the interface is asked to close: without memory or threads that fails too, or hangs.
+        """
+        if self._failed:  # another thread is at it
+            time.sleep(LEAVE_SECONDS)
+            os._exit(1)
+        self._failed = True
+        text = self._told(error)
+        self._say((f"{text}; {OFFERED}" if self._kept else text).encode(errors="backslashreplace")[-MOST:])
+        os._exit(1)
+
+    def _say(self, word: bytes) -> None:
+        with suppress(OSError):
+            os.write(self._word, word)
 
     def leave(self, error: str | None) -> None:
         """End this process soon, whatever hangs: a thread that waits for a disk can't be told to stop.
@@ -91,8 +131,7 @@ class Child:
 
         def end() -> None:
             time.sleep(LEAVE_SECONDS)
-            with suppress(OSError):
-                os.write(self._word, (error or "").encode(errors="backslashreplace")[: select.PIPE_BUF])
+            self._say((error or "").encode(errors="backslashreplace")[-MOST:])
             os._exit(1 if error else 0)
 
         threading.Thread(target=end, daemon=True).start()
@@ -112,8 +151,9 @@ class Child:
             os.close(writing)
             os.close(self._word)
             os.read(reading, 1)
-            self._terminal.restore(drawn=True)
-            self._terminal.write(f"\rparamx: its parent process was killed; {OFFERED}\n")
+            self._terminal.restore(drawn=True, begun=self._begun)
+            offered = f"; {OFFERED}" if self._kept else ""
+            self._terminal.write(f"\rparamx: its parent process was killed{offered}\n")
             os._exit(0)
         os._exit(128 + signal.SIGKILL)
 
@@ -122,8 +162,7 @@ class Child:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        with suppress(OSError):
-            os.write(self._word, CLEAN)
+        self._say(CLEAN)
         # Not `sys.exit`: the interpreter would wait for threads that may hang. What is left is the parent's to kill.
         os._exit(code)
 
@@ -158,17 +197,19 @@ class Terminal:
         with suppress(termios.error):
             termios.tcsetattr(0, termios.TCSANOW, flags)
 
-    def restore(self, *, drawn: bool) -> None:
+    def restore(self, *, drawn: bool, begun: bool = True) -> None:
         """Bring it back.
 
         Args:
             drawn: Whether modes may still be on; otherwise only the flags are looked at.
+            begun: Whether the interface took it; before that a greeting stands there, and there is nothing to undo.
         """
         # The shell may have the terminal already: then writing to it must not stop us.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         if drawn:
-            self.write(RESTORE)
-        if self._flags is None:
+            self.write(RESTORE if begun else ERASE_LINE)
+        # Where a shell has taken it back its flags are the shell's: ours would echo what its line editor draws.
+        if self._flags is None or in_background():
             return
         with suppress(termios.error):
             if drawn:  # mouse reports, answers of the terminal: not for the shell to run
@@ -193,50 +234,85 @@ class Terminal:
                 return
 
 
-def supervise(run: Callable[[Child], int]) -> int:
+def in_background() -> bool:
+    """Tell whether another job has the terminal: a shell's `&`, or the shell itself."""
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:  # it is not the terminal that this session is controlled from
+        return False
+
+
+def _plainly(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def supervise(
+    run: Callable[[Child], int],
+    told: Callable[[BaseException], str] = _plainly,
+    greet: Callable[[], None] = lambda: None,
+) -> int:
     """Run the interface in a child process and restore the terminal after it.
 
     Args:
         run: The interface; it is given what it knows of its parent, handles its own errors, and returns the exit
-            status.
+            status. It says `Child.begin` before it changes the terminal.
+        told: Makes a line of an exception that nobody expected; what stands above its last line is shown above it.
+        greet: Shows a line until the interface is there; not called in the background.
 
     Returns:
         The exit status: the interface's own, or 128 + n after signal n.
     """
     # A signal between the fork and the child's own handlers would run the parent's; and from here on there are flags
     # to restore.
+    if in_background():
+        # As an editor does, before the flags are read: those of now are the shell's line editor's.
+        signal.raise_signal(signal.SIGTTOU)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     terminal = Terminal()
+    if not in_background():
+        greet()
     terminal.listen()
-    life, life_held = os.pipe()
-    word, word_given = os.pipe()
-    pid = os.fork()
+    try:
+        life, life_held = os.pipe()
+        word, word_given = os.pipe()
+        pid = os.fork()
+    except OSError:  # no memory for a copy
+        terminal.restore(drawn=True, begun=False)
+        raise
     if pid == 0:
         os.close(life_held)
         os.close(word)
-        _be_child(run, Child(life, word_given, terminal), mask)
+        _be_child(run, Child(life, word_given, terminal, told), mask)
     os.close(life)
     os.close(word_given)
     parent = _Parent(pid, terminal)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _adopt_orphans()
     status = parent.wait()
-    with suppress(OSError):
-        os.set_blocking(word, False)
-    said = b""
-    with suppress(OSError):
-        said = os.read(word, select.PIPE_BUF)
+    begun, kept, said = _words(word)
     # A clean child has drawn nothing since it said so.
-    terminal.restore(drawn=parent.drawn and said != CLEAN)
+    terminal.restore(drawn=parent.drawn and said != CLEAN, begun=begun)
     _kill_children()
     if said not in (b"", CLEAN):
-        terminal.write(f"paramx: {said.decode(errors='replace')}\n")
+        above, _, line = said.decode(errors="replace").rpartition("\n")
+        terminal.write(f"{above}\nparamx: {line}\n" if above else f"paramx: {line}\n")
     elif parent.asked is None and os.WIFSIGNALED(status) and os.WTERMSIG(status) not in ENDING:
         name = signal.Signals(os.WTERMSIG(status)).name
-        terminal.write(f"paramx: the interface was ended by {name}; {OFFERED}\n")
+        terminal.write(f"paramx: the interface was ended by {name}{f'; {OFFERED}' if kept else ''}\n")
     if parent.asked is not None:
         return 128 + parent.asked
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _words(pipe: int) -> tuple[bool, bool, bytes]:
+    """Read what the child said: whether it took the terminal, whether something typed is kept, and its last word."""
+    said = b""
+    with suppress(OSError):
+        os.set_blocking(pipe, False)
+        while some := os.read(pipe, 1 << 16):
+            said += some
+    kept = said.rfind(KEPT) > said.rfind(NOT_KEPT)
+    return BEGUN in said, kept, said.translate(None, BEGUN + KEPT + NOT_KEPT)
 
 
 def _be_child(run: Callable[[Child], int], child: Child, mask: Iterable[int]) -> NoReturn:
@@ -247,14 +323,29 @@ def _be_child(run: Callable[[Child], int], child: Child, mask: Iterable[int]) ->
             # At once: Python's own handlers wait for the interpreter, and the parent restores the terminal.
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _fail_with_threads(child)
         child.watch()
         code = run(child)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        child.end(code)
+    except BaseException as error:
+        child.fail(error)
+    child.end(code)
+
+
+def _fail_with_threads(child: Child) -> None:
+    """End the interface with any of its threads: without the one that draws, or reads keys, it would hang."""
+    import threading  # noqa: PLC0415 - the parent needs no threads
+
+    pid = os.getpid()
+    usual = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if os.getpid() == pid and failed.exc_value is not None:
+            child.fail(failed.exc_value)
+        usual(failed)  # a worker that was forked from here prints into its log
+
+    threading.excepthook = hook
 
 
 class _Parent:
@@ -352,7 +443,7 @@ def _adopt_orphans() -> None:
 
     Elsewhere a worker ends by itself when its standard input does.
     """
-    with suppress(ImportError, OSError, AttributeError):
+    with suppress(ImportError, OSError, AttributeError, MemoryError):
         import ctypes  # noqa: PLC0415 - 4 ms, while the interface imports its own
 
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

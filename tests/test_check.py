@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:
 
     seen = []
     monkeypatch.setattr(command, "can_show_the_interface", lambda: True)
-    monkeypatch.setattr("explorer.supervisor.supervise", lambda run: run(type("Child", (), {"leave": None})()))
+    monkeypatch.setattr("explorer.supervisor.supervise", lambda run, *_: run(mock.Mock()))
     monkeypatch.setattr(
         explorer.ui.app,
         "run",
@@ -188,6 +189,4 @@ def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:
     assert command.main(["kantaibert", "--gpu-memory", "80GiB"]) == 0
     assert command.main(["kantaibert"]) == 0
     assert [services.gpu for services in seen] == [80 * 2**30, None]
-    from explorer.sources.gpu import gpu_memory
-
-    assert {services.gpu_memory for services in seen} == {gpu_memory}
+    assert {services.gpu_memory for services in seen} == {command._gpu_memory}

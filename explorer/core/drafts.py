@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from explorer.core.errors import ParamxError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from explorer.core.draft import Draft
 
 MOST = 32
@@ -35,9 +37,16 @@ def drafts_folder() -> Path:
 class Drafts:
     """The drafts of one session: its own, and those that others left behind. A failing disk is no error here."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Keep drafts in `folder`; nothing is written or read yet."""
+    def __init__(self, folder: Path | None = None, told: Callable[[bool], None] = lambda kept: None) -> None:
+        """Keep drafts in `folder`; nothing is written or read yet.
+
+        Args:
+            folder: Where; `None` is the user's own.
+            told: Told after each write whether any draft of this session is on the disk.
+        """
         self._folder = folder
+        self._told = told
+        self._kept: set[Path] = set()
         self._lock = threading.Lock()
         self._wanted: dict[str, str | None] = {}
         self._due = threading.Condition(self._lock)
@@ -125,6 +134,8 @@ class Drafts:
         path = folder / f"{_mark(target)}-{_mark(os.uname().nodename)}-{os.getpid()}.toml"
         if text is None:
             path.unlink(missing_ok=True)
+            self._kept.discard(path)
+            self._told(bool(self._kept))
             return
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path not in self._own:
@@ -139,6 +150,8 @@ class Drafts:
                 # Not flushed to the disk: it is to outlive this program, not the machine.
                 Path(scratch).replace(path)
                 self._own.add(path)
+                self._kept.add(path)
+                self._told(True)
         except BaseException:
             with contextlib.suppress(OSError):
                 Path(scratch).unlink()

@@ -11,8 +11,9 @@ from explorer.core.text import short_bytes
 SAYS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc", "out of memory")
 """What libraries write when an allocation failed: torch's allocators, the C library, C++, CUDA."""
 
-NOT_MAPPED = "failed to map segment from shared object"
-"""What the dynamic linker writes when a library does not fit; also where it may not be executed."""
+WITH_A_LIMIT = ("failed to map segment from shared object", "can't start new thread")
+"""What the dynamic linker writes when a library does not fit, and Python when a thread's stack does not; also where a
+library may not be executed, and where there are too many processes."""
 
 REMEDY = "free some memory, or open it on a larger machine"
 """What would work."""
@@ -47,7 +48,7 @@ def was_short(error: BaseException) -> bool:
 def says_so(text: str) -> bool:
     """Tell whether what a library wrote says that memory ran out."""
     text = text.lower()
-    return any(sign in text for sign in SAYS) or (NOT_MAPPED in text and _limit() is not None)
+    return any(sign in text for sign in SAYS) or (_limit() is not None and any(sign in text for sign in WITH_A_LIMIT))
 
 
 def shortage() -> str:

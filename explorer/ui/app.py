@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.theme import Theme
+from textual.worker import WorkerFailed
 
 from explorer.core.text import harmless
 from explorer.ui import keymap
@@ -91,6 +92,33 @@ class ParamxApp(KeyOrderApp[str]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our variables a value in every theme."""
         return ANSI_VARIABLES
+
+    def on_load(self) -> None:
+        """Say that the terminal is changed now: Textual sends this just before."""
+        self._services.taking()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Leave for an exception that nobody expected; Textual tells it as pages with the values of variables."""
+        if self._services.broken is not None:
+            cause: BaseException = error
+            while isinstance(cause, WorkerFailed):  # says only that a thread failed
+                cause = cause.error
+            self._services.broken(cause)
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Close: the exception is raised by `run`."""
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Close likewise: Textual comes here where its input thread failed, or an exception can be drawn."""
+        if self._exception is None:
+            from rich.traceback import Traceback  # noqa: PLC0415 - Textual made one, or there is none
+
+            stacks = [stack for each in renderables if isinstance(each, Traceback) for stack in each.trace.stacks]
+            why = "; ".join(f"{stack.exc_type}: {stack.exc_value}" for stack in stacks)
+            self._handle_exception(RuntimeError(why or "the interface gave up"))
+        self._close_messages_no_wait()
 
     async def on_mount(self) -> None:
         """Show the first screen; a model that is there already as a whole."""
@@ -252,7 +280,12 @@ def run(spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> Ou
 
     Returns:
         The reason when the target could not be opened, and the groups as last typed.
+
+    Raises:
+        Exception: What nobody expected; Textual has closed the interface.
     """
     app = ParamxApp(spec, services, other)
     error = app.run()
+    if app._exception is not None:
+        raise app._exception
     return Outcome(error, app.grouping)

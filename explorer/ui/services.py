@@ -40,3 +40,8 @@ class Services:
     leaving: Callable[[str | None], None] = lambda error: None
     """Told when the program is about to leave, and why (`None` if the user wants to): the last moment at which
     something can be done about a thread that hangs."""
+    taking: Callable[[], None] = lambda: None
+    """Told just before the interface changes the terminal's modes."""
+    broken: Callable[[BaseException], None] | None = None
+    """Ends the program for an exception that nobody expected, and gives the terminal back; `None` where only the
+    interface itself can do that, and who called it gets the exception."""

@@ -102,6 +102,11 @@ class Terminal:
         for descriptor in {self._ours, self._theirs}:
             os.close(descriptor)
 
+    @property
+    def side(self) -> int:
+        """The program's side of the terminal."""
+        return self._theirs
+
     # -- reading
 
     def pump(self, seconds: float = 0.02) -> bool:

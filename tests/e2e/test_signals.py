@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -104,7 +106,7 @@ def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restore
         terminal.settle()
         terminal.assert_restored()
         after = bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
-        assert b"paramx: its parent process was killed; groups as typed are offered" in after
+        assert after.endswith(b"paramx: its parent process was killed\r\n"), "nothing was typed, nothing is offered"
 
 
 def test_a_stopped_interface_is_ended_too(small: str) -> None:
@@ -277,6 +279,7 @@ def test_a_failure_is_told_even_if_the_interface_hangs() -> None:
 import sys, time
 from explorer.supervisor import supervise
 def run(child):
+    child.begin()
     sys.stderr.write("\\x1b[?1049h\\x1b[?25l")
     sys.stderr.flush()
     child.leave("x.safetensors: no such file")
@@ -287,6 +290,150 @@ sys.exit(supervise(run))
         assert terminal.wait() == 1
         terminal.assert_restored()
         assert b"paramx: x.safetensors: no such file" in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+
+
+BROKEN = """
+import sys
+import textual.drivers._writer_thread as output
+from explorer.__main__ import main
+from explorer.ui.screens.model import ModelScreen
+def fail(*_):
+    secret = "a local variable"
+    raise {error}
+{where} = fail
+sys.exit(main(sys.argv[1:]))
+"""
+"""Runs the command with a part of the interface that raises an exception; `c` calls the counters."""
+
+PLACES = ["ModelScreen.action_counters", "output.WriterThread.run", "ModelScreen.on_mount"]
+"""A key's action, a thread that only draws, and what comes before the first frame."""
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("TypeError('no \\x1b[31m')", "internal error: TypeError: no \\x1b[31m ("),
+        ("MemoryError", "out of memory; free some memory, or open it on a larger machine"),
+        ('RuntimeError("can\'t start new thread")', "the system starts no more threads: memory or processes"),
+    ],
+)
+def test_an_exception_of_the_interface_is_one_line_and_restores_the_terminal(
+    small: str, where: str, error: str, told: str
+) -> None:
+    code = BROKEN.format(where=where, error=error)
+    with Terminal([sys.executable, "-c", code, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
+        if where == PLACES[0]:
+            terminal.wait_for(SHOWN)
+            terminal.settle()
+            terminal.type("c")
+        assert terminal.wait() == 1
+        terminal.assert_restored()
+        after = bytes(terminal.raw).decode().rpartition("\x1b[?1049l\x1b[?25h")[2]
+        assert after.startswith(f"paramx: {told}"), "Textual's pages with the values of variables are not"
+        assert after.count("\r\n") == 1
+
+
+def test_the_traceback_of_an_exception_is_shown_when_asked_for(small: str) -> None:
+    code = BROKEN.format(where=PLACES[0], error="TypeError('no')")
+    environment = {**ENVIRONMENT, "PARAMX_TRACEBACK": "1"}
+    with Terminal([sys.executable, "-c", code, small], 80, 60, environment, ROOT) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type("c")
+        assert terminal.wait() == 1
+        terminal.assert_restored()
+        lines = bytes(terminal.raw).decode().rpartition("\x1b[?1049l\x1b[?25h")[2].splitlines()
+        assert lines[0] == "Traceback (most recent call last):"
+        assert lines[-1].startswith("paramx: internal error: TypeError: no (")
+
+
+def test_what_was_typed_is_kept_when_the_interface_fails(small: str, tmp_path: Path) -> None:
+    code = BROKEN.format(where=PLACES[0], error="TypeError('no')")
+    environment = {**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path)}
+    with Terminal([sys.executable, "-c", code, small], 200, 24, environment, ROOT) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.press("tab", "end", ", layer.1", "enter", "escape")
+        terminal.type("c")
+        assert terminal.wait() == 1
+        assert "; groups as typed are offered at the next start" in terminal.text()
+    assert "layer.1" in next((tmp_path / "paramx" / "drafts").glob("*.toml")).read_text()
+
+
+def test_a_command_that_fails_without_the_interface_is_one_line_too(small: str) -> None:
+    code = BROKEN.format(where="import explorer.__main__ as command; command._print", error="TypeError('no')")
+    done = subprocess.run(
+        [sys.executable, "-c", code, small, "--print", "table"], env=ENVIRONMENT, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"paramx: internal error: TypeError: no (")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_fork_that_fails_leaves_the_terminal_as_it_was(small: str) -> None:
+    code = "import os, sys\ndef fork(): raise OSError(12, 'Cannot allocate memory')\nos.fork = fork\n"
+    code += "from explorer.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+    with Terminal([sys.executable, "-c", code, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
+        assert terminal.wait() == 1
+        terminal.assert_restored()
+        assert terminal.lines()[0] == "paramx: out of memory; free some memory, or open it on a larger machine"
+
+
+# --- who has the terminal -------------------------------------------------------------------------------------------
+
+
+UNBEGUN = """
+import os, signal, sys, time
+from explorer.supervisor import supervise
+def run(child):
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(supervise(run, greet=lambda: os.write(2, b" paramx  hello\\r")))
+"""
+
+
+def test_before_the_first_frame_only_the_greeting_is_taken_away() -> None:
+    with Terminal([sys.executable, "-c", UNBEGUN], 80, 24, ENVIRONMENT, ROOT) as terminal:
+        assert terminal.wait() == 128 + signal.SIGKILL
+        terminal.assert_restored()
+        assert b"\x1b[<" not in terminal.raw, "flags that were never pushed are the shell's"
+        assert b"\x1b[?1049" not in terminal.raw
+        assert terminal.lines()[0] == "paramx: the interface was ended by SIGKILL", "nothing was typed"
+
+
+def test_a_shell_that_took_the_terminal_back_keeps_its_flags(small: str) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.settle()
+        at_prompt = termios.tcgetattr(terminal.side)
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, interface = interface_of(terminal)
+        os.kill(interface, signal.SIGSTOP)  # so that its restoring comes after the shell's
+        os.kill(parent, signal.SIGKILL)
+        terminal.wait_for("Killed")
+        terminal.settle()
+        os.kill(interface, signal.SIGCONT)
+        assert gone([interface])
+        terminal.settle()
+        assert terminal.modes() - {2004} == {CURSOR, WRAP}
+        assert termios.tcgetattr(terminal.side) == at_prompt
+
+
+def test_a_background_job_draws_nothing_and_fg_brings_it(small: str) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        before = len(terminal.raw)
+        terminal.type(f"$PARAMX {small} &\r")
+        terminal.settle(1.0)
+        assert b" paramx  " not in terminal.raw[before:]
+        assert b"\x1b[?1049h" not in terminal.raw
+        terminal.type("fg\r")
+        terminal.wait_for(SHOWN)
+        terminal.press("q")
+        terminal.settle()
+        assert terminal.modes() - {2004} == {CURSOR, WRAP}
 
 
 def test_an_exception_of_the_interface_is_shown_and_exit_1() -> None:
