@@ -28,6 +28,9 @@ def test_each_order_puts_the_largest_first() -> None:
     assert ordered(every, known, "norm") == [2, 3, 5, 0]
     assert ordered(every, known, "zeros")[:2] == [3, 2]
     assert ordered(every, known, "nan")[0] == 5
+    known[2] = replace(known[2], infs=9)
+    assert ordered(every, known, "nan")[0] == 5, "infinities are a column of their own"
+    assert ordered(every, known, "inf")[0] == 2
     assert ordered(every, known, "std")[-1] == 5, "what is not known comes last"
     assert set(ORDERS) >= {"", "norm", "zeros", "nan"}
 
@@ -62,10 +65,26 @@ def test_what_was_refused_stands_last_and_in_the_models_order_where_it_is() -> N
 
 
 def test_reasons_for_what_is_missing_are_one_line() -> None:
-    assert unmeasured_line({}, 3) == ""
-    assert unmeasured_line({"x: cut short; again": [4, 5]}, 9) == "2 of 9 tensors not measured: x: cut short; again"
-    line = unmeasured_line({f"reason {number}": [number] for number in range(5)}, 9)
-    assert line == ("5 of 9 tensors not measured: reason 0 (1); reason 1 (1); reason 2 (1); and 2 other reasons")
+    names = "abcdefghi"
+    assert unmeasured_line({}, 3, names) == ""
+    line = unmeasured_line({"x: cut short; again": [4, 5]}, 9, names)
+    assert line == "2 of 9 tensors not measured: e and 1 more: x: cut short; again"
+    line = unmeasured_line({f"reason {number}": [number] for number in range(5)}, 9, names)
+    assert line == ("5 of 9 tensors not measured: a: reason 0; b: reason 1; c: reason 2; and 2 other reasons")
+
+
+def test_the_norm_of_several_is_known_where_its_square_is_no_float64() -> None:
+    line = sum_line({0: stats(3e300), 1: stats(4e300)}, [0, 1])
+    assert "norm 5e+300" in line
+
+
+def test_the_print_says_that_figures_of_complex_tensors_are_absolute_values(tiny: Model) -> None:
+    known = {index: stats() for index in range(len(tiny))}
+    said = "Figures of complex tensors are of the absolute values."
+    for dtypes, expected in ((tiny.dtypes, False), (Column.of(["complex64"] * len(tiny)), True)):
+        model = replace(tiny, dtypes=dtypes)
+        listing = Listing(model, Grouper(model).assign(Grouping.classic()), (), "", known)
+        assert (said in "".join(FORMATS["stats"](listing))) == expected
 
 
 def test_norms_follow_the_layers_number(tiny: Model) -> None:
