@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import replace
 
 import pytest
 
 from explorer.core.asking import ask_to_the_end
-from explorer.core.grid import Grid, cell_text, exact_text, parse_index
+from explorer.core.grid import Grid, cell_text, cell_width, exact_text, parse_index
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import FORMATS, Listing
 from explorer.core.param import Column, Model
@@ -206,6 +207,34 @@ def test_a_number_is_written_in_each_format() -> None:
     assert cell_text("complex64", one + b"\x00\x00\x80\xbf", "auto") == "1-1j"
     assert cell_text("float4_e2m1fn_x2", b"\x91", "auto") == "0.5|-0.5"
     assert cell_text("bool", b"\x01", "auto") == "True"
+
+
+@pytest.mark.parametrize("form", ["auto", "fixed", "scientific"])
+@pytest.mark.parametrize(("dtype", "code"), [("float32", "<f"), ("float64", "<d")])
+def test_a_cell_never_loses_leading_digits_or_an_exponent(dtype: str, code: str, form: str) -> None:
+    room = cell_width(dtype, form)
+    for exponent in range(-37, 39) if code == "<f" else range(-307, 309):
+        for sign in (1, -1):
+            value = sign * 1.4718923 * 10.0**exponent
+            text = cell_text(dtype, struct.pack(code, value), form, room)
+            assert len(text) <= room
+            if form != "fixed" or exponent >= 0:
+                assert float(text) == pytest.approx(value, rel=1e-3)
+            narrow = cell_text(dtype, struct.pack(code, value), form, 7)
+            assert len(narrow) <= 7
+            assert form == "fixed" or float(narrow) == pytest.approx(value, rel=0.4)
+
+
+def test_a_cell_that_rounds_up_has_room_for_its_new_digit() -> None:
+    assert cell_text("float64", struct.pack("<d", 99999.999999), "fixed", 11) == "100000.0000"
+
+
+def test_both_parts_of_a_complex_cell_keep_their_exponents() -> None:
+    for dtype, code, large in (("complex64", "<2f", -1.47189e38), ("complex128", "<2d", -1.47189e300)):
+        for imag in (large, -large):
+            text = cell_text(dtype, struct.pack(code, large, imag), "scientific", cell_width(dtype, "scientific"))
+            assert len(text) <= cell_width(dtype, "scientific")
+            assert complex(text) == pytest.approx(complex(large, imag), rel=1e-3)
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------
