@@ -251,7 +251,7 @@ def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
 
     listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
     status = write(FORMATS["stats"](listing))
-    missed = unmeasured_line(refused, len(listing.rows()))
+    missed = unmeasured_line(refused, len(listing.rows()), model.names)
     return status or (fail(missed) if missed else 0)
 
 

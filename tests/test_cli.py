@@ -413,7 +413,7 @@ def test_stats_that_lack_a_tensor_are_a_failure_that_says_which_share_and_why(tm
     run = paramx(str(path), "--print", "stats")
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1
-    assert "2 of 4 tensors not measured: x.safetensors: cut short" in run.stderr
+    assert "2 of 4 tensors not measured: c and 1 more: x.safetensors: cut short" in run.stderr
     assert "not measured" not in run.stdout
     assert "2 of 4 tensors measured; in these 200 elements" in run.stdout
     rows = [line.split() for line in run.stdout.splitlines()[1:5]]

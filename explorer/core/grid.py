@@ -146,22 +146,57 @@ def cell_width(dtype: str, form: str) -> int:
     if form == "hex":
         return max(4, 2 * element.nbytes)
     if element.kind == "complex":
-        return 24
+        return 26 if element.nbytes == 16 else 24
     if element.kind == "pair":
         return 9
     if element.kind == "bool":
         return 5
     if element.kind == "int":
         return min(20, {1: 4, 2: 6, 4: 11, 8: 20}[element.nbytes])
-    return 11
+    return 12 if element.nbytes == 8 else 11  # float64 has exponents of three digits
 
 
-def cell_text(dtype: str, data: bytes, form: str) -> str:
-    """Write one element in a format of `FORMATS`."""
+def cell_text(dtype: str, data: bytes, form: str, width: int | None = None) -> str:
+    """Write one element in a format of `FORMATS`.
+
+    Args:
+        dtype: Its dtype.
+        data: Its bytes.
+        form: The format.
+        width: Characters that it has room for: of a number that needs more, digits of the mantissa are given up,
+            never leading digits nor the exponent.
+    """
     write = FORMATS[form]
     if write is None:
         return raw_text(data)
-    return value_text(decode(dtype, data)[0], write)
+    value = decode(dtype, data)[0]
+    text = value_text(value, write)
+    if width is None or len(text) <= width or isinstance(value, tuple):
+        return text
+    if isinstance(value, complex):
+        half = (width - 2) // 2  # between the parts stands a sign, behind them the j
+        return value_text(value, lambda part: narrowed(part, write(part), half))
+    return narrowed(value, text, width)
+
+
+def narrowed(value: float, text: str, width: int) -> str:
+    """Return a number in at most `width` characters, where a mantissa of one digit is that short.
+
+    Args:
+        value: The number.
+        text: How it is written where there is room.
+        width: Characters.
+    """
+    whole, point, digits = text.partition(".")
+    if len(text) <= width:
+        return text
+    shorter: list[str] = []
+    if point and digits.isdigit():
+        room = width - len(whole) - 1
+        # One digit less where rounding up made the whole part longer.
+        shorter += (f"{value:.{max(0, places)}f}" for places in (room, room - 1))
+    shorter += (f"{value:.{places}e}" for places in (4, 3, 2, 1))
+    return next((short for short in shorter if len(short) <= width), f"{value:.0e}")
 
 
 def value_text(value: Number, write: Callable[[float], str] = _auto) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import hypot
 from typing import Any
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -91,7 +91,7 @@ def together(many: Iterable[TensorStats]) -> Together:
         sum(row.zeros for row in rows),
         sum(row.nans for row in rows),
         sum(row.infs for row in rows),
-        sqrt(sum(row.norm**2 for row in rows)),
+        hypot(*(row.norm for row in rows)),
     )
 
 

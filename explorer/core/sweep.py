@@ -48,8 +48,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure("absmax", lambda stats: stats.absmax, lambda stats: stats.absmax),
     Figure("norm", lambda stats: stats.norm, lambda stats: stats.norm),
     Figure("zeros", lambda stats: stats.zeros, _share_of_zeros),
-    Figure("nan", lambda stats: stats.nans, lambda stats: stats.nans + stats.infs),
-    Figure("inf", lambda stats: stats.infs),
+    Figure("nan", lambda stats: stats.nans, lambda stats: stats.nans),
+    Figure("inf", lambda stats: stats.infs, lambda stats: stats.infs),
 )
 """The columns, in order."""
 
@@ -69,6 +69,11 @@ def whole_numbers(model: Model) -> frozenset[int]:
     kinds = {dtype: ELEMENTS[dtype].kind if dtype in ELEMENTS else "" for dtype in model.dtypes.values if dtype}
     whole = {dtype for dtype, kind in kinds.items() if kind in ("int", "bool")}
     return frozenset(index for index, dtype in enumerate(model.dtypes) if dtype in whole) if whole else frozenset()
+
+
+def is_complex(dtype: str | None) -> bool:
+    """Whether a tensor's figures are of absolute values."""
+    return dtype in ELEMENTS and ELEMENTS[dtype].kind == "complex"
 
 
 def ordered(
@@ -197,18 +202,24 @@ def stats_text(listing: Listing) -> Iterator[str]:
         ]
         yield "  ".join(cells).rstrip() + "\n"
     yield f"\n{sum_line(statistics, rows, whole_numbers(model))}\n"
+    if any(is_complex(model.dtypes[index]) for index in rows):
+        yield "Figures of complex tensors are of the absolute values.\n"
 
 
-def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int) -> str:
-    """Say in one line how many of some tensors could not be measured, and why; empty where all were.
+def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int, names: Sequence[str]) -> str:
+    """Say in one line how many of some tensors could not be measured, which, and why; empty where all were.
 
     Args:
         unmeasured: The tensors by reason.
         of: How many were to be measured.
+        names: The names of all tensors.
     """
     if not unmeasured:
         return ""
-    told = [reason if len(unmeasured) == 1 else f"{reason} ({len(unmeasured[reason]):,})" for reason in unmeasured]
+    told = []
+    for reason, indices in unmeasured.items():
+        others = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
+        told.append(f"{names[indices[0]]}{others}: {reason}")
     if len(told) > REASONS_TOLD:
         told[REASONS_TOLD:] = [f"and {plural(len(told) - REASONS_TOLD, 'other reason')}"]
     missed = sum(map(len, unmeasured.values()))

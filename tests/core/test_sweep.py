@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import replace
 
 import pytest
 
 from explorer.core.asking import ask_to_the_end
-from explorer.core.grid import Grid, cell_text, exact_text, parse_index
+from explorer.core.grid import Grid, cell_text, cell_width, exact_text, parse_index
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import FORMATS, Listing
 from explorer.core.param import Column, Model
@@ -28,6 +29,9 @@ def test_each_order_puts_the_largest_first() -> None:
     assert ordered(every, known, "norm") == [2, 3, 5, 0]
     assert ordered(every, known, "zeros")[:2] == [3, 2]
     assert ordered(every, known, "nan")[0] == 5
+    known[2] = replace(known[2], infs=9)
+    assert ordered(every, known, "nan")[0] == 5, "infinities are a column of their own"
+    assert ordered(every, known, "inf")[0] == 2
     assert ordered(every, known, "std")[-1] == 5, "what is not known comes last"
     assert set(ORDERS) >= {"", "norm", "zeros", "nan"}
 
@@ -62,10 +66,26 @@ def test_what_was_refused_stands_last_and_in_the_models_order_where_it_is() -> N
 
 
 def test_reasons_for_what_is_missing_are_one_line() -> None:
-    assert unmeasured_line({}, 3) == ""
-    assert unmeasured_line({"x: cut short; again": [4, 5]}, 9) == "2 of 9 tensors not measured: x: cut short; again"
-    line = unmeasured_line({f"reason {number}": [number] for number in range(5)}, 9)
-    assert line == ("5 of 9 tensors not measured: reason 0 (1); reason 1 (1); reason 2 (1); and 2 other reasons")
+    names = "abcdefghi"
+    assert unmeasured_line({}, 3, names) == ""
+    line = unmeasured_line({"x: cut short; again": [4, 5]}, 9, names)
+    assert line == "2 of 9 tensors not measured: e and 1 more: x: cut short; again"
+    line = unmeasured_line({f"reason {number}": [number] for number in range(5)}, 9, names)
+    assert line == ("5 of 9 tensors not measured: a: reason 0; b: reason 1; c: reason 2; and 2 other reasons")
+
+
+def test_the_norm_of_several_is_known_where_its_square_is_no_float64() -> None:
+    line = sum_line({0: stats(3e300), 1: stats(4e300)}, [0, 1])
+    assert "norm 5e+300" in line
+
+
+def test_the_print_says_that_figures_of_complex_tensors_are_absolute_values(tiny: Model) -> None:
+    known = {index: stats() for index in range(len(tiny))}
+    said = "Figures of complex tensors are of the absolute values."
+    for dtypes, expected in ((tiny.dtypes, False), (Column.of(["complex64"] * len(tiny)), True)):
+        model = replace(tiny, dtypes=dtypes)
+        listing = Listing(model, Grouper(model).assign(Grouping.classic()), (), "", known)
+        assert (said in "".join(FORMATS["stats"](listing))) == expected
 
 
 def test_norms_follow_the_layers_number(tiny: Model) -> None:
@@ -187,6 +207,34 @@ def test_a_number_is_written_in_each_format() -> None:
     assert cell_text("complex64", one + b"\x00\x00\x80\xbf", "auto") == "1-1j"
     assert cell_text("float4_e2m1fn_x2", b"\x91", "auto") == "0.5|-0.5"
     assert cell_text("bool", b"\x01", "auto") == "True"
+
+
+@pytest.mark.parametrize("form", ["auto", "fixed", "scientific"])
+@pytest.mark.parametrize(("dtype", "code"), [("float32", "<f"), ("float64", "<d")])
+def test_a_cell_never_loses_leading_digits_or_an_exponent(dtype: str, code: str, form: str) -> None:
+    room = cell_width(dtype, form)
+    for exponent in range(-37, 39) if code == "<f" else range(-307, 309):
+        for sign in (1, -1):
+            value = sign * 1.4718923 * 10.0**exponent
+            text = cell_text(dtype, struct.pack(code, value), form, room)
+            assert len(text) <= room
+            if form != "fixed" or exponent >= 0:
+                assert float(text) == pytest.approx(value, rel=1e-3)
+            narrow = cell_text(dtype, struct.pack(code, value), form, 7)
+            assert len(narrow) <= 7
+            assert form == "fixed" or float(narrow) == pytest.approx(value, rel=0.4)
+
+
+def test_a_cell_that_rounds_up_has_room_for_its_new_digit() -> None:
+    assert cell_text("float64", struct.pack("<d", 99999.999999), "fixed", 11) == "100000.0000"
+
+
+def test_both_parts_of_a_complex_cell_keep_their_exponents() -> None:
+    for dtype, code, large in (("complex64", "<2f", -1.47189e38), ("complex128", "<2d", -1.47189e300)):
+        for imag in (large, -large):
+            text = cell_text(dtype, struct.pack(code, large, imag), "scientific", cell_width(dtype, "scientific"))
+            assert len(text) <= cell_width(dtype, "scientific")
+            assert complex(text) == pytest.approx(complex(large, imag), rel=1e-3)
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------

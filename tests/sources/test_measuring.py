@@ -114,6 +114,28 @@ def test_the_widest_range_has_a_histogram() -> None:
     assert stats.histogram[0] == stats.histogram[-1] == 1
 
 
+@pytest.mark.parametrize("scale", [1e300, 1e-300, 1e-310])
+@pytest.mark.parametrize("size", [25, 2 * CHUNK + 17])
+def test_numbers_whose_squares_are_no_float64_have_all_figures(size: int, scale: float) -> None:
+    torch.manual_seed(7)
+    unit = torch.randn(size, dtype=torch.float64)
+    unit[: size // 2] /= 1e20  # the scale grows on the way
+    unit[size // 3] = 0.0
+    numbers = unit * scale
+    stats, plain = measured(numbers), measured(unit)
+    near = {"rel": 1e-6 if scale < 1e-305 else 1e-12}  # below 2.2e-308 float64 has fewer digits
+    for name in ("mean", "std", "least", "most", "norm"):
+        assert getattr(stats, name) == pytest.approx(getattr(plain, name) * scale, abs=0, **near)
+    assert (stats.zeros, stats.nans, stats.infs) == (int((numbers == 0).sum()), 0, 0)
+    assert together([stats, stats]).norm == pytest.approx(stats.norm * math.sqrt(2), abs=0, **near)
+
+
+def test_a_figure_that_is_no_float64_is_infinite_and_the_others_are_known() -> None:
+    stats = measured(torch.tensor([-1.7e308, -1.7e308, 1.7e308, 1.7e308], dtype=torch.float64))
+    assert (stats.mean, stats.std, stats.norm) == (0.0, math.inf, math.inf)
+    assert stats.quantiles == (-1.7e308, -1.7e308, -1.7e308, 0.0, 1.7e308, 1.7e308, 1.7e308)
+
+
 @pytest.mark.parametrize("turn", [lambda t: t.t(), lambda t: t[:, ::3], lambda t: t.expand(3, *t.shape)])
 def test_strides_change_no_figure(turn: Callable[[torch.Tensor], torch.Tensor]) -> None:
     hold(turn(torch.randn(300, 40)))
@@ -155,6 +177,15 @@ def test_each_cell_is_the_root_mean_square_of_its_block(height: int, width: int)
                 column * width // columns : (column + 1) * width // columns,
             ]
             assert picture[row][column] == pytest.approx(block.double().square().mean().sqrt().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_a_picture_of_numbers_whose_squares_are_no_float64_is_that_of_their_shares(scale: float) -> None:
+    unit = torch.randn(40, 12, dtype=torch.float64)
+    unit[20:] *= 1e3
+    plain, scaled = (shaded(matrix, 4, 3) for matrix in (unit, unit * scale))
+    for row, expected in zip(scaled, plain, strict=True):
+        assert row == pytest.approx([cell * scale for cell in expected], rel=1e-9, abs=0)
 
 
 def test_a_cell_with_a_nan_is_told_apart() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from functools import cache
-from math import floor, isfinite, prod, sqrt
+from math import floor, frexp, inf, isfinite, ldexp, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.elements import ELEMENTS, decode
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18
 """Elements that are worked on at a time: so few stay in the processor's cache over all passes."""
+
+SQUARED = 480
+"""Largest binary exponent, of either sign, whose squares may be summed as they are: float64 ends near 2**1023."""
 
 CODES = 1 << 16
 """Values that 16 bits can take."""
@@ -53,7 +56,26 @@ def _ranks(count: int) -> list[tuple[int, int, float]]:
 
 
 def _between(pairs: Iterable[tuple[float, float, float]]) -> tuple[float, ...]:
-    return tuple(low + (high - low) * part if part else low for low, high, part in pairs)
+    found = []
+    for low, high, part in pairs:
+        apart = high - low
+        # The way between the ends of float64 is no float64; each share of it is.
+        found.append(low + apart * part if isfinite(apart) else low * (1 - part) + high * part)
+    return tuple(found)
+
+
+def exponent_of(largest: float) -> int:
+    """Return the power of two that numbers up to `largest` are divided by before they are squared; mostly 0."""
+    exponent = frexp(largest)[1]
+    return exponent if abs(exponent) > SQUARED else 0
+
+
+def unscaled(value: float, exponent: int) -> float:
+    """Return a figure of numbers that were divided by a power of two, infinite where it is no float64."""
+    try:
+        return ldexp(value, exponent)
+    except OverflowError:
+        return inf if value > 0 else -inf
 
 
 # --- elements of two bytes or less ----------------------------------------------------------------------------------
@@ -137,6 +159,8 @@ class _Moments:
     def __init__(self) -> None:
         self.count, self.zeros, self.nans, self.infs = 0, 0, 0, 0
         self.mean, self.spread = 0.0, 0.0
+        self.exponent: int | None = None
+        """The power of two that `mean` is divided by, and `spread` by its square; `None` before the first not zero."""
         self.least: float | None = None
         self.most: float | None = None
 
@@ -160,10 +184,12 @@ class _Moments:
         self.least = low if self.least is None else min(self.least, low)
         self.most = high if self.most is None else max(self.most, high)
         wide = chunk.astype(np.float64)
-        with np.errstate(over="ignore"):  # squares past 1e308 are infinite, as they are for torch
-            mean = float(wide.mean())
-            wide -= mean
-            spread = float(wide @ wide)
+        self._scale(max(abs(float(low)), abs(float(high))))
+        if self.exponent:
+            wide = np.ldexp(wide, -self.exponent)
+        mean = float(wide.mean())
+        wide -= mean
+        spread = float(wide @ wide)
         count = self.count + len(chunk)
         apart = mean - self.mean
         self.spread += spread + apart * apart * (self.count * len(chunk) / count)
@@ -171,19 +197,31 @@ class _Moments:
         self.count = count
         return chunk
 
+    def _scale(self, largest: float) -> None:
+        """Take the scale of a chunk's largest number where it is above that of all before."""
+        if not largest:
+            return
+        exponent = exponent_of(largest)
+        if self.exponent is None:
+            self.exponent = exponent
+        elif exponent > self.exponent:
+            self.mean = ldexp(self.mean, self.exponent - exponent)
+            self.spread = ldexp(self.spread, 2 * (self.exponent - exponent))
+            self.exponent = exponent
+
     def stats(self, numel: int, quantiles: tuple[float, ...], histogram: tuple[int, ...]) -> TensorStats:
         """Return what is known."""
-        known = self.count > 0
+        known, exponent = self.count > 0, self.exponent or 0
         return TensorStats(
             numel,
             self.zeros,
             self.nans,
             self.infs,
-            self.mean if known else None,
-            sqrt(self.spread / (self.count - 1)) if self.count > 1 else None,
+            unscaled(self.mean, exponent) if known else None,
+            unscaled(sqrt(self.spread / (self.count - 1)), exponent) if self.count > 1 else None,
             self.least,
             self.most,
-            sqrt(self.spread + self.count * self.mean**2),
+            unscaled(sqrt(self.spread + self.count * self.mean**2), exponent),
             quantiles,
             histogram,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from math import prod
+from math import prod, sqrt
 from typing import Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.windows import Range
 from explorer.sources.values import Readable
-from explorer.sources.values.measuring import CHUNK, as_floats
+from explorer.sources.values.measuring import CHUNK, as_floats, exponent_of, unscaled
 
 MAX_CELLS = 1000
 """Most cells in one direction."""
@@ -35,8 +35,12 @@ def shade(
     import numpy as np
 
     shape = tensor.facts.shape
-    if not shape or not prod(shape) or len(leading) != max(0, len(shape) - 2):
-        raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no such matrix")
+    if not shape:
+        raise ParamxError("heat map", "the tensor is one number, no matrix")
+    if not prod(shape):
+        raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no element")
+    if len(leading) != max(0, len(shape) - 2):
+        raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no matrix at {list(leading)}")
     if not all(0 <= index < size for index, size in zip(leading, shape, strict=False)):
         raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no matrix at {list(leading)}")
     height, width = (shape[-2] if len(shape) > 1 else 1), shape[-1]
@@ -51,17 +55,26 @@ def shade(
     for row in range(rows):
         first, last = row * height // rows, (row + 1) * height // rows
         sums, broken = np.zeros(columns), np.zeros(columns, bool)
+        exponent: int | None = None
         for top in range(first, last, band):
             window: list[tuple[Range, ...]] = [((top, min(top + band, last)),)] if len(shape) > 1 else []
             values: Any = as_floats(tensor.facts.dtype, tensor.take((*fixed, *window, ((0, width),)))).reshape(
                 -1, width, pairs
             )
             finite = np.isfinite(values).all((0, 2))
-            squares = np.where(np.isfinite(values), values, 0.0) ** 2
+            kept = np.where(np.isfinite(values), values, 0.0)
+            largest = float(np.abs(kept).max())
+            if largest:
+                # Squares of what lies near the ends of float64 are none: they are summed scaled.
+                needed = exponent_of(largest)
+                if exponent is None or needed > exponent:
+                    sums = np.ldexp(sums, 2 * ((exponent or 0) - needed))
+                    exponent = needed
+            squares = np.ldexp(kept, -exponent) ** 2 if exponent else kept**2
             sums += np.add.reduceat(squares.sum((0, 2)), starts)
             broken |= ~np.logical_and.reduceat(finite, starts)
             yield (row + (top - first) / (last - first)) / rows
-        means = np.sqrt(sums / (sizes * (last - first) * pairs))
+        means = sums / (sizes * (last - first) * pairs)
         cells = zip(means.tolist(), broken.tolist(), strict=True)
-        picture.append([None if odd else mean for mean, odd in cells])
+        picture.append([None if odd else unscaled(sqrt(mean), exponent or 0) for mean, odd in cells])
     return picture

@@ -20,9 +20,10 @@ from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
 from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
-from explorer.ui.screens.measured import head_of_print, heat_text, measured_text
+from explorer.ui.screens.measured import head_of_print, heat_text, legend_lines, measured_text
 from explorer.ui.screens.values_told import (
     HEAT,
+    HEAT_MAP,
     PRINT,
     STATISTICS,
     TABS,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from textual import events
     from textual.app import ComposeResult
+    from textual.geometry import Size
     from textual.widgets import Input
 
     from explorer.core.asking import Ask
@@ -96,7 +98,7 @@ class ValuesScreen(Dialog[None]):
         self._failed = ""
         self._busy = False
         self._next: ValueGrid.Wanted | None = None
-        self._heat_for: tuple[int, ...] | None = None
+        self._heat_for: tuple[tuple[int, ...], Size] | None = None
         self._measuring = False
         self._closed = False
         self._tabs = Static(id="value-tabs")
@@ -132,6 +134,15 @@ class ValuesScreen(Dialog[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Break lines where the screen ends now."""
         self.call_after_refresh(self._show_tab)
+
+    def on_body_resized(self) -> None:
+        """Draw to the width that the body has now."""
+        self._show_tab()
+
+    @property
+    def _room(self) -> Size:
+        """Cells of the body beside its scrollbar's column; nothing while it is hidden or not laid out."""
+        return self._body.scrollable_content_region.size
 
     # -- asking -----------------------------------------------------------------------------------------------
 
@@ -248,7 +259,7 @@ class ValuesScreen(Dialog[None]):
             self._show_statistics()
         elif self._tab == PRINT:
             self._text.update(Text("\n".join(self._printed), no_wrap=True, overflow="ellipsis"))
-        elif self._heat_for != self._grid.leading:
+        else:
             self._ask_heat()
 
     def _keys(self) -> Iterator[str]:
@@ -259,7 +270,7 @@ class ValuesScreen(Dialog[None]):
         yield "Esc closes"
         if self._facts is None:
             return
-        yield from view_keys(self._tab, self._grid, self._log)
+        yield from view_keys(self._tab, self._grid, self._log if self._histogram else None)
 
     def on_value_grid_moved(self) -> None:
         """Tell what is under the cursor, and how numbers are written now."""
@@ -277,10 +288,18 @@ class ValuesScreen(Dialog[None]):
         else:
             self._told.update(cell_text(self._grid, self._facts, width))
 
+    @property
+    def _histogram(self) -> tuple[int, ...]:
+        """The tensor's histogram; empty while it is not measured, and where no element is finite."""
+        stats = self._statistics.get(self._index)
+        return stats.histogram if stats is not None else ()
+
     def _show_statistics(self) -> None:
         stats = self._statistics.get(self._index)
         if stats is not None:
-            size = self._body.content_size
+            size = self._room
+            if not size.width:
+                return  # drawn once the body is laid out
             assert self._facts is not None
             self._text.update(measured_text(stats, self._facts["dtype"], size.width, size.height, self._log))
         elif not self._measuring and not self._failed:
@@ -293,26 +312,29 @@ class ValuesScreen(Dialog[None]):
             self._text.update(Text(self._failed, "bold"))
 
     def _ask_heat(self) -> None:
-        self._heat_for = leading = self._grid.leading
+        leading, size = self._grid.leading, self._room
+        if not size.width or self._heat_for == (leading, size):
+            return
+        self._heat_for = asked = leading, size
         self._text.update(Text("reading …", "dim"))
-        size = self._body.content_size
         arguments = {
             "index": self._index,
             "leading": leading,
-            "rows": max(1, size.height - 4),
-            "columns": max(1, size.width - 2),
+            "rows": max(1, size.height - legend_lines(size.width)),
+            "columns": size.width,
         }
-        progress = self._progress("heat", leading)
-        self._in_thread("heat", leading, lambda: ask_to_the_end(self._ask, "heat", arguments, progress))
+        progress = self._progress("heat", asked)
+        self._in_thread("heat", asked, lambda: ask_to_the_end(self._ask, "heat", arguments, progress))
 
     def _show_heat(self, answer: Any) -> None:
         if self._tab != HEAT:
             self._heat_for = None
             return
         if answer is None or isinstance(answer, ParamxError):
-            self._text.update(Text(answer.line if answer is not None else "stopped", "bold"))
+            told = answer.line.removeprefix(f"{HEAT_MAP}: ") if answer is not None else "stopped"
+            self._text.update(Text(told, "bold"))
             return
-        self._text.update(heat_text(answer, self._grid.grid))
+        self._text.update(heat_text(answer, self._grid.grid, self._room.width))
 
     # -- keys -------------------------------------------------------------------------------------------------
 
@@ -336,6 +358,9 @@ class ValuesScreen(Dialog[None]):
 
     def action_log(self) -> None:
         """Let the histogram's bars grow with the count, or with its logarithm."""
+        if self._tab != STATISTICS or not self._histogram:
+            self.app.bell()
+            return
         self._log = not self._log
         self._show_tab()
 

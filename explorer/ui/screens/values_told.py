@@ -12,7 +12,10 @@ from explorer.core.text import shape_text
 from explorer.ui.paint import folded
 from explorer.ui.widgets.value_grid import ValueGrid
 
-TABS = ("values", "statistics", "heat map", "print")
+HEAT_MAP = "heat map"
+"""The view of a matrix in shades; what refuses it begins with this."""
+
+TABS = ("values", "statistics", HEAT_MAP, "print")
 """The views of a tensor, in the order in which Tab goes through them."""
 
 VALUES, STATISTICS, HEAT, PRINT = range(len(TABS))
@@ -30,19 +33,19 @@ def tabs_text(tab: int) -> Text:
     return text
 
 
-def view_keys(tab: int, grid: ValueGrid, log: bool) -> Iterator[str]:
+def view_keys(tab: int, grid: ValueGrid, log: bool | None) -> Iterator[str]:
     """Yield the keys that do something in a view.
 
     Args:
         tab: The view.
         grid: The values.
-        log: Whether the histogram's bars grow with the logarithm.
+        log: Whether the histogram's bars grow with the logarithm; `None` where there is none.
     """
     yield f"Tab {TABS[(tab + 1) % len(TABS)]}"
     several = len(grid.leading)
     if tab == VALUES:
         yield from ("←↑↓→ PgUp PgDn", "g index", f"f format ({grid.form})")
-    elif tab == STATISTICS:
+    elif tab == STATISTICS and log is not None:
         yield f"l {'linear' if log else 'log'}"
     elif tab == PRINT:
         yield from ("↑↓ PgUp PgDn", "p values")
@@ -64,8 +67,11 @@ def cell_text(grid: ValueGrid, facts: Mapping[str, Any], width: int) -> Text:
     """Return the element under the cursor, and what the tensor is."""
     text = Text(no_wrap=True)
     data = grid.cell
-    text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
-    text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
+    if grid.grid.is_empty:
+        text.append(" no element", "bold")
+    else:
+        text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
+        text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
     parts = [shape_text(grid.grid.shape), grid.dtype, facts["device"] or "", facts["note"]]
     if grid.leading:
         slices = [f"›{at}‹" if place == grid.stepped else str(at) for place, at in enumerate(grid.leading)]

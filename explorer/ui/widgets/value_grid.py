@@ -282,7 +282,7 @@ class ValueGrid(Widget, can_focus=True):
             if column >= grid.width(row):
                 text = ""
             else:
-                text = "…" if data is None else cell_text(self.dtype, data, self.form)
+                text = "…" if data is None else cell_text(self.dtype, data, self.form, size)
             segments.append(Segment(" ", style))
             here = (row, column) == (self.row, self.column)
             segments.append(Segment(fit_right(text, size), style + cursor if here else style))
