@@ -306,7 +306,7 @@ async def test_a_skeleton_says_what_would_load_weights() -> None:
         await ui.press("v")
         await ui.until(lambda: "no weights here" in ui.text)
         assert "--load" in ui.text
-        assert ui.lines[-1].strip() == "Esc closes", "no other key does anything"
+        assert ui.lines[-1].strip() == "Esc closes  ? help", "no other key does anything"
         await ui.press("escape")
         assert not isinstance(ui.app.screen, ValuesScreen)
 

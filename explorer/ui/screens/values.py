@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
@@ -19,6 +18,7 @@ from explorer.core.statistics import TensorStats
 from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
 from explorer.core.text import shape_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
+from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, folded, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.screens.measured import head_of_print, heat_text, measured_text
@@ -55,16 +55,8 @@ class ValuesScreen(Dialog[None]):
     """Everything about one tensor's values; what is slow is asked in a thread."""
 
     CSS_PATH = "values.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "tab(1)", show=False, priority=True),
-        Binding("shift+tab", "tab(-1)", show=False, priority=True),
-        Binding("g", "ask_index", show=False),
-        Binding("l", "log", show=False),
-        Binding("p", "print", show=False),
-        Binding("left_square_bracket", "leading(-1)", show=False),
-        Binding("right_square_bracket", "leading(1)", show=False),
-        Binding("escape,q,v", "leave", show=False),
-    ]
+    BINDINGS = keys_inside.bindings("values", "screen")
+    HELP_ON = "values"
 
     @dataclass
     class Answered(Message):
@@ -263,16 +255,16 @@ class ValuesScreen(Dialog[None]):
             return
         yield f"Tab {TABS[(self._tab + 1) % len(TABS)]}"
         several = len(self._grid.leading)
-        if self._tab == VALUES:
-            yield from ("←↑↓→ PgUp PgDn", "g index", f"f format ({self._grid.form})")
-        elif self._tab == STATISTICS:
-            yield f"l {'linear' if self._log else 'log'}"
-        elif self._tab == PRINT:
-            yield from ("↑↓ PgUp PgDn", "p values")
         if several and self._tab in (VALUES, HEAT):
             yield "[ ] slice"
         if several > 1 and self._tab == VALUES:
             yield "d dimension"
+        if self._tab == VALUES:
+            yield from ("g index", f"f format ({self._grid.form})", "←↑↓→ PgUp PgDn")
+        elif self._tab == STATISTICS:
+            yield f"l {'linear' if self._log else 'log'}"
+        elif self._tab == PRINT:
+            yield from ("↑↓ PgUp PgDn", "p values")
         if self._tab == VALUES:
             yield "p print"
 
@@ -281,7 +273,7 @@ class ValuesScreen(Dialog[None]):
         self._tell()
 
     def _tell(self) -> None:
-        foot = keys_line(self._keys(), self.size.width - 2)
+        foot = keys_line(self._keys(), self.size.width - 2, "F1 help" if self._field.display else "? help")
         self.query_one(".dialog-foot", Static).update(Text(foot, "dim", no_wrap=True))
         if self._facts is None:
             self._told.update("")
@@ -365,8 +357,8 @@ class ValuesScreen(Dialog[None]):
         self._show_tab()
 
     def action_leading(self, by: int) -> None:
-        """Step the slice that the heat map shows."""
-        if self._facts is not None and self._tab == HEAT:
+        """Step the slice that is shown."""
+        if self._facts is not None and self._tab in (VALUES, HEAT):
             self._grid.action_leading(by)
             self._show_tab()
 
