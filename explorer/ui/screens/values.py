@@ -85,6 +85,7 @@ class ValuesScreen(Dialog[None]):
         self._tab = VALUES
         self._log = False
         self._failed = ""
+        self._no_such = ""
         self._busy = False
         self._next: ValueGrid.Wanted | None = None
         self._heat_for: tuple[int, ...] | None = None
@@ -279,6 +280,10 @@ class ValuesScreen(Dialog[None]):
             self._told.update("")
             return
         grid, text, width = self._grid, Text(no_wrap=True), self.size.width - 3
+        if self._no_such:  # under the field, in the place of the element that it leaves
+            text.append("\n".join(f" {line}" for line in folded(self._no_such, width, TOLD_LINES)), "bold")
+            self._told.update(text)
+            return
         if self._failed:
             text.append("\n".join(f" {line}" for line in folded(self._failed, width, TOLD_LINES)), "bold")
             self._told.update(text)
@@ -377,11 +382,19 @@ class ValuesScreen(Dialog[None]):
             if event.value.strip():
                 self._grid.go_to(parse_index(event.value))
         except ValueError as error:
-            self.notify(str(error), timeout=4, markup=False)
+            self._no_such = str(error)
+            self._tell()
             return
         self._close_field()
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Take back what was said of the text before."""
+        event.stop()
+        self._no_such = ""
+        self._tell()
+
     def _close_field(self) -> None:
+        self._no_such = ""
         self._field.display = False
         self._grid.focus()
         self._show_tab()
