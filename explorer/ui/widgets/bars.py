@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LINES = (3, 6)
 """Least and most lines of the detail; `styles.tcss` holds the same figures."""
 
+FIRST_KEYS = ("fold", "filter", "next_panel", "values", "help", "quit")
+"""Commands that the keys bar of the tree names before the arrows."""
+
 TREE_ROWS = 8
 """Lines that the tree keeps when the detail of a parameter takes one more."""
 
@@ -70,6 +73,9 @@ def checked(model: Model) -> str:
 class OriginBar(Steady):
     """Where the model came from, in one line."""
 
+    pending = ""
+    """What more will be known of the model, and is on its way."""
+
     def tell(self, model: Model, view: TreeView) -> None:
         """Show tensors, dtypes, devices and the origin."""
         parts = [model.origin.description, tensors_text(model)]
@@ -80,6 +86,8 @@ class OriginBar(Steady):
             if known:
                 parts.append("+".join(known[:3]) + ("+…" if len(known) > 3 else ""))
         parts += [f"{name} {version}" for name, version in model.origin.versions.items() if name != "python"]
+        if self.pending:
+            parts.insert(0, self.pending)
         if view.order != "tree":
             parts.insert(0, "largest first" if view.by_size else "in the file's order")
         self.update(Text(" " + " · ".join(parts), no_wrap=True, overflow="ellipsis"))
@@ -273,13 +281,25 @@ class FilterBar(Horizontal):
 class KeysBar(Steady):
     """The keys that help most where the focus is; as many as fit."""
 
+    def tell_opening(self) -> None:
+        """Show the keys that do something while a model opens; the others have nothing to work on yet."""
+        text = Text(no_wrap=True, overflow="crop")
+        for command in keymap.bar("anywhere"):
+            if command.owner == "app":
+                text.append_text(self._entry(command, typing=False))
+        text.append("  Esc", "bold")
+        text.append(" give up")
+        self.update(text)
+
     def tell(self, *where: keymap.Where, hints: Mapping[str, str] | None = None) -> None:
         """Show the keys for a focus in one of `where`; before them those that `hints` says something of."""
         text = Text(no_wrap=True, overflow="crop")
-        if "tree" in where and not hints:
-            text.append(" ↑↓", "bold")
-            text.append(" move")
         entries = [(command.id, self._entry(command, "groups" in where)) for command in keymap.bar(*where)]
+        arrows = Text.assemble((" ↑↓", "bold"), " move")
+        # Everybody tries the arrows: on a narrow screen they give way to what nobody would guess.
+        first = sum(entry.cell_len for name, entry in entries if name in FIRST_KEYS)
+        if "tree" in where and not hints and arrows.cell_len + first <= self.size.width:
+            text.append_text(arrows)
         # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
         room = self.size.width - text.cell_len
         room -= sum(entry.cell_len for name, entry in entries if name in ("help", "quit"))
