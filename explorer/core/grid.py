@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.core.elements import ELEMENTS, Number, decode, raw_text
+from explorer.core.text import plural
 from explorer.core.windows import Range, Selection
 
 PER_ROW = 10
@@ -81,22 +82,22 @@ class Grid:
         """Return leading indices, row and column of an element.
 
         Args:
-            index: One number a dimension, negative ones from the end; fewer are those of the last dimensions but for
-                one alone, which is a row.
+            index: One number a dimension, negative ones from the end; fewer are those of the first dimensions, as in
+                torch, and the others are 0.
 
         Raises:
             ValueError: There is no such element.
         """
         shape = self.shape
-        if len(index) > len(shape) or not index:
-            raise ValueError(f"{len(shape)} numbers at most: the shape is {list(shape)}")
-        if len(index) == 1 and len(shape) > 1:
-            index = (index[0], 0)
-        full = (*(0 for _ in range(len(shape) - len(index))), *index)
+        if not index:
+            raise ValueError("no number; 12,5 is an index")
+        if len(index) > len(shape):
+            raise ValueError(f"too many indices: {len(index)} for {plural(len(shape), 'dimension')}")
+        full = (*index, *(0 for _ in range(len(shape) - len(index))))
         places = []
-        for at, size in zip(full, shape, strict=True):
+        for dimension, (at, size) in enumerate(zip(full, shape, strict=True)):
             if not -size <= at < size:
-                raise ValueError(f"{at} is out of range: the shape is {list(shape)}")
+                raise ValueError(f"index {at} is out of range for dimension {dimension} of size {size}")
             places.append(at % size)
         if self.is_vector:
             return (), places[0] // self.per_row, places[0] % self.per_row

@@ -21,6 +21,7 @@ from explorer.sources import Opened, Report, out_of_memory
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.hf_classes import cannot_build, classes, config_for
 from explorer.sources.hub import Found
+from explorer.sources.no_weights import not_loaded, repository
 
 if TYPE_CHECKING:
     import torch
@@ -104,6 +105,10 @@ def _owners_of_ties(model: PreTrainedModel) -> set[str]:
     }
 
 
+_BY_LIBRARY = "transformers can't load weights as this dtype"
+"""Why a dtype of torch is refused: the library builds the modules in it before it loads anything."""
+
+
 def load(
     spec: OpenSpec, found: Found, config: PreTrainedConfig, report: Report
 ) -> tuple[PreTrainedModel, str, tuple[Finding, ...]]:
@@ -133,7 +138,10 @@ def load(
         options["device_map"] = spec.device_map
         if spec.max_memory:
             options["max_memory"] = {_device_key(name): nbytes for name, nbytes in spec.max_memory}
-    source: dict[str, Any] = {"pretrained_model_name_or_path": spec.target}
+    name = repository(spec, found)
+    if name is None:
+        raise not_loaded(spec, found, "")
+    source: dict[str, Any] = {"pretrained_model_name_or_path": name}
     if found.directory is not None:
         source["pretrained_model_name_or_path"] = str(found.directory)
         options["local_files_only"] = True
@@ -162,7 +170,9 @@ def load(
             if isinstance(error, torch.OutOfMemoryError) or out_of_memory.was_short(error):
                 raise _no_memory(spec, where, error) from None
             if isinstance(error, OSError):
-                raise _no_weights(spec, found, error) from None
+                raise not_loaded(spec, found, _line(error)) from None
+            if dtype is not None and _is_about(dtype, error):
+                raise ParamxError(f"--dtype {spec.dtype}", _BY_LIBRARY, "bfloat16 is one that it takes") from error
             problem = problem or cannot_build(spec.target, model_class.__name__, error, "can't be loaded")
         else:
             model.eval()
@@ -213,6 +223,12 @@ def _dtype(spec: OpenSpec) -> torch.dtype | None:
     return dtype
 
 
+def _is_about(dtype: torch.dtype, error: Exception) -> bool:
+    """Whether the library failed on the dtype: `couldn't find storage object Float8_e4m3fnStorage`."""
+    text, name = str(error).casefold(), str(dtype).removeprefix("torch.")
+    return f"{name}storage" in text or f"for '{name}'" in text
+
+
 def _device(spec: OpenSpec) -> torch.device | None:
     """Return the device that was asked for, checked to be there; `None` where none was."""
     if spec.device is None:
@@ -258,17 +274,9 @@ def _no_memory(spec: OpenSpec, where: str, error: BaseException) -> ParamxError:
     return ParamxError(spec.target, why, ", ".join(ways) or "free some memory, or load it on a larger machine")
 
 
-def _no_weights(spec: OpenSpec, found: Found, error: OSError) -> ParamxError:
-    text = _line(error)
-    if found.directory is not None:
-        return ParamxError(spec.target, f"no weights could be loaded: {text}", "give a directory with weights")
-    where = "leave --offline out" if spec.offline else "check the name and the network"
-    return ParamxError(spec.target, f"its weights are not on this machine: {text}", where)
-
-
 def _line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return visible(lines[0][:200]) if lines else type(error).__name__
+    return visible(lines[0][:200].rstrip(".")) if lines else type(error).__name__
 
 
 # --- progress, and what was found -----------------------------------------------------------------------------------

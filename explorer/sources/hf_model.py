@@ -29,6 +29,7 @@ from explorer.sources.hub import Found, find, nearest
 from explorer.sources.json_safe import json_safe
 from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
+from explorer.sources.no_weights import what_loads
 from explorer.sources.overlay import Overlay
 from explorer.sources.overlay_told import findings as overlay_findings
 from explorer.sources.overlay_told import with_shards
@@ -121,7 +122,7 @@ def build(
         why = f"its {short_count(count)} parameters are more than any model's"
         raise ParamxError(spec.target, why, "correct the sizes in the config")
     table = table_of(model, origin, (*findings, *config_findings(found, spec, type(model).__name__)))
-    values: OpenTensor = ModuleValues(model)
+    values: OpenTensor = ModuleValues(model, what_loads(spec, found))
     if overlay is not None:
         table = with_shards(table, overlay)
         beside = weights_beside(found.directory) if found.directory is not None else None

@@ -219,7 +219,7 @@ class ParamxApp(KeyOrderApp[str]):
         from explorer.ui.screens.help import HelpScreen  # noqa: PLC0415 - not read at the start
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
+            self.push_screen(HelpScreen(getattr(self.screen, "HELP_ON", None)))
 
     def action_palette(self) -> None:
         """Show the command palette."""

@@ -39,20 +39,22 @@ def cut_middle(text: str, width: int) -> str:
     return f"{start}…{end}"
 
 
-def keys_line(keys: Iterable[str], width: int) -> str:
+def keys_line(keys: Iterable[str], width: int, last: str = "") -> str:
     """Return the keys that work now in one line of `width` cells; those that no longer fit are left out whole.
 
     Args:
         keys: `Esc closes`, `s sort`: the way out first, then the most useful.
         width: Cells of the line.
+        last: What stands at its end whatever else is left out: `? help`, which tells the rest.
     """
     line = ""
+    room = width - (cell_len(last) + 2 if last else 0)
     for key in keys:
         longer = f"{line}  {key}" if line else f" {key}"
-        if cell_len(longer) > width:
+        if line and cell_len(longer) > room:
             break
         line = longer
-    return line
+    return f"{line}  {last}" if last else line
 
 
 def folded(text: str, width: int, lines: int) -> list[str]:

@@ -241,3 +241,68 @@ def test_weights_are_loaded_onto_a_gpu() -> None:
     assert shown(served, 3) == repr(list(module.parameters())[3])
     with pytest.raises(ParamxError, match="this machine has"):
         opened(minilm.directory(), load=True, device="cuda:99")
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_a_dtype_that_the_library_cannot_load_is_named_with_its_option(dtype: str) -> None:
+    with pytest.raises(ParamxError) as caught:
+        opened(minilm.directory(), load=True, dtype=dtype)
+    line = caught.value.line
+    assert line.startswith(f"--dtype {dtype}: transformers can't load")
+    assert "Storage" not in line
+
+
+def advice(target: str) -> str:
+    served, _ = opened(target)
+    with pytest.raises(ParamxError) as caught:
+        served.answers["tensor"]({"index": 0})
+    return caught.value.line
+
+
+def test_a_built_in_says_from_where_load_would_fetch_and_that_it_needs_a_network() -> None:
+    line = advice("llama-7b")
+    assert "--load fetches them from huggyllama/llama-7b" in line
+    assert "network" in line
+
+
+def test_load_of_a_built_in_asks_for_its_repository_and_not_for_its_short_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def refuse(pretrained_model_name_or_path: str, **options: object) -> None:
+        asked.append(pretrained_model_name_or_path)
+        raise OSError(f"{pretrained_model_name_or_path} does not appear to have a file named model.safetensors.")
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(ParamxError) as caught:
+        opened("llama-7b", load=True)
+    assert asked == ["huggyllama/llama-7b"]
+    assert "the network is off" in caught.value.line
+    assert "check the name and the network" not in caught.value.line
+    assert ".;" not in caught.value.line
+
+
+def test_a_repository_that_gave_nothing_is_named_and_no_stop_stands_before_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import constants
+
+    def refuse(pretrained_model_name_or_path: str, **options: object) -> None:
+        raise OSError(f"{pretrained_model_name_or_path} does not appear to have a file named model.safetensors.")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(ParamxError) as caught:
+        open_served(OpenSpec("llama-7b", load=True), lambda stage: None)
+    assert "huggyllama/llama-7b" in caught.value.line
+    assert "model.safetensors; check the name" in caught.value.line
+
+
+def test_a_directory_without_weights_is_not_sent_to_load(tmp_path: Path) -> None:
+    transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, vocab_size=20).save_pretrained(
+        tmp_path
+    )
+    line = advice(str(tmp_path))
+    assert "--load" not in line
+    assert "open a directory with weights" in line

@@ -10,6 +10,7 @@ from fakes import make_app, model_of, running
 
 from explorer.core.param import Model
 from explorer.ui.screens.card import CardScreen, bar
+from explorer.ui.widgets.bars import DetailBar
 
 
 async def opened(ui) -> None:
@@ -118,7 +119,7 @@ async def test_the_detail_tells_role_and_formula_where_there_is_room(roberta: Mo
         assert "50265 × 768 = vocab_size × hidden_size = 38,603,520  np = 38,603,520" in ui.text
 
 
-async def test_a_parameters_detail_keeps_to_three_lines_at_eighty_columns(roberta: Model) -> None:
+async def test_a_parameters_detail_takes_a_fourth_line_only_where_the_tree_keeps_eight(roberta: Model) -> None:
     async with running(make_app(roberta), size=(80, 24)) as ui:
         await ui.press("asterisk")
         view = ui.tree.view
@@ -126,7 +127,8 @@ async def test_a_parameters_detail_keeps_to_three_lines_at_eighty_columns(robert
         for row in leaves[:24] + leaves[-5:]:
             ui.tree._move(row)
             await ui.settle()
-            assert ui.model_screen.query_one("#detail").size.height == 3, ui.path
+            assert ui.model_screen.query_one("#detail").size.height in (3, 4), ui.path
+            assert ui.tree.size.height >= 8, ui.path
         await ui.go("roberta.embeddings.word_embeddings.weight")
         assert "token embedding: 50,265 tokens × 768 · tied to lm_head.decoder.weight" in ui.text
 
@@ -145,3 +147,44 @@ async def test_a_long_target_is_cut_in_its_middle_and_not_left_out(roberta: Mode
         line = next(line for line in ui.lines if "Model  Roberta" in line)
         assert "final-model" in line
         assert "…" in line
+
+
+@pytest.fixture(scope="module")
+def t5() -> Model:
+    """A skeleton whose first tensor has a long role, a formula, ties and a reason."""
+    pytest.importorskip("transformers")
+    from explorer.core.loading import OpenSpec
+    from explorer.sources import open_served
+
+    return open_served(OpenSpec("t5-small", offline=True), lambda stage: None).model
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (110, 30)])
+async def test_below_the_tree_nothing_that_no_column_shows_goes_without_a_sign(
+    t5: Model, size: tuple[int, int]
+) -> None:
+    from explorer.core.roles import Roles
+
+    roles = Roles(t5)
+    async with running(make_app(t5), size) as ui:
+        bench = ui.model_screen.bench
+        assert bench is not None
+        for name in (
+            "shared.weight",
+            "encoder.final_layer_norm.weight",
+        ):
+            await ui.go(name)
+            detail = ui.app.screen.query_one(DetailBar)
+            # What the screen shows, line by line: a word may be the last of one line.
+            region = detail.region
+            shown = " ".join(" ".join(ui.lines[region.y : region.bottom]).split())
+            index = list(t5.names).index(name)
+            role = roles[index]
+            assert role is not None
+            facts = [role.formula or "", bench.assignment.reasons(index).text]
+            missing = [fact for fact in facts if fact not in shown]
+            assert not missing or shown.endswith("…"), (name, missing)
+            if size != (60, 20):
+                assert not missing, name
+            assert ui.tree.size.height >= (8 if size[1] > 20 else 5)
+            assert not re.search(r" (\d+) = \1\b", shown)

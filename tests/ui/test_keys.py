@@ -619,6 +619,8 @@ async def test_keys_that_need_the_model_wait_for_it() -> None:
     app = make_app(target="slow")
     async with running(app, wait=False) as ui:
         await ui.until(lambda: "importing torch" in ui.text)
+        foot = ui.lines[-1].split()
+        assert foot == ["?", "help", "q", "quit", "Esc", "give", "up"], "no key is named that does nothing yet"
         keys = [c.keys[0] for c in keymap.COMMANDS if c.id not in ("help", "quit", "palette", "open", "restore")]
         await ui.press(*keys)
         assert "importing torch…" in ui.text
@@ -639,3 +641,13 @@ async def test_a_loading_is_live_and_esc_cancels_it() -> None:
         await ui.press("escape")
         assert app.return_code == 0
     assert opener.loadings[0].cancelled.is_set()
+
+
+@pytest.mark.parametrize(("width", "arrows"), [(60, False), (80, True)])
+async def test_the_keys_bar_names_values_at_any_width_and_the_arrows_where_there_is_room(
+    model: Model, width: int, arrows: bool
+) -> None:
+    async with running(make_app(model), (width, 20)) as ui:
+        assert "v values" in ui.lines[-1]
+        assert "? help  q quit" in ui.lines[-1]
+        assert ("↑↓ move" in ui.lines[-1]) == arrows

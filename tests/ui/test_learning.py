@@ -77,6 +77,7 @@ async def test_classes_come_later_and_cursor_folds_filter_and_groups_stay() -> N
     opener = TwiceOpener(Loaded(known()))
     async with running(make_app(opener=opener, skeleton=learns)) as ui:
         assert {finding.id for finding in ui.model_screen.bench.findings} >= {"cannot-judge"}
+        await ui.until(lambda: "reading config.json …" in ui.text)
         await ui.press("end", "up")
         await ui.press("minus")
         await ui.press("tab")
@@ -84,6 +85,7 @@ async def test_classes_come_later_and_cursor_folds_filter_and_groups_stay() -> N
         rows, before = ui.names, (ui.path, ui.tree.view.rows.nodes[:])
         opener.later.now.set()
         await ui.until(lambda: ui.model_screen.bench.model.origin.class_name == "BertModel")
+        assert "reading config.json" not in ui.text
         assert ui.names == rows
         assert (ui.path, ui.tree.view.rows.nodes[:]) == before
         assert ui.field.value == "position"

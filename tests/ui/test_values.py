@@ -129,7 +129,42 @@ async def test_g_jumps_to_an_index_and_says_when_there_is_none() -> None:
         await ui.type("200,7")
         await ui.press("enter")
         assert grid_of(ui).index == (150, 7)
-        assert any("out of range" in str(note.message) for note in ui.app._notifications)
+        assert "index 200 is out of range for dimension 0 of size 200" in ui.text
+        assert not ui.app._notifications, "nothing lies over the tabs"
+        await ui.type("0")
+        assert "out of range" not in ui.text, "it was about another text"
+        await ui.press("escape")
+        assert "[150, 7] = 4507.0" in ui.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("1,3", "index 3 is out of range for dimension 1 of size 3"),
+        ("1,2,-5", "index -5 is out of range for dimension 2 of size 4"),
+        ("1,2,3,4,0", "too many indices: 5 for 4 dimensions"),
+        ("a", "'a' is no index; 12,5 is one"),
+    ],
+)
+@pytest.mark.parametrize("size", [(60, 20), (80, 24)])
+async def test_what_is_wrong_with_an_index_stands_under_the_field(
+    typed: str, line: str, size: tuple[int, int]
+) -> None:
+    app, _ = served(Two())
+    async with running(app, size) as ui:
+        await open_values(ui, "stack")
+        await ui.press("g")
+        await ui.type(typed)
+        await ui.press("enter")
+        assert line in ui.text
+        at = next(number for number, text in enumerate(ui.lines) if line in text)
+        assert typed in ui.lines[at - 1], "right under what was typed"
+        assert not app._notifications
+        await ui.press("escape", "g")
+        assert line not in ui.text
+        await ui.type("1")
+        await ui.press("enter")
+        assert grid_of(ui).index == (1, 0, 0, 0), "as torch: from the first dimension"
 
 
 async def test_brackets_step_a_leading_dimension_and_d_chooses_it() -> None:
@@ -306,7 +341,7 @@ async def test_a_skeleton_says_what_would_load_weights() -> None:
         await ui.press("v")
         await ui.until(lambda: "no weights here" in ui.text)
         assert "--load" in ui.text
-        assert ui.lines[-1].strip() == "Esc closes", "no other key does anything"
+        assert ui.lines[-1].strip() == "Esc closes  ? help", "no other key does anything"
         await ui.press("escape")
         assert not isinstance(ui.app.screen, ValuesScreen)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,6 +12,13 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
+
+from explorer.ui.paint import keys_line
+
+if TYPE_CHECKING:
+    from textual import events
+
+    from explorer.ui.keys_inside import Place
 
 
 class Body(VerticalScroll, can_focus=True):
@@ -36,9 +43,14 @@ Answer = TypeVar("Answer")
 class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     """A box over the main screen; closed by Esc or `q` it answers nothing."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss", "close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "close", show=False),
+        Binding("question_mark,f1", "app.help", "help", show=False),
+    ]
     HEADING = ""
     """Title of the box."""
+    HELP_ON: ClassVar[Place | None] = None
+    """Which screen's keys the help begins with; `None` where it has no section of its own."""
     FOOT = "Esc closes"
     """Line under the box: the keys that work in it."""
 
@@ -50,6 +62,21 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
                 yield from self.content()
             yield from self.below()
             yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
+
+    def on_mount(self) -> None:
+        """Name the keys that scroll, where there is more than the screen shows."""
+        self.call_after_refresh(self._tell_scrolling)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Look again whether all of it is shown."""
+        self.call_after_refresh(self._tell_scrolling)
+
+    def _tell_scrolling(self) -> None:
+        body = self.query(".dialog-body")
+        if self.FOOT == Dialog.FOOT and body:
+            keys = [self.FOOT, "↑↓ PgUp PgDn scroll"] if body.first().max_scroll_y else [self.FOOT]
+            foot = self.query_one(".dialog-foot", Static)
+            foot.update(Text(keys_line(keys, foot.size.width), "dim", no_wrap=True))
 
     def content(self) -> list[Widget]:
         """Return what the box holds."""

@@ -7,6 +7,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from explorer.ui import keymap
+from explorer.ui.keys_inside import INSIDE, TITLES, Place
 from explorer.ui.screens.dialog import Dialog
 
 READING = """\
@@ -38,9 +39,16 @@ class HelpScreen(Dialog[None]):
 
     HEADING = "Help"
 
+    def __init__(self, first: Place | None = None) -> None:
+        """Begin with the keys of a screen that looks inside, if it was asked for there."""
+        super().__init__()
+        self._first = first
+
     def content(self) -> list[Widget]:
-        """Return the keys by panel, the columns, the terms."""
+        """Return the keys by panel, those of the screen it was asked on first; the columns, the terms."""
         text = Text()
+        if self._first is not None:
+            _add_inside(text, self._first)
         for where, title in keymap.TITLES.items():
             text.append(f"{title}\n", "bold")
             for command in keymap.COMMANDS:
@@ -48,8 +56,20 @@ class HelpScreen(Dialog[None]):
                     text.append(f"  {command.shown:<10}", "bold")
                     text.append(f"{command.help}\n")
             text.append("\n")
+        for place in INSIDE:
+            if place != self._first:
+                _add_inside(text, place)
         text.append("Columns and signs\n", "bold")
         text.append("".join(f"  {line}\n" for line in READING.splitlines()))
         text.append("\nPatterns\n", "bold")
         text.append("".join(f"  {line}\n" for line in TERMS.splitlines()))
         return [Static(text)]
+
+
+def _add_inside(text: Text, place: Place) -> None:
+    """Write the keys of a screen that looks inside."""
+    text.append(f"{TITLES[place]}\n", "bold")
+    for entry in INSIDE[place]:
+        text.append(f"  {entry.shown:<10}", "bold")
+        text.append(f"{entry.help}\n")
+    text.append("\n")

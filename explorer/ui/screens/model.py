@@ -70,6 +70,13 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         """The model is on the screen, and its groups have their fields."""
 
     @dataclass
+    class Learning(Message):
+        """More of the open model is being read."""
+
+        what: str
+        """What is done, for people."""
+
+    @dataclass
     class Learned(Message):
         """More is known of the open model: the same parameters, with their classes."""
 
@@ -173,6 +180,8 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         spec = self.services.skeleton(self.spec, model)
         if spec is None or self._left:
             return
+        if spec.skeleton:
+            self.post_message(self.Learning("reading config.json …"))
         self._learning = learning = self.services.opener(spec)
         if self._left:  # while it was started: nobody else will end it
             learning.cancel()
@@ -296,12 +305,23 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self._drawn.set()
         self.services.shown()
 
+    def on_model_screen_learning(self, message: Learning) -> None:
+        """Say that roles, classes and the total may still change."""
+        self._tell_pending(message.what)
+
+    def _tell_pending(self, what: str) -> None:
+        bar, view = self.query_one(OriginBar), self.query_one(TreeTable).view
+        bar.pending = what
+        if view is not None and self.bench is not None:
+            bar.tell(self.bench.model, view)
+
     def on_model_screen_learned(self, message: Learned) -> None:
         """Show what more is known; the cursor, the folds, the filter and the groups stay."""
         table, bench, model = self.query_one(TreeTable), self.bench, message.model
         if bench is None or table.view is None:  # it is not drawn yet
             self.set_timer(TICK, lambda: self.post_message(self.Learned(model)))
             return
+        self._tell_pending("")
         if list(bench.model.names) != list(model.names):
             if bench.model.origin.remembered:
                 self.notify("The remembered table was out of date; this is the model as it is built now.", timeout=6)
@@ -343,6 +363,9 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
 
     def tell_keys(self) -> None:
         """Show the keys that help where the focus is."""
+        if self.bench is None:
+            self.query_one(KeysBar).tell_opening()
+            return
         in_groups = self._in_groups
         # Where letters are text, no letter helps.
         hints = {} if in_groups or self.focused is self.query_one(FilterBar).field else self.hints

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
@@ -16,6 +15,7 @@ from explorer.core.errors import LostError, ParamxError
 from explorer.core.layers import layer_of, stacks
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import ORDERS, Series, by_layer, ordered, short_figure, sum_line, whole_numbers
+from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, fit, folded, keys_line
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.screens.lists import ShowTensors
@@ -46,13 +46,8 @@ class SweepScreen(Dialog[ShowTensors]):
     """Measures tensors one after another, in a thread, and shows what is known already."""
 
     CSS_PATH = "values.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "order", show=False),
-        Binding("l,tab", "layers", show=False, priority=True),
-        Binding("a", "all", show=False),
-        Binding("v", "values", show=False),
-        Binding("escape,q,S", "dismiss", show=False),
-    ]
+    BINDINGS = keys_inside.bindings("sweep", "screen")
+    HELP_ON = "sweep"
 
     @dataclass
     class Measured(Message):
@@ -200,7 +195,7 @@ class SweepScreen(Dialog[ShowTensors]):
         self._head.update(head)
         titles = LAYERS_HEADING if self._layers else headings(self._width, self._order)
         self._titles.update("" if self._failed else Text(fit(titles, self.size.width), "dim underline", no_wrap=True))
-        foot = Text(keys_line(self._keys(), width), "dim", no_wrap=True)
+        foot = Text(keys_line(self._keys(), width, "? help"), "dim", no_wrap=True)
         self.query_one(".dialog-foot", Static).update(foot)
         self._tell()
 

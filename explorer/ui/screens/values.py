@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
@@ -18,6 +17,7 @@ from explorer.core.grid import parse_index
 from explorer.core.statistics import TensorStats
 from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
+from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.screens.measured import head_of_print, heat_text, legend_lines, measured_text
@@ -58,16 +58,8 @@ class ValuesScreen(Dialog[None]):
     """Everything about one tensor's values; what is slow is asked in a thread."""
 
     CSS_PATH = "values.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "tab(1)", show=False, priority=True),
-        Binding("shift+tab", "tab(-1)", show=False, priority=True),
-        Binding("g", "ask_index", show=False),
-        Binding("l", "log", show=False),
-        Binding("p", "print", show=False),
-        Binding("left_square_bracket", "leading(-1)", show=False),
-        Binding("right_square_bracket", "leading(1)", show=False),
-        Binding("escape,q,v", "leave", show=False),
-    ]
+    BINDINGS = keys_inside.bindings("values", "screen")
+    HELP_ON = "values"
 
     @dataclass
     class Answered(Message):
@@ -96,6 +88,7 @@ class ValuesScreen(Dialog[None]):
         self._tab = VALUES
         self._log = False
         self._failed = ""
+        self._no_such = ""
         self._busy = False
         self._next: ValueGrid.Wanted | None = None
         self._heat_for: tuple[tuple[int, ...], Size] | None = None
@@ -277,14 +270,14 @@ class ValuesScreen(Dialog[None]):
         self._tell()
 
     def _tell(self) -> None:
-        foot = keys_line(self._keys(), self.size.width - 2)
+        foot = keys_line(self._keys(), self.size.width - 2, "F1 help" if self._field.display else "? help")
         self.query_one(".dialog-foot", Static).update(Text(foot, "dim", no_wrap=True))
         if self._facts is None:
             self._told.update("")
             return
         width = self.size.width - 3
-        if self._failed:
-            self._told.update(failed_text(self._failed, width))
+        if why := self._no_such or self._failed:  # an index that is none: in the place of the element that it leaves
+            self._told.update(failed_text(why, width))
         else:
             self._told.update(cell_text(self._grid, self._facts, width))
 
@@ -365,8 +358,8 @@ class ValuesScreen(Dialog[None]):
         self._show_tab()
 
     def action_leading(self, by: int) -> None:
-        """Step the slice that the heat map shows."""
-        if self._facts is not None and self._tab == HEAT:
+        """Step the slice that is shown."""
+        if self._facts is not None and self._tab in (VALUES, HEAT):
             self._grid.action_leading(by)
             self._show_tab()
 
@@ -385,11 +378,19 @@ class ValuesScreen(Dialog[None]):
             if event.value.strip():
                 self._grid.go_to(parse_index(event.value))
         except ValueError as error:
-            self.notify(str(error), timeout=4, markup=False)
+            self._no_such = str(error)
+            self._tell()
             return
         self._close_field()
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Take back what was said of the text before."""
+        event.stop()
+        self._no_such = ""
+        self._tell()
+
     def _close_field(self) -> None:
+        self._no_such = ""
         self._field.display = False
         self._grid.focus()
         self._show_tab()

@@ -43,18 +43,16 @@ def view_keys(tab: int, grid: ValueGrid, log: bool | None) -> Iterator[str]:
     """
     yield f"Tab {TABS[(tab + 1) % len(TABS)]}"
     several = len(grid.leading)
-    if tab == VALUES:
-        yield from ("←↑↓→ PgUp PgDn", "g index", f"f format ({grid.form})")
-    elif tab == STATISTICS and log is not None:
-        yield f"l {'linear' if log else 'log'}"
-    elif tab == PRINT:
-        yield from ("↑↓ PgUp PgDn", "p values")
     if several and tab in (VALUES, HEAT):
         yield "[ ] slice"
     if several > 1 and tab == VALUES:
         yield "d dimension"
     if tab == VALUES:
-        yield "p print"
+        yield from ("g index", f"f format ({grid.form})", "←↑↓→ PgUp PgDn", "p print")
+    elif tab == STATISTICS and log is not None:
+        yield f"l {'linear' if log else 'log'}"
+    elif tab == PRINT:
+        yield from ("↑↓ PgUp PgDn", "p values")
 
 
 def failed_text(why: str, width: int) -> Text:

@@ -14,7 +14,7 @@ from explorer.core.groups import NO_GROUP
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
 from explorer.core.totals import tensors_text
 from explorer.ui import keymap
-from explorer.ui.paint import cut_middle
+from explorer.ui.paint import cut_middle, folded
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
 
+
+LINES = (3, 6)
+"""Least and most lines of the detail; `styles.tcss` holds the same figures."""
+
+FIRST_KEYS = ("fold", "filter", "next_panel", "values", "help", "quit")
+"""Commands that the keys bar of the tree names before the arrows."""
+
+TREE_ROWS = 8
+"""Lines that the tree keeps when the detail of a parameter takes one more."""
 
 GROUPS_TOLD = 4
 """Groups of a module's parameters that are named; the rest is counted."""
@@ -64,6 +73,9 @@ def checked(model: Model) -> str:
 class OriginBar(Steady):
     """Where the model came from, in one line."""
 
+    pending = ""
+    """What more will be known of the model, and is on its way."""
+
     def tell(self, model: Model, view: TreeView) -> None:
         """Show tensors, dtypes, devices and the origin."""
         parts = [model.origin.description, tensors_text(model)]
@@ -74,6 +86,8 @@ class OriginBar(Steady):
             if known:
                 parts.append("+".join(known[:3]) + ("+…" if len(known) > 3 else ""))
         parts += [f"{name} {version}" for name, version in model.origin.versions.items() if name != "python"]
+        if self.pending:
+            parts.insert(0, self.pending)
         if view.order != "tree":
             parts.insert(0, "largest first" if view.by_size else "in the file's order")
         self.update(Text(" " + " · ".join(parts), no_wrap=True, overflow="ellipsis"))
@@ -127,6 +141,8 @@ class DetailBar(Steady):
         dims = " × ".join(map(str, param.shape)) if param.shape else ""
         counted = f"{dims} = {param.numel:,}" if dims else f"{shape_text(param.shape)}, {param.numel:,}"
         named = f"{dims} = {formula} = {param.numel:,}"
+        if param.shape and len(param.shape) == 1:  # "384 = 384" tells nothing
+            counted, named = f"{param.numel:,}", f"{formula} = {param.numel:,}"
         if dims and formula and cell_len(before.strip() + "  " + named + after.rstrip()) <= room:
             counted, formula = named, ""
         text.append(before + counted + after)
@@ -134,28 +150,55 @@ class DetailBar(Steady):
         tied = f"tied to {', '.join(param.aliases)}" if param.aliases else ""
         # No column shows these; of a lone file the title does.
         shard = (param.shard or "") if len(model.shards.values) > 1 else ""
-        others = list(filter(None, (purpose, tied, param.notes, shard)))
-        if others and not param.apart and cell_len(" · ".join([*others, reason])) > room:
-            reason = ""  # the column shows the group
-        kept = list(filter(None, (purpose, reason, tied, param.notes, shard)))
-        facts = [
-            *kept,
-            formula,
+        kept = [purpose, reason if param.apart else "", tied, param.notes, shard]
+        minor = [
             f"in {param.module_class.name}" if param.module_class else "",
             param.dtype or "",
             short_bytes(param.nbytes) if param.nbytes is not None else "",
             param.device or "",
             {True: "grad", False: "frozen", None: ""}[param.requires_grad],
         ]
-        text.append(" · ".join(self._fitting(list(filter(None, facts)), len(kept))), "dim")
+        above = sum(max(1, -(-cell_len(line) // max(1, room))) for line in text.plain.splitlines())
+        lines = self._facts(kept, formula, "" if param.apart else reason, minor, self._most_lines() - above)
+        text.append("\n".join(lines), "dim")
         return text
 
-    def _fitting(self, facts: list[str], kept: int) -> list[str]:
-        """Leave out from the end what does not fit into the line, but for the first ones; the columns show most."""
+    def _most_lines(self) -> int:
+        """Return how many lines there may be: the tree keeps `TREE_ROWS`, and what it has beyond them can be had."""
+        trees = self.screen.query("#tree")
+        spare = trees.first().size.height - TREE_ROWS if trees else 0
+        return max(LINES[0], min(LINES[1], self.size.height + spare))
+
+    def _facts(self, kept: list[str], formula: str, reason: str, minor: list[str], lines: int) -> list[str]:
+        """Return the facts in as few lines as there is room for.
+
+        Args:
+            kept: What no column shows; it is all there, in more lines if need be.
+            formula: The shape in the config's words; where it is left out, `…` says so.
+            reason: Why the parameter is in its group; so too.
+            minor: What columns show: left out without a word, from the end.
+            lines: Most lines for all but `kept`.
+        """
         width = self.size.width - 2
-        while len(facts) > kept and cell_len(" · ".join(facts)) > width:
-            facts.pop()
-        return facts
+        kept, minor = list(filter(None, kept)), list(filter(None, minor))
+        wanted = list(filter(None, (reason, formula)))
+
+        def laid(facts: list[str]) -> list[str]:
+            return folded(" · ".join(facts), width, LINES[1])
+
+        def fits(facts: list[str], most: int) -> bool:
+            return len(laid(facts)) <= most
+
+        if fits([*kept, *wanted], 1):  # one line is enough: what columns show fills its rest
+            while minor and not fits([*kept, *wanted, *minor], 1):
+                minor.pop()
+            return laid([*kept, *wanted, *minor])
+        if fits([*kept, *wanted], lines):
+            return laid([*kept, *wanted])
+        for some in ([formula], [reason]):
+            if some[0] and fits([*kept, *some, "…"], lines):
+                return laid([*kept, *some, "…"])
+        return laid([*kept, "…"])
 
     def _module(self, view: TreeView, row: int, bench: Workbench) -> Text:
         tree = view.tree
@@ -238,13 +281,25 @@ class FilterBar(Horizontal):
 class KeysBar(Steady):
     """The keys that help most where the focus is; as many as fit."""
 
+    def tell_opening(self) -> None:
+        """Show the keys that do something while a model opens; the others have nothing to work on yet."""
+        text = Text(no_wrap=True, overflow="crop")
+        for command in keymap.bar("anywhere"):
+            if command.owner == "app":
+                text.append_text(self._entry(command, typing=False))
+        text.append("  Esc", "bold")
+        text.append(" give up")
+        self.update(text)
+
     def tell(self, *where: keymap.Where, hints: Mapping[str, str] | None = None) -> None:
         """Show the keys for a focus in one of `where`; before them those that `hints` says something of."""
         text = Text(no_wrap=True, overflow="crop")
-        if "tree" in where and not hints:
-            text.append(" ↑↓", "bold")
-            text.append(" move")
         entries = [(command.id, self._entry(command, "groups" in where)) for command in keymap.bar(*where)]
+        arrows = Text.assemble((" ↑↓", "bold"), " move")
+        # Everybody tries the arrows: on a narrow screen they give way to what nobody would guess.
+        first = sum(entry.cell_len for name, entry in entries if name in FIRST_KEYS)
+        if "tree" in where and not hints and arrows.cell_len + first <= self.size.width:
+            text.append_text(arrows)
         # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
         room = self.size.width - text.cell_len
         room -= sum(entry.cell_len for name, entry in entries if name in ("help", "quit"))

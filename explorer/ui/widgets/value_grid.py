@@ -7,13 +7,13 @@ from itertools import product
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
-from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from explorer.core.elements import ELEMENTS
 from explorer.core.grid import FORMATS, Grid, cell_text, cell_width, fitting
+from explorer.ui import keys_inside
 from explorer.ui.paint import fit_right
 
 if TYPE_CHECKING:
@@ -28,24 +28,7 @@ KEPT = 20_000
 class ValueGrid(Widget, can_focus=True):
     """Rows and columns of one tensor, with a cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1, 0)", show=False),
-        Binding("down,j", "step(1, 0)", show=False),
-        Binding("left,h", "step(0, -1)", show=False),
-        Binding("right,l", "step(0, 1)", show=False),
-        Binding("pageup,ctrl+b", "page(-1, 0)", show=False),
-        Binding("pagedown,ctrl+f,space", "page(1, 0)", show=False),
-        Binding("H,shift+left", "page(0, -1)", show=False),
-        Binding("L,shift+right", "page(0, 1)", show=False),
-        Binding("home,0", "edge(0, -1)", show=False),
-        Binding("end,dollar_sign", "edge(0, 1)", show=False),
-        Binding("ctrl+home", "edge(-1, 0)", show=False),
-        Binding("ctrl+end,G", "edge(1, 0)", show=False),
-        Binding("left_square_bracket", "leading(-1)", show=False),
-        Binding("right_square_bracket", "leading(1)", show=False),
-        Binding("d", "dimension", show=False),
-        Binding("f", "format", show=False),
-    ]
+    BINDINGS = keys_inside.bindings("values", "grid")
 
     @dataclass
     class Wanted(Message):

@@ -1,0 +1,82 @@
+"""The keys of the screens that look inside a tensor, in one table: bindings and the help screen derive from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding, BindingType
+
+Place = Literal["values", "sweep"]
+"""The screen of one tensor; that of the statistics of many."""
+
+Part = Literal["screen", "grid", "lines"]
+"""What of the screen does it: the screen itself, the grid of values, a list of lines (which binds its own keys)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the help screen, and the keys that it speaks of."""
+
+    shown: str
+    """How the keys are written for people."""
+    help: str
+    """What they do."""
+    runs: tuple[tuple[str, str], ...]
+    """Textual's names of keys, several with commas between, each with the action that they run."""
+    part: Part = "screen"
+    """What binds them."""
+    before_all: bool = False
+    """Whether no widget of the screen may take them first."""
+
+
+INSIDE: dict[Place, tuple[Entry, ...]] = {
+    "values": (
+        Entry("Tab", "The next view: values, statistics, heat map, print (Shift+Tab: the one before)",
+              (("tab", "tab(1)"), ("shift+tab", "tab(-1)")), before_all=True),
+        Entry("↑↓←→", "Move by a cell (h j k l too)",
+              (("up,k", "step(-1, 0)"), ("down,j", "step(1, 0)"), ("left,h", "step(0, -1)"),
+               ("right,l", "step(0, 1)")), "grid"),
+        Entry("PgUp PgDn", "A screen up or down (Space too)",
+              (("pageup,ctrl+b", "page(-1, 0)"), ("pagedown,ctrl+f,space", "page(1, 0)")), "grid"),
+        Entry("H L", "A screen left or right",
+              (("H,shift+left", "page(0, -1)"), ("L,shift+right", "page(0, 1)")), "grid"),
+        Entry("Home End", "First and last column (0 $ too)",
+              (("home,0", "edge(0, -1)"), ("end,dollar_sign", "edge(0, 1)")), "grid"),
+        Entry("Ctrl+Home", "First row; Ctrl+End or G: last row",
+              (("ctrl+home", "edge(-1, 0)"), ("ctrl+end,G", "edge(1, 0)")), "grid"),
+        Entry("g", "Go to an index as in torch: 12,5 or -1 or 3,0,7; what is left out at the end is 0",
+              (("g", "ask_index"),)),
+        Entry("f", "How numbers are written: auto, fixed, scientific, hex (the bits)", (("f", "format"),), "grid"),
+        Entry("[ ]", "The slice before and the next, of three dimensions and more",
+              (("left_square_bracket", "leading(-1)"), ("right_square_bracket", "leading(1)"))),
+        Entry("d", "Which leading dimension [ ] step, of four dimensions and more", (("d", "dimension"),), "grid"),
+        Entry("l", "In the statistics: bars by the count, or by its logarithm", (("l", "log"),)),
+        Entry("p", "All of torch's print, and back", (("p", "print"),)),
+        Entry("Esc", "Leave (q, v too)", (("escape,q,v", "leave"),)),
+    ),
+    "sweep": (
+        Entry("s", "Sort by the next figure, the largest first; after the last the model's order",
+              (("s", "order"),)),
+        Entry("l Tab", "Norms layer by layer, and the table again", (("l,tab", "layers"),), before_all=True),
+        Entry("a", "Measure every tensor of the model", (("a", "all"),)),
+        Entry("v", "The values of the tensor under the cursor", (("v", "values"),)),
+        Entry("Enter", "Go to the tensor in the tree", (("enter", "choose"),), "lines"),
+        Entry("↑↓", "Move (j k, PgUp PgDn, Home End too)", (("up,k", "move(-1)"), ("down,j", "move(1)")), "lines"),
+        Entry("Esc", "Stop and leave (q, S too)", (("escape,q,S", "dismiss"),)),
+    ),
+}  # fmt: skip
+"""The table, in the order of the help screen."""
+
+TITLES: dict[Place, str] = {"values": "In a tensor's values (v)", "sweep": "In the statistics of many tensors (S)"}
+"""Headings of the help screen."""
+
+
+def bindings(place: Place, part: Part) -> list[BindingType]:
+    """Return Textual bindings of the keys that a part of a screen binds."""
+    return [
+        Binding(keys, action, entry.help, show=False, priority=entry.before_all)
+        for entry in INSIDE[place]
+        if entry.part == part
+        for keys, action in entry.runs
+    ]
