@@ -211,7 +211,7 @@ class RuleEditor(Vertical):
             width = NAME_CELLS
             for place, name in enumerate(stats.first):
                 text.append("\n  " + _tail(name, width), "dim")
-                text.append(f"\n   {values}" if values and not place else "", "dim italic")
+                text.append(f"\n  {values}" if values and not place else "", "dim italic")
             if stats.tensors > len(stats.first):
                 text.append(f"\n  … {stats.tensors - len(stats.first):,} more", "dim")
         self._stats.update(text)
