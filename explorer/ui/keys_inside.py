@@ -32,7 +32,7 @@ class Entry:
 
 INSIDE: dict[Place, tuple[Entry, ...]] = {
     "values": (
-        Entry("Tab", "The next view: values, statistics, heat map, print (Shift+Tab: the one before)",
+        Entry("Tab", "Values, statistics, heat map, print (Shift+Tab goes back)",
               (("tab", "tab(1)"), ("shift+tab", "tab(-1)")), before_all=True),
         Entry("↑↓←→", "Move by a cell (h j k l too)",
               (("up,k", "step(-1, 0)"), ("down,j", "step(1, 0)"), ("left,h", "step(0, -1)"),
@@ -45,9 +45,9 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
               (("home,0", "edge(0, -1)"), ("end,dollar_sign", "edge(0, 1)")), "grid"),
         Entry("Ctrl+Home", "First row; Ctrl+End or G: last row",
               (("ctrl+home", "edge(-1, 0)"), ("ctrl+end,G", "edge(1, 0)")), "grid"),
-        Entry("g", "Go to an index as in torch: 12,5 or -1 or 3,0,7; what is left out at the end is 0",
+        Entry("g", "Go to an index as in torch: 12,5 or -1 (a row) or 3,0,7",
               (("g", "ask_index"),)),
-        Entry("f", "How numbers are written: auto, fixed, scientific, hex (the bits)", (("f", "format"),), "grid"),
+        Entry("f", "Numbers as auto, fixed, scientific, hex (the bits)", (("f", "format"),), "grid"),
         Entry("[ ]", "The slice before and the next, of three dimensions and more",
               (("left_square_bracket", "leading(-1)"), ("right_square_bracket", "leading(1)"))),
         Entry("d", "Which leading dimension [ ] step, of four dimensions and more", (("d", "dimension"),), "grid"),
@@ -56,7 +56,7 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
         Entry("Esc", "Leave (q, v too)", (("escape,q,v", "leave"),)),
     ),
     "sweep": (
-        Entry("s", "Sort by the next figure, the largest first; after the last the model's order",
+        Entry("s", "Sort by the next figure; after the last the model's order",
               (("s", "order"),)),
         Entry("l Tab", "Norms layer by layer, and the table again", (("l,tab", "layers"),), before_all=True),
         Entry("a", "Measure every tensor of the model", (("a", "all"),)),
