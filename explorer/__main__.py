@@ -68,8 +68,7 @@ def _guarded(run: Callable[[], int]) -> int:
         drop_output()
         return EXIT_INTERRUPTED
     except SystemExit as end:  # argparse, after --help and after a complaint
-        said = end.code if isinstance(end.code, int) else EXIT_FAILED
-        return said or (write(()) if sys.stdout is not None else 0)
+        return end.code if isinstance(end.code, int) else EXIT_FAILED
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from explorer.core.text import parse_bytes, visible
-from explorer.output import greeting, write
+from explorer.output import greeting, ready, write
 from explorer.version import __version__
 
 if TYPE_CHECKING:
@@ -85,9 +84,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"paramx: {visible(message)}\nusage: {USAGE}; paramx --help tells all\n")
 
     def print_help(self, file: object = None) -> None:
-        """Print the help; argparse would keep silent where it can't be written."""
-        if sys.stdout is not None and (status := write([self.format_help()])):
-            self.exit(status)
+        """Print the help."""
+        self.tell(self.format_help())
+
+    def tell(self, text: str) -> NoReturn:
+        """Print what was asked for and exit; argparse would keep silent where it can't be written."""
+        self.exit(ready() or write([text]))
+
+
+class _Version(argparse.Action):
+    """Prints the version and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Do it."""
+        assert isinstance(parser, _Parser), "the only one that has this action"
+        parser.tell(f"paramx {__version__}\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -169,7 +180,7 @@ def make_parser() -> argparse.ArgumentParser:
     shown.add_argument("--values", action="store_true", help="of two targets, print how the values differ too")
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
-    other.add_argument("--version", action="version", version=f"paramx {__version__}", help="print the version")
+    other.add_argument("--version", action=_Version, nargs=0, help="print the version")
     other.add_argument("-h", "--help", action="help", help="print this help")
     return parser
 

@@ -58,7 +58,9 @@ class Greeting:
 
     def _write(self, text: str) -> None:
         assert sys.stderr is not None, "the interface has a terminal"
-        sys.stderr.write(text)
+        # Python would write several cells for a character that the encoding lacks, and the line might wrap.
+        encoding = sys.stderr.encoding or "ascii"
+        sys.stderr.write(text.encode(encoding, "replace").decode(encoding))
         sys.stderr.flush()
 
 

@@ -72,6 +72,8 @@ class Failed:
 
     line: str
     """`what: why; what would work`, already visible."""
+    lost: bool = False
+    """Whether what opened it is gone, killed or crashed: the same may work if it is tried again."""
 
 
 Event = Stage | Loaded | Failed

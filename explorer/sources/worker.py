@@ -166,7 +166,7 @@ class WorkerLoading:
         try:
             message = _receive(self._frames)
             if message is None:
-                return Failed(self._how_it_died())
+                return Failed(self._how_it_died(), lost=True)
             kind, payload = message
             if kind == STAGE:
                 self._stage = payload.decode(errors="replace")
@@ -238,15 +238,15 @@ class WorkerLoading:
             short = before is not None and now is not None and now > before
             why = f"the worker was killed (signal 9){doing}" + (": the system ran out of memory" if short else "")
             return ParamxError(self._spec.target, why, out_of_memory.REMEDY if short else "").line
+        short = out_of_memory.says_so(last)
         if code < 0:
-            short = out_of_memory.says_so(last)
             with suppress(ValueError):
                 last = f"{signal.Signals(-code).name} {last}".strip()
             why = f"the worker crashed (signal {-code}){doing}"
-            if short:
-                return ParamxError(self._spec.target, f"{why}: out of memory", out_of_memory.REMEDY).line
         else:
             why = f"the worker ended (exit {code}){doing}"
+        if short:
+            return ParamxError(self._spec.target, f"{why}: {out_of_memory.shortage()}", out_of_memory.REMEDY).line
         return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line
 
 

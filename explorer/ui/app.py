@@ -137,7 +137,7 @@ class ParamxApp(KeyOrderApp[str]):
     @property
     def opening(self) -> bool:
         """Whether a model is on its way to the screen."""
-        return isinstance(self.screen, ModelScreen) and not self.screen.shown
+        return isinstance(self.screen, ModelScreen) and not self.screen.shown and not self.screen.gone
 
     def on_model_screen_shown(self) -> None:
         """Look at the keys that waited for the model."""
@@ -177,11 +177,17 @@ class ParamxApp(KeyOrderApp[str]):
             as_at_the_start = not message.draft.fields and message.draft.grouping == self._services.grouping
             self._services.drafts.keep(shown.spec.target, None if as_at_the_start else message.draft)
 
+    def on_recovery_lost(self, message: Recovery.Lost) -> None:
+        """Forget the keys that wait for a model, if there will be none."""
+        if not self.opening:
+            self.drop_keys()
+
     def on_recovery_open_again(self, message: Recovery.OpenAgain) -> None:
         """Open the model again, with the groups as typed."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        services = replace(self._services, grouping=self._grouping, filter="")
+        shown = message.draft is not None
+        services = replace(self._services, grouping=self._grouping, filter="" if shown else self._services.filter)
         self.push_screen(ModelScreen(message.spec, services, draft=message.draft))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:

@@ -7,6 +7,8 @@ width goes, and one that has becomes a mark as wide.
 
 from __future__ import annotations
 
+import codecs
+import sys
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from rich.segment import Segment
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.strip import Strip
 
-from explorer.core.text import HIDDEN_CATEGORIES
+from explorer.core.text import HIDDEN_CATEGORIES, REMEMBERED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,8 +27,79 @@ STAND_IN = "\ufffd"
 """Drawn in each cell of a character that a terminal could act on."""
 
 
+PLAIN = {
+    **dict.fromkeys("▾▼▿", "v"),
+    **dict.fromkeys("▸▶▹→⇒›", ">"),
+    **dict.fromkeys("◂◀←⇐‹", "<"),
+    **dict.fromkeys("↑▲", "^"),
+    "↓": "v",
+    **dict.fromkeys("…·•∙⋯", "."),
+    **dict.fromkeys("×✗✘✕", "x"),
+    **dict.fromkeys("─━–—−═╌", "-"),
+    **dict.fromkeys("│┃║▏▎▍▌▋▊▕▐", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯✔✓⊕", "+"),
+    **dict.fromkeys("█▉▇▆▅▄▓", "#"),
+    **dict.fromkeys("▃▒", "="),
+    **dict.fromkeys("▂▁▔░", "-"),
+    **dict.fromkeys("●◆■★", "*"),
+    **dict.fromkeys("○◇□", "o"),
+    **dict.fromkeys("“”„″", '"'),
+    **dict.fromkeys("‘’′", "'"),
+    **{"⚠": "!", "Δ": "d", "≤": "<", "≥": ">", "≈": "~", "≠": "#", "∞": "8", "↔": "=", "µ": "u", "²": "2", "√": "/"},
+}
+"""What stands for a character of the interface's own where the encoding lacks it, one cell wide."""
+
+
+class Encodable(dict[int, str]):
+    r"""What is drawn for each character in an encoding, by its code; looked up when it is first met.
+
+    Python would write `\u25be` instead, six cells for one: all that stands right of it would be elsewhere.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        """Know no character yet."""
+        super().__init__()
+        self._encoding = encoding
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        try:
+            char.encode(self._encoding)
+            shown = char
+        except UnicodeEncodeError:
+            size = get_character_cell_size(char)
+            shown = PLAIN.get(char, "?" * size)
+        if len(self) < REMEMBERED:
+            self[code] = shown
+        return shown
+
+
+def encodable_in(encoding: str) -> Encodable | None:
+    """Return what to draw in an encoding; `None` where it has every character."""
+    try:
+        every = codecs.lookup(encoding).name.startswith("utf")
+    except LookupError:
+        every = True
+    return None if every else Encodable(encoding)
+
+
+_encodable = encodable_in(getattr(sys.__stderr__, "encoding", None) or "utf-8")
+"""Textual draws on standard error, as Python opened it."""
+
+
 def drawable(text: str) -> str:
-    """Return text as wide as it was, without characters that a terminal could act on. Cheap: most text has none."""
+    """Return text as wide as it was, without characters that a terminal could act on or that it can't be sent.
+
+    Cheap: most text has none.
+    """
+    if _encodable is None or text.isascii():
+        return _drawable(text)
+    width = cell_len(text)
+    sent = _drawable(text).translate(_encodable)
+    return sent if cell_len(sent) == width else set_cell_size(sent, width)
+
+
+def _drawable(text: str) -> str:
     if text.isprintable():
         return text
     drawn = "".join(

@@ -333,7 +333,7 @@ class CellDiffApp(App[Answer]):
             if type(renderable) is LayoutUpdate:
                 # There is nothing to compare it with: it is looked at once it is drawn.
                 self._whole = renderable
-                return renderable
+                return contained(renderable)
         elif self._whole is not None:
             cells.update(_of_layout(self._whole))
         self._whole = None

@@ -192,6 +192,36 @@ def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Pa
         assert terminal.wait() == 0
 
 
+def test_a_worker_killed_while_it_opens_is_told_and_the_key_tries_again(small: Path, tmp_path: Path) -> None:
+    # As a library that takes for ever to import, the first time.
+    os.mkfifo(tmp_path / "never")
+    trap = f"import os\nif os.path.exists({str(tmp_path / 'never')!r}): open({str(tmp_path / 'never')!r}).read()\n"
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap" / "torch.py").write_text(trap + "raise ImportError('no torch here')\n")
+    path = os.pathsep.join([str(tmp_path / "trap"), ENVIRONMENT["PYTHONPATH"]])
+    with paramx("kantaibert", PYTHONPATH=path) as terminal:
+        terminal.wait_for("torch…")
+        terminal.settle()
+        for _ in range(2):
+            os.kill(terminal.descendants()[-1], signal.SIGKILL)
+            terminal.wait_for("r tries again   o another   q quit")
+            assert "the worker was killed (signal 9) while importing torch" in terminal.text()
+            terminal.press("r")
+            terminal.wait_for("torch…")
+            terminal.settle()
+        os.kill(terminal.descendants()[-1], signal.SIGKILL)
+        terminal.wait_for("r tries again")
+        terminal.press("o")
+        terminal.wait_for("to open here")
+        terminal.press("escape")
+        terminal.wait_for("r tries again")
+        (tmp_path / "never").unlink()
+        terminal.press("r")
+        assert terminal.wait() == 1, "an error that is no death ends the program, as before"
+        assert b"kantaibert: " in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+        terminal.assert_restored()
+
+
 def test_memory_that_runs_out_while_it_opens_is_told(tmp_path: Path) -> None:
     code = """
 import resource, sys

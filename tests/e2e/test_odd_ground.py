@@ -111,6 +111,42 @@ def test_it_starts_in_any_locale(small: Path, locale: str, utf8: str) -> None:
     assert b"layer.0.weight" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["latin-1", "ascii"],
+)
+def test_a_character_that_the_locale_lacks_takes_one_cell(small: Path, environment: dict[str, str]) -> None:
+    screens = {}
+    for name, more in (("utf-8", {}), ("plain", environment)):
+        with paramx(small.name, directory=small.parent, **more) as terminal:
+            terminal.wait_for(SHOWN)
+            terminal.settle()
+            terminal.press("down", "?", "escape", "down")
+            terminal.settle()
+            screens[name] = terminal.lines()
+            assert (b"\\u2" in terminal.raw) is False, "six cells where one was laid out"
+            assert (b"\xe2\x96\xbe" in terminal.raw) is (name == "utf-8")
+            terminal.press("q")
+            assert terminal.wait() == 0
+            terminal.assert_restored()
+    assert any("v layer" in line for line in screens["plain"])
+    for whole, plain in zip(screens["utf-8"], screens["plain"], strict=True):
+        # The emulator draws bytes of Latin-1 beyond ASCII as it likes.
+        assert [a for a, b in zip(whole, plain, strict=False) if a.isascii() and a != b] == []
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii:strict"])
+@pytest.mark.parametrize("printed", [["--print", "table"], ["--print", "json"], ["--check"], ["--help"]])
+def test_print_escapes_what_the_locale_lacks(small: Path, encoding: str, printed: list[str]) -> None:
+    safetensors(small, ["漢字.weight", "b.bias"])
+    done = run(small, *printed, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (done.returncode, b"Error" in done.stderr) == (0, False)
+
+
 # --- standard streams -----------------------------------------------------------------------------------------------
 
 
@@ -258,10 +294,27 @@ def test_the_terminal_is_told_where_standard_error_is_lost(small: Path, redirect
         assert "paramx: none.safetensors: " in terminal.text()
 
 
-def test_help_and_usage_survive_closed_and_full_streams(small: Path) -> None:
-    for script, status in ((">/dev/full", 2), (">&-", 0), ("2>/dev/full", 0)):
-        done = run(small, "--help", script=script)
-        assert (done.returncode, b"Traceback" in done.stderr) == (status, False), script
+@pytest.mark.parametrize("asked", ["--help", "--version"])
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (">/dev/full", b"No space left on device"),
+        (">&-", b"standard output is closed"),
+        ("1</dev/null", b"standard output is only read from"),
+        ("2>/dev/full", None),
+        ("2>&-", None),
+    ],
+)
+def test_help_and_version_say_where_they_can_not_be_written(
+    small: Path, asked: str, script: str, why: bytes | None
+) -> None:
+    done = run(small, asked, script=script)
+    assert done.returncode == (0 if why is None else 2)
+    assert done.stderr == (b"" if why is None else b"paramx: output: " + why + b"\n")
+    assert bool(done.stdout) is (why is None)
+
+
+def test_usage_survives_closed_and_full_streams(small: Path) -> None:
     for script in ("2>/dev/full", "2>&-", ">&- 2>&-"):
         done = run(small, "--nonsense", script=script)
         assert (done.returncode, done.stdout) == (2, b""), script

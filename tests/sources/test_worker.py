@@ -304,7 +304,7 @@ class TestDeath:
             f"import subprocess, sys; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '300']).pid))",
         )
         (event,) = open_in_worker(OpenSpec("x")).events()
-        assert event == Failed("x: the worker ended (exit 0) while starting")
+        assert event == Failed("x: the worker ended (exit 0) while starting", lost=True)
         assert wait_until(lambda: gone(int(note.read_text())), 2)
 
     def test_frames_that_do_not_read_back_are_a_failure(self, monkeypatch):
@@ -316,7 +316,7 @@ class TestDeath:
     def test_an_interpreter_that_does_not_start_tells_its_last_line(self, monkeypatch):
         monkeypatch.setattr(worker, "_BOOT", "import sys; sys.stderr.write('x\\nlost \\x1b[31m it\\n'); sys.exit(7)")
         (event,) = open_in_worker(OpenSpec("x")).events()
-        assert event == Failed("x: the worker ended (exit 7) while starting: lost \\x1b[31m it")
+        assert event == Failed("x: the worker ended (exit 7) while starting: lost \\x1b[31m it", lost=True)
 
     def test_the_worker_dies_with_its_parent(self):
         code = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.color import ColorSystem
@@ -17,6 +17,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from explorer.core.text import HIDDEN_CATEGORIES, harmless, harmless_line, visible
+from explorer.ui import boundary
 from explorer.ui.boundary import STAND_IN, contained, drawable
 from explorer.ui.cell_diff import Cells
 
@@ -43,6 +44,30 @@ def test_drawable_text_is_as_wide_and_holds_nothing_that_acts(text: str) -> None
     assert not acts(drawn)
     assert cell_len(drawn) == cell_len(text)
     assert drawable(drawn) == drawn
+
+
+ENCODINGS = ["latin-1", "ascii", "koi8-r", "euc-jp", "cp437"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=HOSTILE | st.text(max_size=30) | st.text(st.sampled_from(sorted(boundary.PLAIN)), max_size=9))
+def test_what_is_drawn_can_be_sent_in_any_encoding_and_is_as_wide(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, text: str
+) -> None:
+    monkeypatch.setattr(boundary, "_encodable", boundary.encodable_in(encoding))
+    drawn = drawable(text)
+    drawn.encode(encoding)
+    assert cell_len(drawn) == cell_len(text)
+    assert drawable(drawn) == drawn
+    assert not acts(drawn)
+
+
+def test_a_character_that_the_encoding_has_is_drawn_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundary, "_encodable", boundary.encodable_in("latin-1"))
+    assert drawable("▾ ▸ … × é ─ ⚠ Δ ✔ 漢") == "v > . × é - ! d + ??"
+    assert all(len(plain) == 1 and plain.isascii() for plain in boundary.PLAIN.values())
+    assert boundary.encodable_in("UTF8") is None
 
 
 @settings(max_examples=100)

@@ -229,6 +229,8 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             case Stage(text):
                 self._stage = text
                 self._tell_waiting()
+            case Failed(line, lost=True):
+                self._tell_lost(line)
             case Failed(line):
                 self._stop_clock()
                 self.post_message(self.CouldNotOpen(line))
@@ -259,6 +261,17 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         text.append(f"{self._stage}…  {seconds} s\n\n", "bold")
         text.append("? help   q quit", "dim")
         self.query_one("#waiting", Static).update(text)
+
+    def _tell_lost(self, line: str) -> None:
+        """Say on the waiting screen that what opened the model died, and the keys that help."""
+        self._stop_clock()
+        self.gone = line
+        text = Text(justify="center")
+        text.append(f"{line}\n\n", "bold")
+        text.append("r tries again   o another   q quit", "dim")
+        self.query_one("#waiting", Static).update(text)
+        # Keys that were pressed ahead were for a model.
+        self.post_message(self.Lost(line))
 
     async def _show(self, ready: Ready) -> None:
         """Show a model in the place of what is there, drawn once."""
@@ -424,7 +437,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             if self._filtering and not self._in_groups:
                 event.stop()
                 self.clear_filter()
-            elif self._clock is not None:
+            elif self._clock is not None or self.gone:
                 event.stop()
                 self.post_message(self.GaveUp())
         elif event.key in ("down", "up") and self.focused is field:

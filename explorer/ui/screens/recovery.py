@@ -43,14 +43,17 @@ class Recovery(GroupCommands):
 
         spec: OpenSpec
         """What is open."""
-        draft: Draft
-        """What stands in the fields."""
+        draft: Draft | None
+        """What stands in the fields; `None` if it was never shown, and nothing was to be put there."""
 
     def __init__(self) -> None:
         """Start with nothing left behind and nothing lost."""
         super().__init__()
         self.shown = False
         """Whether the model is on the screen."""
+        self.gone = ""
+        """How what opened the model died before there was one; empty otherwise."""
+        self._draft: Draft | None = None
         self._left_behind: Draft | None = None
         self.hints: dict[str, str] = {}
         """Keys that help now, and what for: they stand first in the keys bar until they are pressed."""
@@ -106,6 +109,8 @@ class Recovery(GroupCommands):
 
     def on_recovery_lost(self, message: Lost) -> None:
         """Say at once that nothing serves the model any more: its values are gone, the table and the groups stay."""
+        if self.gone:  # the screen shows it
+            return
         self.notify(message.line, title="r opens it again", severity="warning", timeout=TOLD_SECONDS, markup=False)
         self._hint("r", "opens again: worker gone")
 
@@ -113,6 +118,8 @@ class Recovery(GroupCommands):
         """Open the model again: its file changed, or what served it is gone."""
         if self.bench is not None:
             self.post_message(self.OpenAgain(self.spec, self.bench.as_typed))
+        elif self.gone:
+            self.post_message(self.OpenAgain(self.spec, self._draft))
 
     def _hint(self, key: str, text: str) -> None:
         """Show a key first in the keys bar; without a text, no longer."""
