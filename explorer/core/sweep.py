@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UNKNOWN = "–"
 """What stands for a figure that is not known."""
 
+FIGURE = 14
+"""Characters of a figure at most: more digits of a whole number are no help in a line of many."""
+
 REASONS_TOLD = 3
 """Reasons for which tensors were not measured that one line tells; the rest is counted."""
 
@@ -57,11 +60,14 @@ ORDERS: tuple[str, ...] = ("", *(figure.title for figure in FIGURES if figure.ra
 """What the table can be sorted by, in the order in which a key goes through them; empty is the model's order."""
 
 
-def short_figure(value: float | None) -> str:
-    """Write a figure in four digits; counts in full."""
+def short_figure(value: float | None, width: int = FIGURE) -> str:
+    """Write a figure in four digits; counts in full, or with an exponent where that takes more than `width`."""
     if value is None:
         return UNKNOWN
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    if isinstance(value, int) and len(f"{value:,}") <= width:
+        return f"{value:,}"
+    written = (f"{value:.{digits}g}" for digits in (4, 3, 2))
+    return next((text for text in written if len(text) <= width), f"{value:.1g}")
 
 
 def whole_numbers(model: Model) -> frozenset[int]:

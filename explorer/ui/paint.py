@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
@@ -37,6 +38,23 @@ def cut_middle(text: str, width: int) -> str:
             break
         end = char + end
     return f"{start}…{end}"
+
+
+def cut_name(name: str, width: int) -> str:
+    """Return a dotted name in at most `width` cells: its beginning goes first, layers' numbers and its end stay.
+
+    Args:
+        name: `encoder.layer.0.attention.self.query.weight`, in 24 cells `…0…self.query.weight`.
+        width: Cells.
+    """
+    parts = name.split(".")
+    for at, part in enumerate(parts[:-1]):
+        if cell_len(name) <= width:
+            break
+        if not part.isdigit():
+            parts[at] = "…"
+            name = re.sub(r"\.?…(?:\.?…)*\.?", "…", ".".join(parts))
+    return cut_middle(name, width)
 
 
 def keys_line(keys: Iterable[str], width: int, last: str = "") -> str:

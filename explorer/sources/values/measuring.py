@@ -160,7 +160,7 @@ class _Moments:
         self.count, self.zeros, self.nans, self.infs = 0, 0, 0, 0
         self.mean, self.spread = 0.0, 0.0
         self.exponent: int | None = None
-        """Power of two that `mean` is divided by, and `spread` by its square; `None` before the first not zero."""
+        """The power of two that `mean` is divided by, `spread` by its square; `None` while all are zero."""
         self.least: float | None = None
         self.most: float | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -14,12 +15,12 @@ from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.layers import layer_of, stacks
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import ORDERS, Series, by_layer, ordered, short_figure, sum_line, whole_numbers
+from explorer.core.sweep import ORDERS, Series, by_layer, is_complex, ordered, short_figure, sum_line, whole_numbers
 from explorer.ui import keys_inside
-from explorer.ui.paint import cut_middle, fit, folded, keys_line
+from explorer.ui.paint import cut_middle, cut_name, fit, folded, keys_line
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.screens.lists import ShowTensors
-from explorer.ui.screens.sweep_lines import LAYERS_HEADING, figures, headings, layer_line, tensor_line
+from explorer.ui.screens.sweep_lines import figures, headings, layer_line, layers_heading, tensor_line, told_lines
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.lines import Lines
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
     from explorer.core.asking import Ask
     from explorer.core.param import Model
-
-TOLD_LINES = 2
-"""Lines for the figures of the row under the cursor; `values.tcss` holds one more, for its name."""
 
 SUM_LINES = 3
 """Most lines of the sum; on 60 columns it takes as many."""
@@ -79,6 +77,8 @@ class SweepScreen(Dialog[ShowTensors]):
         self._series: list[Series] = []
         self._order, self._layers = ORDERS[0], False
         self._run, self._done, self._working = 0, 0, False
+        self._share: tuple[int, float] | None = None
+        """The tensor that is being measured, and the share of it that is done."""
         self._refused: dict[int, str] = {}
         self._failed = ""
         self._whole = whole_numbers(model)
@@ -116,7 +116,7 @@ class SweepScreen(Dialog[ShowTensors]):
 
     def _begin(self) -> None:
         self._run += 1
-        self._failed, self._working = "", True
+        self._failed, self._working, self._share = "", True, None
         self._refused.clear()
         self._done = sum(index in self._statistics for index in self._indices)
         run, left = self._run, [index for index in self._indices if index not in self._statistics]
@@ -134,7 +134,7 @@ class SweepScreen(Dialog[ShowTensors]):
                 return
             try:
                 arguments = {"index": index}
-                answer = ask_to_the_end(self._ask, "statistics", arguments, lambda done: run == self._run)
+                answer = ask_to_the_end(self._ask, "statistics", arguments, partial(self._progress, run, index))
             except ParamxError as error:
                 answer = error
             if answer is None:
@@ -144,6 +144,11 @@ class SweepScreen(Dialog[ShowTensors]):
                 break  # the others would say the same
         self.post_message(self.Measured(run, None, None))
 
+    def _progress(self, run: int, index: int, done: float) -> bool:
+        """Tell the share of a tensor that is done, and whether to go on; runs in the thread."""
+        self.post_message(self.Measured(run, index, done))
+        return run == self._run
+
     def on_sweep_screen_measured(self, message: Measured) -> None:
         """Keep what was measured; the table is drawn some times a second."""
         if message.index is None:
@@ -152,6 +157,9 @@ class SweepScreen(Dialog[ShowTensors]):
                 reasons = list(dict.fromkeys(self._refused.values()))
                 if len(reasons) == 1 and not self._done:
                     self._failed = reasons[0]
+        elif isinstance(message.answer, float):
+            if message.run == self._run:
+                self._share = message.index, message.answer
         elif isinstance(message.answer, ParamxError):
             if message.run == self._run:
                 name = self._model.names[message.index]
@@ -185,16 +193,16 @@ class SweepScreen(Dialog[ShowTensors]):
         width = self._width
         head = Text()
         head.append(f" {cut_middle(self._what, width - 24)}", "bold")
-        head.append(" · measuring" if self._working else "", "dim")
+        head.append(f" · measuring {self._measured_share:.0%}" if self._working else "", "dim")
         if self._failed:
             head.append("".join(f"\n {line}" for line in folded(self._failed, width - 2, self.size.height)), "bold")
         else:
-            refused = f" · {len(self._refused):,} could not be read" if self._refused else ""
+            refused = f" · {len(self._refused):,} could not be measured" if self._refused else ""
             sums = sum_line(self._statistics, self._indices, self._whole) + refused
             head.append("".join(f"\n {line}" for line in folded(sums, width - 2, SUM_LINES)))
         self._head.update(head)
-        titles = LAYERS_HEADING if self._layers else headings(self._width, self._order)
-        self._titles.update("" if self._failed else Text(fit(titles, self.size.width), "dim underline", no_wrap=True))
+        titles = layers_heading(width) if self._layers else headings(width, self._order)
+        self._titles.update("" if self._failed else Text(fit(titles, width), "dim underline", no_wrap=True))
         foot = Text(keys_line(self._keys(), width, "? help"), "dim", no_wrap=True)
         self.query_one(".dialog-foot", Static).update(foot)
         self._tell()
@@ -203,6 +211,8 @@ class SweepScreen(Dialog[ShowTensors]):
         """Yield the keys that do something now."""
         yield "Esc stops and closes" if self._working else "Esc closes"
         if self._failed:
+            if len(self._indices) < len(self._model) and NO_WEIGHTS not in self._failed:
+                yield "a all tensors"
             return
         if self._layers:
             yield "l table"
@@ -214,6 +224,15 @@ class SweepScreen(Dialog[ShowTensors]):
             yield from ("v values", "Enter in the tree")
         if len(self._indices) < len(self._model):
             yield "a all tensors"
+
+    @property
+    def _measured_share(self) -> float:
+        """Share of the elements that is measured, or could not be."""
+        numels = self._model.numels
+        done = float(sum(numels[i] for i in self._indices if i in self._statistics or i in self._refused))
+        if self._share is not None and self._share[0] not in self._statistics and self._share[0] not in self._refused:
+            done += self._share[1] * numels[self._share[0]]
+        return done / max(1, sum(numels[i] for i in self._indices))
 
     @property
     def _chosen(self) -> int | None:
@@ -245,6 +264,7 @@ class SweepScreen(Dialog[ShowTensors]):
     def _tell(self) -> None:
         index, told = self._chosen, ""
         width = self._width - 2
+        room = told_lines(width)
         text = Text(no_wrap=True)
         if index is not None and self._layers:
             series = self._series[self._lines.cursor]
@@ -254,9 +274,12 @@ class SweepScreen(Dialog[ShowTensors]):
             told = self._refused.get(index, "") if stats is None else " · ".join(figures(stats))
             if index in self._whole:
                 told = f"{self._model.dtypes[index]}, after the others and not in the sum's norm · {told}"
+            elif stats is not None and is_complex(self._model.dtypes[index]):
+                told = f"{self._model.dtypes[index]}, figures of the absolute values · {told}"
         if index is not None:
-            text.append(f" {cut_middle(name, width)}", "bold")
-            text.append("".join(f"\n {line}" for line in folded(told, width, TOLD_LINES)), "dim")
+            text.append(f" {cut_name(name, width)}", "bold")
+            lines = folded(told, width, room)
+            text.append("".join(f"\n {line}" for line in lines) + "\n" * (room - len(lines)), "dim")
         self._told.update(text)
 
     # -- keys -------------------------------------------------------------------------------------------------
