@@ -146,6 +146,10 @@ class Counters:
     """Entries of `model.named_buffers()`."""
     buffer_elements: int | None = None
     """Elements of `model.named_buffers()`."""
+    raising: int = 0
+    """Parameters whose `numel()` raises, and the counting loop with it: `loop` is the sum of the others."""
+    lazy: int = 0
+    """Those among them that have no shape before the module's first input."""
 
 
 @dataclass(frozen=True, slots=True)
