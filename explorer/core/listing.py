@@ -280,13 +280,14 @@ def json_text(listing: Listing) -> Iterator[str]:
         between = ",\n  "
     whole = totals(model)
     counters = model.counters
+    state = model.state if counters is None else (counters.state_dict_tensors, counters.state_dict_elements)
     sums = {
         "tensors": whole.tensors,
         "parameters": whole.parameters,
         "nbytes": whole.nbytes,
         "trainable": whole.trainable,
-        "state_dict_tensors": counters.state_dict_tensors if counters else None,
-        "state_dict_elements": counters.state_dict_elements if counters else None,
+        "state_dict_tensors": state[0] if state else None,
+        "state_dict_elements": state[1] if state else None,
         "without_embeddings": counters.without_embeddings if counters else None,
     }
     yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups_of(listing))},'

@@ -121,6 +121,14 @@ def other_counts(model: Model) -> tuple[OtherCount, ...]:
 
 def _of_file(model: Model) -> Iterator[OtherCount]:
     """Yield what a file holds in all, where that is more than parameters, and what of it is none."""
+    rows = [row for row in range(len(model)) if model.apart.get(row, "buffer") == "buffer"]
+    if model.state is not None and model.state[0] > len(rows):
+        names, elements = model.state
+        once = sum(model.numels[row] for row in rows)
+        parts = [f"{elements - once:+,} for {plural(names - len(rows), 'tied name')}, counted again"]
+        if once > model.total:
+            parts.append(f"{once - model.total:+,} in saved buffers")
+        yield OtherCount("state_dict()", names, elements, "; ".join(parts))
     if not model.apart:
         return
     more = sum(model.numels) - model.total

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -241,6 +242,14 @@ def test_a_finding_below_the_table_names_a_few_and_counts_the_rest() -> None:
 
 
 # --- json
+
+
+def test_a_files_own_names_are_its_state_dict_in_json() -> None:
+    shown = listing(counters=None)
+    shown = replace(shown, model=replace(shown.model, state=(7, 1281)))
+    sums = strict_json("".join(FORMATS["json"](shown)))["totals"]
+    assert (sums["state_dict_tensors"], sums["state_dict_elements"]) == (7, 1281)
+    assert "+800 for 2 tied names, counted again" in "".join(FORMATS["table"](shown))
 
 
 def strict_json(text: str) -> Any:
