@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from explorer.core.elements import ELEMENTS
-from explorer.core.pictures import BROKEN, SHADES, heat, histogram
+from explorer.core.pictures import BROKEN, CONSTANT, SHADES, heat, histogram
 from explorer.core.statistics import BINS, QUANTILES, TensorStats, edges
 from explorer.core.text import plural, share_text
+from explorer.ui.paint import folded
 
 if TYPE_CHECKING:
     from explorer.core.grid import Grid
+
+CELL = 26
+"""Cells of a figure with its name; a longer one takes the next ones too."""
+
+NAME = 9
+"""Cells of its name."""
+
+MOST_LINES = 9
+"""More lines than any text here takes: it is folded, never cut."""
+
+CAPTION, LEGEND = 80, 120
+"""Cells that a heat map's caption and its legend may take, on one line or on several."""
 
 SPREADS = (64, 32, 16, 8)
 """Bins that the histogram may be shown in: divisors of `BINS`."""
@@ -49,24 +62,29 @@ def measured_text(stats: TensorStats, dtype: str, width: int, height: int, log: 
     ]
     pairs += [(f"{quantile:.0%}", figure(value)) for quantile, value in zip(QUANTILES, stats.quantiles, strict=False)]
     text = Text(no_wrap=True, overflow="ellipsis")
-    cell = 26
-    across = max(1, width // cell)
-    for at in range(0, len(pairs), across):
-        for name, value in pairs[at : at + across]:
-            text.append(f"{name:<9}", "dim")
-            odd = name in ("NaN", "Inf") and value != "0"
-            text.append(f"{'⚠ ' + value if odd else value:<{cell - 9}}", "bold" if odd else "")
-        text.append("\n")
+    used = column = 0
+    for name, value in pairs:
+        odd = name in ("NaN", "Inf") and value != "0"
+        shown = f"⚠ {value}" if odd else value
+        cells = -(-(NAME + len(shown) + 1) // CELL) * CELL  # one more: the gap
+        if used and used + cells - 1 > width:
+            text.append("\n")
+            used = column = 0
+        text.append(" " * (used - column) + f"{name:<{NAME}}", "dim")
+        text.append(shown, "bold" if odd else "")
+        column = used + NAME + len(shown)
+        used += cells
+    text.append("\n")
     notes = []
-    if stats.nans or stats.infs:
+    if (stats.nans or stats.infs) and stats.finite:
         notes.append("Figures and picture are of the finite elements.")
     if ELEMENTS[dtype].kind == "complex":
-        notes.append("They are of the absolute values.")
-    if notes:
-        text.append(" ".join(notes) + "\n", "dim")
+        notes.append("Figures of complex numbers are of the absolute values.")
+    for line in folded(" ".join(notes), width, MOST_LINES) if notes else ():
+        text.append(f"{line}\n", "dim")
     if stats.histogram:
-        used = text.plain.count("\n") + 2
-        bins = next((bins for bins in SPREADS if bins <= max(8, height - used)), SPREADS[-1])
+        lines = text.plain.count("\n") + 2
+        bins = next((bins for bins in SPREADS if bins <= max(8, height - lines)), SPREADS[-1])
         assert BINS % bins == 0
         text.append(f"\nhistogram, {'log' if log else 'linear'}\n", "dim")
         text.append("\n".join(histogram(stats.histogram, edges(stats), width, bins, log)))
@@ -90,21 +108,35 @@ def head_of_print(lines: list[str], room: int) -> Text:
     return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
-def heat_text(answer: Any, grid: Grid) -> Text:
+def legend_lines(width: int) -> int:
+    """Return the lines that are kept for what stands under a heat map."""
+    return 1 + -(-CAPTION // width) + -(-LEGEND // width)
+
+
+def heat_text(answer: Any, grid: Grid, width: int) -> Text:
     """Return a heat map with its legend.
 
     Args:
         answer: What the worker answered: rows of numbers, `None` for those that are none.
         grid: The tensor's.
+        width: Cells of a line.
     """
     lines, bounds = heat(answer)
     text = Text(no_wrap=True, overflow="crop")
     text.append("\n".join(lines) + "\n\n")
     rows = plural(1 if grid.is_vector else grid.rows, "row")
     columns = plural(grid.shape[-1] if grid.shape else 1, "column")
-    text.append(f"{rows} × {columns}: root mean square of each block, signs do not cancel\n", "dim")
-    for shade, bound in zip(SHADES[1:], bounds, strict=False):
-        text.append(f" {shade} ≥ {bound:.3g} ", "dim")
+    caption = f"{rows} × {columns}: root mean square of each block, signs do not cancel"
+    if len(bounds) == 1:
+        parts = [f"{CONSTANT} = {bounds[0]:.3g} everywhere"]
+    else:
+        parts = [f"{shade} ≥ {bound:.3g}" for shade, bound in zip(SHADES[1:], bounds, strict=False)]
+        if bounds and any(SHADES[0] in line for line in lines):
+            parts.insert(0, f"blank < {bounds[0]:.3g}")
     if any(BROKEN in line for line in lines):
-        text.append(f"  {BROKEN} holds NaN or an infinity", "bold")
+        parts.append(f"{BROKEN} holds NaN or an infinity")
+    legend = "  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+    for told in (caption, legend):
+        text.append("".join(f"{line}\n" for line in folded(told, width, MOST_LINES)), "dim")
+    text.right_crop(1)
     return text

@@ -21,7 +21,7 @@ from explorer.core.text import shape_text
 from explorer.core.windows import MAX_SELECTED, corners, selected
 from explorer.ui.paint import cut_middle, folded, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
-from explorer.ui.screens.measured import head_of_print, heat_text, measured_text
+from explorer.ui.screens.measured import head_of_print, heat_text, legend_lines, measured_text
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.value_grid import ValueGrid
 
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
     from textual import events
     from textual.app import ComposeResult
+    from textual.geometry import Size
     from textual.widgets import Input
 
     from explorer.core.asking import Ask
     from explorer.core.param import Model
 
-TABS = ("values", "statistics", "heat map", "print")
+HEAT_MAP = "heat map"
+"""The view of a matrix in shades; what refuses it begins with this."""
+
+TABS = ("values", "statistics", HEAT_MAP, "print")
 """The views of a tensor, in the order in which Tab goes through them."""
 
 VALUES, STATISTICS, HEAT, PRINT = range(len(TABS))
@@ -95,7 +99,7 @@ class ValuesScreen(Dialog[None]):
         self._failed = ""
         self._busy = False
         self._next: ValueGrid.Wanted | None = None
-        self._heat_for: tuple[int, ...] | None = None
+        self._heat_for: tuple[tuple[int, ...], Size] | None = None
         self._measuring = False
         self._closed = False
         self._tabs = Static(id="value-tabs")
@@ -131,6 +135,15 @@ class ValuesScreen(Dialog[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Break lines where the screen ends now."""
         self.call_after_refresh(self._show_tab)
+
+    def on_body_resized(self) -> None:
+        """Draw to the width that the body has now."""
+        self._show_tab()
+
+    @property
+    def _room(self) -> Size:
+        """Cells of the body beside its scrollbar's column; nothing while it is hidden or not laid out."""
+        return self._body.scrollable_content_region.size
 
     # -- asking -----------------------------------------------------------------------------------------------
 
@@ -250,7 +263,7 @@ class ValuesScreen(Dialog[None]):
             self._show_statistics()
         elif self._tab == PRINT:
             self._text.update(Text("\n".join(self._printed), no_wrap=True, overflow="ellipsis"))
-        elif self._heat_for != self._grid.leading:
+        else:
             self._ask_heat()
 
     def _keys(self) -> Iterator[str]:
@@ -266,7 +279,8 @@ class ValuesScreen(Dialog[None]):
         if self._tab == VALUES:
             yield from ("←↑↓→ PgUp PgDn", "g index", f"f format ({self._grid.form})")
         elif self._tab == STATISTICS:
-            yield f"l {'linear' if self._log else 'log'}"
+            if self._histogram:
+                yield f"l {'linear' if self._log else 'log'}"
         elif self._tab == PRINT:
             yield from ("↑↓ PgUp PgDn", "p values")
         if several and self._tab in (VALUES, HEAT):
@@ -292,8 +306,11 @@ class ValuesScreen(Dialog[None]):
             self._told.update(text)
             return
         data = grid.cell
-        text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
-        text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
+        if grid.grid.is_empty:
+            text.append(" no element", "bold")
+        else:
+            text.append(f" [{', '.join(map(str, grid.index))}] = ", "dim")
+            text.append("…" if data is None else exact_text(grid.dtype, data), "bold")
         parts = [shape_text(grid.grid.shape), grid.dtype, self._facts["device"] or "", self._facts["note"]]
         if grid.leading:
             slices = [f"›{at}‹" if place == grid.stepped else str(at) for place, at in enumerate(grid.leading)]
@@ -302,10 +319,18 @@ class ValuesScreen(Dialog[None]):
         text.append("".join(f"\n {line}" for line in rest), "dim")
         self._told.update(text)
 
+    @property
+    def _histogram(self) -> tuple[int, ...]:
+        """The tensor's histogram; empty while it is not measured, and where no element is finite."""
+        stats = self._statistics.get(self._index)
+        return stats.histogram if stats is not None else ()
+
     def _show_statistics(self) -> None:
         stats = self._statistics.get(self._index)
         if stats is not None:
-            size = self._body.content_size
+            size = self._room
+            if not size.width:
+                return  # drawn once the body is laid out
             assert self._facts is not None
             self._text.update(measured_text(stats, self._facts["dtype"], size.width, size.height, self._log))
         elif not self._measuring and not self._failed:
@@ -318,26 +343,29 @@ class ValuesScreen(Dialog[None]):
             self._text.update(Text(self._failed, "bold"))
 
     def _ask_heat(self) -> None:
-        self._heat_for = leading = self._grid.leading
+        leading, size = self._grid.leading, self._room
+        if not size.width or self._heat_for == (leading, size):
+            return
+        self._heat_for = asked = leading, size
         self._text.update(Text("reading …", "dim"))
-        size = self._body.content_size
         arguments = {
             "index": self._index,
             "leading": leading,
-            "rows": max(1, size.height - 4),
-            "columns": max(1, size.width - 2),
+            "rows": max(1, size.height - legend_lines(size.width)),
+            "columns": size.width,
         }
-        progress = self._progress("heat", leading)
-        self._in_thread("heat", leading, lambda: ask_to_the_end(self._ask, "heat", arguments, progress))
+        progress = self._progress("heat", asked)
+        self._in_thread("heat", asked, lambda: ask_to_the_end(self._ask, "heat", arguments, progress))
 
     def _show_heat(self, answer: Any) -> None:
         if self._tab != HEAT:
             self._heat_for = None
             return
         if answer is None or isinstance(answer, ParamxError):
-            self._text.update(Text(answer.line if answer is not None else "stopped", "bold"))
+            told = answer.line.removeprefix(f"{HEAT_MAP}: ") if answer is not None else "stopped"
+            self._text.update(Text(told, "bold"))
             return
-        self._text.update(heat_text(answer, self._grid.grid))
+        self._text.update(heat_text(answer, self._grid.grid, self._room.width))
 
     # -- keys -------------------------------------------------------------------------------------------------
 
@@ -361,6 +389,9 @@ class ValuesScreen(Dialog[None]):
 
     def action_log(self) -> None:
         """Let the histogram's bars grow with the count, or with its logarithm."""
+        if self._tab != STATISTICS or not self._histogram:
+            self.app.bell()
+            return
         self._log = not self._log
         self._show_tab()
 
