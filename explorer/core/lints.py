@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from explorer.core.fixes import apply_fix
 from explorer.core.groups import Assignment
+from explorer.core.lint_names import cannot_judge, norm_buffers, whole_numbers
 from explorer.core.lint_options import (
-    cannot_judge,
     ignored_option,
     inverted,
     norm_decays,
@@ -54,6 +54,8 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     tied_split,
     one_dim_decays,
     looks_like_glob,
+    norm_buffers,
+    whole_numbers,
     cannot_judge,
 )
 """Every lint, in the order in which findings of one severity are told."""

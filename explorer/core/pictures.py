@@ -14,6 +14,9 @@ LEVELS = "▁▂▃▄▅▆▇█"
 SHADES = " ·░▒▓█"
 """Cells from empty to full."""
 
+CONSTANT = SHADES[3]
+"""Every cell of a matrix whose cells are all equal."""
+
 BROKEN = "!"
 """A cell that holds NaN or an infinity."""
 
@@ -87,13 +90,16 @@ def heat(cells: Sequence[Sequence[float | None]]) -> tuple[list[str], list[float
         cells: One number a cell, `None` where there is none.
 
     Returns:
-        The lines, and for each shade but the lightest the least number that gets it.
+        The lines, and for each shade but the lightest the least number that gets it; of cells that are all equal,
+        drawn as `CONSTANT`, their one number.
     """
     known = sorted(value for row in cells for value in row if value is not None and math.isfinite(value))
     if not known:
         return [BROKEN * len(row) for row in cells], []
     # From the 2nd to the 98th of 100: one outlier would leave all others in one shade.
     low, high = known[len(known) // 50], known[-1 - len(known) // 50]
+    if high <= low:  # but for a few cells all are equal: those few are what there is to see
+        low, high = known[0], known[-1]
     steps = len(SHADES)
     bounds = [low + (high - low) * at / steps for at in range(1, steps)]
 
@@ -101,7 +107,7 @@ def heat(cells: Sequence[Sequence[float | None]]) -> tuple[list[str], list[float
         if value is None or not math.isfinite(value):
             return BROKEN
         if high <= low:
-            return SHADES[steps // 2]
+            return CONSTANT
         return SHADES[sum(value >= bound for bound in bounds)]
 
     return ["".join(map(shade, row)) for row in cells], bounds if high > low else [low]
