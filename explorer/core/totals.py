@@ -21,7 +21,7 @@ class Totals:
     nbytes: int | None
     """Bytes of them all; `None` if any one's are unknown."""
     trainable: int | None
-    """Elements of the parameters with `requires_grad`; `None` if any one's flag is unknown."""
+    """Elements of the parameters with `requires_grad`; `None` if any one's flag is unknown, and of a file without."""
 
 
 def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
@@ -35,7 +35,7 @@ def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
         parameters=sum(counted[row] for row in chosen),
         nbytes=None if -1 in sizes else sum(sizes),
         trainable=None
-        if None in flags
+        if None in flags or (model.counters is None and len(model.apart) == len(model))
         else sum(counted[row] for row, flag in zip(chosen, flags, strict=True) if flag),
     )
 

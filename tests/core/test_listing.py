@@ -175,6 +175,12 @@ def test_what_is_unknown_is_a_dash_in_the_table() -> None:
     assert "– · – trainable" in text
 
 
+def test_of_a_file_without_tensors_nothing_is_known_to_train() -> None:
+    assert "0 tensors · 0 parameters · 0 B · – trainable\n" in printed("table", [], None)
+    built = Counters(loop=0, trainable=0)
+    assert "0 tensors · 0 parameters · 0 B · 0 trainable\n" in printed("table", [], built)
+
+
 def test_a_filter_leaves_rows_out_and_keeps_their_running_total() -> None:
     text = printed("table", text="layer.0")
     _, *rows = cells(text)
