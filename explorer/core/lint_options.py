@@ -138,19 +138,6 @@ def tied_split(scene: Scene) -> Iterator[Finding]:
                 )
 
 
-def cannot_judge(scene: Scene) -> Iterator[Finding]:
-    """`cannot-judge`: where no module classes are known, norms can't be told from other parameters."""
-    count = scene.facts.unjudged
-    if count:
-        which = "whether the one tensor belongs" if count == 1 else f"which of {count:,} tensors belong"
-        yield Finding(
-            "cannot-judge",
-            "hint",
-            f"{which} to {'a norm' if count == 1 else 'norms'} is not known",
-            why="A checkpoint file holds names, not modules; open the model by its config to have norms checked.",
-        )
-
-
 def _without_biases(scene: Scene, mask: int) -> int:
     return mask & ~scene.matches(_BIAS)
 

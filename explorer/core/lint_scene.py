@@ -55,6 +55,8 @@ class Facts:
         """Number of parameters whose owning module is unknown."""
         self.nearest: dict[str, tuple[str, ...]] = {}
         """Suggestions already looked up, by term."""
+        self.looks: dict[str, int] = {}
+        """Where a lint that asks nothing of the groups found something, by the lint's name."""
         self.overruns: dict[str, tuple[tuple[int, ...], str]] = {}
         """Digit boundaries already looked at, by term."""
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from explorer.core.fixes import apply_fix
 from explorer.core.groups import Assignment
+from explorer.core.lint_names import cannot_judge, norm_buffers, whole_numbers
 from explorer.core.lint_options import (
-    cannot_judge,
     ignored_option,
     inverted,
     norm_decays,
@@ -31,9 +31,15 @@ from explorer.core.lint_terms import (
 from explorer.core.param import Finding, Model
 from explorer.core.rules import Grouping
 
-__all__ = ["LINTS", "apply_fix", "is_norm", "lint"]
+__all__ = ["LINTS", "apply_fix", "is_norm", "lint", "severity_place"]
 
 _SEVERITIES = ("error", "warning", "hint")
+
+
+def severity_place(finding: Finding) -> int:
+    """Return 0 for an error, 1 for a warning, 2 for a hint: the key that sorts the worst first."""
+    return _SEVERITIES.index(finding.severity)
+
 
 LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     bad_terms,
@@ -48,6 +54,8 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     tied_split,
     one_dim_decays,
     looks_like_glob,
+    norm_buffers,
+    whole_numbers,
     cannot_judge,
 )
 """Every lint, in the order in which findings of one severity are told."""
@@ -68,4 +76,4 @@ def lint(model: Model, grouping: Grouping, assignment: Assignment) -> tuple[Find
         return ()
     scene = Scene(model, grouping, assignment)
     findings = [finding for each in LINTS for finding in each(scene)]
-    return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
+    return tuple(sorted(findings, key=severity_place))

@@ -38,6 +38,9 @@ WIDEST_FIGURE = 24
 NAMED = 3
 """Parameters that a finding below the table names."""
 
+NOTES = 12
+"""Different notes that are told below the table; most are borne by many tensors."""
+
 BATCH = 1000
 """Rows that are joined into one piece of output."""
 
@@ -176,6 +179,7 @@ def summary(listing: Listing) -> Iterator[str]:
             for other in other_counts(model)
         ],
     )
+    yield from _section("Notes", list(_notes(listing)))
     assignment = listing.assignment
     yield from _section(
         "Groups",
@@ -194,6 +198,20 @@ def summary(listing: Listing) -> Iterator[str]:
         "Findings",
         [(finding.severity, finding.id, finding.message, _some(finding.names)) for finding in listing.findings],
     )
+
+
+def _notes(listing: Listing) -> Iterator[tuple[str, ...]]:
+    """Yield what is odd about the shown tensors, each note once with how many bear it and the first of them."""
+    notes, names = listing.model.notes, listing.model.names
+    bearers: dict[str, list[str]] = {}
+    for index in listing.rows() if notes else ():
+        if index in notes:
+            bearers.setdefault(notes[index], []).append(names[index])
+    for note, held in islice(bearers.items(), NOTES):
+        yield plural(len(held), "tensor"), note, _some(held)
+    if len(bearers) > NOTES:
+        left = sum(map(len, islice(bearers.values(), NOTES, None)))
+        yield plural(left, "tensor"), f"{plural(len(bearers) - NOTES, 'other note')}: --print json has them all", ""
 
 
 def _some(names: Sequence[str]) -> str:
@@ -262,13 +280,14 @@ def json_text(listing: Listing) -> Iterator[str]:
         between = ",\n  "
     whole = totals(model)
     counters = model.counters
+    state = model.state if counters is None else (counters.state_dict_tensors, counters.state_dict_elements)
     sums = {
         "tensors": whole.tensors,
         "parameters": whole.parameters,
         "nbytes": whole.nbytes,
         "trainable": whole.trainable,
-        "state_dict_tensors": counters.state_dict_tensors if counters else None,
-        "state_dict_elements": counters.state_dict_elements if counters else None,
+        "state_dict_tensors": state[0] if state else None,
+        "state_dict_elements": state[1] if state else None,
         "without_embeddings": counters.without_embeddings if counters else None,
     }
     yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups_of(listing))},'

@@ -146,6 +146,10 @@ class Counters:
     """Entries of `model.named_buffers()`."""
     buffer_elements: int | None = None
     """Elements of `model.named_buffers()`."""
+    raising: int = 0
+    """Parameters whose `numel()` raises, and the counting loop with it: `loop` is the sum of the others."""
+    lazy: int = 0
+    """Those among them that have no shape before the module's first input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,9 @@ class Model:
     apart: Mapping[int, str] = field(default_factory=dict)
     """Tensors that are no parameters, by index, and what they are: `buffer`, `optimizer state`, … A file holds them,
     so they have rows; they are in no group, and in no sum of parameters. A module's table has none."""
+    state: tuple[int, int] | None = None
+    """Names in the state dict that a file is, and elements under them, a tied tensor's once for each of its names;
+    `None` where no file says it, as of a whole pickled module with buffers, which need not all be saved ones."""
 
     @classmethod
     def from_params(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from explorer.core.param import Model
+from explorer.core.param import Counters, Model
 from explorer.core.text import plural
 
 
@@ -21,7 +21,7 @@ class Totals:
     nbytes: int | None
     """Bytes of them all; `None` if any one's are unknown."""
     trainable: int | None
-    """Elements of the parameters with `requires_grad`; `None` if any one's flag is unknown."""
+    """Elements of the parameters with `requires_grad`; `None` if any one's flag is unknown, and of a file without."""
 
 
 def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
@@ -35,7 +35,7 @@ def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
         parameters=sum(counted[row] for row in chosen),
         nbytes=None if -1 in sizes else sum(sizes),
         trainable=None
-        if None in flags
+        if None in flags or (model.counters is None and len(model.apart) == len(model))
         else sum(counted[row] for row, flag in zip(chosen, flags, strict=True) if flag),
     )
 
@@ -121,6 +121,14 @@ def other_counts(model: Model) -> tuple[OtherCount, ...]:
 
 def _of_file(model: Model) -> Iterator[OtherCount]:
     """Yield what a file holds in all, where that is more than parameters, and what of it is none."""
+    rows = [row for row in range(len(model)) if model.apart.get(row, "buffer") == "buffer"]
+    if model.state is not None and model.state[0] > len(rows):
+        names, elements = model.state
+        once = sum(model.numels[row] for row in rows)
+        parts = [f"{elements - once:+,} for {plural(names - len(rows), 'tied name')}, counted again"]
+        if once > model.total:
+            parts.append(f"{once - model.total:+,} in saved buffers")
+        yield OtherCount("state_dict()", names, elements, "; ".join(parts))
     if not model.apart:
         return
     more = sum(model.numels) - model.total
@@ -159,11 +167,14 @@ def loop_check(model: Model) -> tuple[bool | None, str]:
     """Compare the table's sum with the counting loop that the source ran on the real object.
 
     Returns:
-        Whether they agree (`None`: no library has counted, as for a file), and one line that says it.
+        Whether they agree (`None`: no library has counted, as for a file, or the loop raises), and one line that says
+        it.
     """
     counters = model.counters
     if counters is None:
         return None, "summed from the file's own header; no counting loop to compare with"
+    if counters.raising:
+        return None, _raising(model, counters)
     if counters.loop != model.total and model.notes:
         odd = plural(len(model.notes), "tensor")
         reason = f"the counting loop gives {counters.loop:,}, what torch holds here of {odd} with a note"
@@ -173,3 +184,14 @@ def loop_check(model: Model) -> tuple[bool | None, str]:
     if counters.num_parameters not in (None, counters.loop):
         return True, f"✔ equals the counting loop; num_parameters() gives {counters.num_parameters:,}"
     return True, "✔ equals the counting loop"
+
+
+def _raising(model: Model, counters: Counters) -> str:
+    """Say of what the loop's figure is the sum, where the loop that people write raises."""
+    rows = "" if counters.loop == model.total else f"; these rows {model.total:,}"
+    if counters.lazy == counters.raising:
+        without, until = f"lazy parameter{'s' if counters.lazy != 1 else ''}", " until they have shapes"
+        until = until if counters.lazy != 1 else " until it has a shape"
+    else:
+        without, until = f"parameter{'s' if counters.raising != 1 else ''} with a note", ""
+    return f"{counters.loop:,} without {counters.raising:,} {without}; the loop itself raises{until}{rows}"

@@ -49,6 +49,7 @@ def encode(model: Model) -> bytes:
         "findings": [asdict(finding) for finding in model.findings],
         "notes": [[index, note] for index, note in model.notes.items()],
         "apart": [[index, what] for index, what in model.apart.items()],
+        "state": model.state,
     }
     text = json.dumps(head).encode()
     return b"".join([MAGIC, len(text).to_bytes(8, "little"), text, *blobs])
@@ -94,6 +95,7 @@ def decode(data: bytes | memoryview) -> Model:
             findings=tuple(Finding(**{**item, "names": tuple(item["names"])}) for item in head["findings"]),
             notes={range(rows)[index]: str(note) for index, note in head["notes"]},
             apart={range(rows)[index]: str(what) for index, what in head["apart"]},
+            state=None if head["state"] is None else (int(head["state"][0]), int(head["state"][1])),
             **columns,
         )
     except (KeyError, TypeError, IndexError, UnicodeDecodeError, RecursionError) as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from explorer.core.draft import Draft
 from explorer.core.groups import NO_GROUP, Assignment, Grouper, Grouping, Problem
-from explorer.core.lints import lint
+from explorer.core.lints import lint, severity_place
 from explorer.core.named import Named
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.patterns import join_terms, split_terms
@@ -254,11 +254,12 @@ class Workbench:
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """What is to be told, the worst first; of equal weight, what is wrong with the file before the lints."""
-        order = ("error", "warning", "hint")
-        return tuple(
-            sorted((*self.model.findings, *self.findings), key=lambda finding: order.index(finding.severity))
-        )
+        """What is to be told: what is wrong with what was opened, then with the groups, then the hints of both.
+
+        Groups that do not fit yet are no news when a model opens; that its file is damaged, or names code to run, is.
+        """
+        every = (*sorted(self.model.findings, key=severity_place), *self.findings)
+        return tuple(sorted(every, key=lambda finding: finding.severity == "hint"))
 
     @property
     def warned(self) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import platform
 import re
@@ -43,6 +44,9 @@ FRAMES = 3
 LINE_LENGTH = 300
 """Longest text taken from an exception, in characters."""
 
+OFFERED = 6
+"""Most names of a module that an error offers in place of one that is not there."""
+
 LIBRARIES = tuple(
     f"{os.path.realpath(folder)}{os.sep}"
     for folder in {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -53,6 +57,41 @@ LIBRARIES = tuple(
 def is_factory(target: str) -> bool:
     """Whether a target names an object to import; a file of that name is a file."""
     return TARGET.fullmatch(target) is not None and not os.path.lexists(target)
+
+
+def misspelt(target: str) -> ParamxError | None:
+    """Say how a factory is written, where a target seems meant as one and is none; `None` where it does not."""
+    head, colon, name = target.partition(":")
+    path = Path(head if head.endswith(".py") else f"{head}.py")
+    is_code = (head.endswith(".py") or "/" in head) and path.is_file()
+    told: tuple[str, str] | None = None
+    if not colon:
+        if head.endswith(".py") and is_code:
+            told = "Python source, not a checkpoint", _as_module(path, "FACTORY")
+    elif name.startswith("//") or os.path.lexists(target):
+        pass  # an address, a file of that name
+    elif is_code:
+        told = "code is named as a module, not as a file", _as_module(path, name or "FACTORY")
+    elif not head and name:
+        told = "no module before the colon", f"say package.module{target}"
+    elif head and not name:
+        told = "no name after the colon", f"say {head}:FACTORY, what in it returns a module"
+    elif "/" not in head and TARGET.fullmatch(target) is None:
+        remedy = "a factory is a dotted module, one colon, a dotted name: my.models:build"
+        told = "neither a hub id nor package.module:factory", remedy
+    return None if told is None else ParamxError(target, *told)
+
+
+def _as_module(path: Path, name: str) -> str:
+    """Return what to say to open a name of a file of code."""
+    folder, there = Path.cwd().resolve(), path.resolve()
+    parts, home = [there.stem], there.parent
+    while (home / "__init__.py").exists():
+        parts, home = [home.name, *parts], home.parent
+    said = f"{'.'.join(parts).removesuffix('.__init__')}:{name}"
+    if TARGET.fullmatch(said) is None:
+        return "give the file a name that Python can import, and say package.module:factory"
+    return f"say {said}" + f" with {home} as the current directory" * (home != folder)
 
 
 def open_model(spec: OpenSpec, report: Report) -> Opened:
@@ -89,9 +128,7 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
             report(f"building {found['name']}")
             module, how = _built(spec.target, thing, keywords)
         else:
-            raise ParamxError(
-                spec.target, f"it is a {type(thing).__name__}", "name a torch.nn.Module, or what returns one"
-            )
+            raise ParamxError(spec.target, f"it is {_kind(thing)}", "name a torch.nn.Module, or what returns one")
     report("reading parameters")
     from explorer.sources.live_module import live_origin, table_of
     from explorer.sources.module_answers import answers_of
@@ -146,6 +183,8 @@ def _imported(target: str, module_name: str, name: str) -> Any:
         thing: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            if (wrong := misspelt(target)) is not None:
+                raise wrong from error
             remedy = "start paramx in the folder that holds it, or set PYTHONPATH"
             raise ParamxError(target, f"no module named {error.name}", remedy) from error
         raise _raised(target, error) from error
@@ -158,7 +197,7 @@ def _imported(target: str, module_name: str, name: str) -> Any:
             import difflib
 
             close = difflib.get_close_matches(part, [word for word in dir(thing) if word[:1] != "_"], 3)
-            hint = f"did you mean {' or '.join(close)}?" if close else ""
+            hint = f"did you mean {' or '.join(close)}?" if close else _offer(thing, module_name)
             raise ParamxError(target, f"{module_name} has no {part}", hint) from error
     return thing
 
@@ -181,9 +220,37 @@ def _built(target: str, call: Callable[..., Any], keywords: dict[str, Any]) -> t
             raise _raised(target, error) from error
         how = f"built on the processor, because on meta it raises {type(first).__name__}: {_first_line(first)}"
     if not isinstance(made, torch.nn.Module):
-        remedy = "return the module alone" if isinstance(made, (tuple, list, dict)) else ""
-        raise ParamxError(target, f"it returned a {type(made).__name__}, no torch.nn.Module", remedy)
+        remedy = "return a torch.nn.Module"
+        if isinstance(made, (tuple, list, dict)):
+            remedy = "return the module alone"
+        elif isinstance(made, type) or inspect.isroutine(made):
+            remedy = f"call it: return {made.__name__}(…)"
+        raise ParamxError(target, f"it returned {_kind(made)}, no torch.nn.Module", remedy)
     return made, visible(how)
+
+
+def _kind(thing: object) -> str:
+    """Say what an object is that is no module: `the class Linear`, `an int`, `None`."""
+    if thing is None:
+        return "None"
+    if isinstance(thing, type) or inspect.isroutine(thing):
+        return f"the {'class' if isinstance(thing, type) else 'function'} {thing.__name__}"
+    name = type(thing).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _offer(thing: object, module_name: str) -> str:
+    """Name what can be opened of a module or class: what was made there, and can be called or is a module."""
+    import torch
+
+    own = [
+        name
+        for name, item in vars(thing).items()
+        if name[:1] != "_"
+        and (isinstance(item, torch.nn.Module) or (callable(item) and getattr(item, "__module__", "") == module_name))
+    ]
+    more = f" and {len(own) - OFFERED:,} more" if len(own) > OFFERED else ""
+    return f"it has {', '.join(own[:OFFERED])}{more}" if own else "nothing in it can be called"
 
 
 def _raised(target: str, error: BaseException) -> ParamxError:
@@ -218,5 +285,7 @@ def _shown(path: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    """Return the first line of an exception's text, with a mark where there are more."""
+    text, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    text += " …" * bool(more)
     return text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"

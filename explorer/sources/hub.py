@@ -16,6 +16,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import Report
 from explorer.sources.checkpoint.files import UnreadableError, inside, parse_json
+from explorer.sources.factory import misspelt
 from explorer.sources.hub_cache import REVISION, SHORT_COMMIT, is_repo_id, snapshot
 from explorer.sources.hub_fetch import fetch_config
 
@@ -50,6 +51,8 @@ def find(spec: OpenSpec, report: Report) -> Found:
     target = spec.target
     if "\0" in target or not target.strip():
         raise ParamxError(repr(target), "not a name or a path", "give a hub id, a built-in name or a path")
+    if (wrong := misspelt(target)) is not None:
+        raise wrong
     if (found := _local(target)) is not None:
         if spec.revision is not None:
             raise ParamxError(target, "a path has no revisions", "leave --revision out")

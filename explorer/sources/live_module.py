@@ -239,9 +239,15 @@ def module_class(owner: torch.nn.Module | None, classes: dict[type, ModuleClass]
 
 def _count(module: torch.nn.Module, is_fsdp: bool) -> Counters:
     """Run the loops that people write, on the real object."""
-    np = 0
+    from torch.nn.parameter import is_lazy
+
+    np = raising = lazy = 0
     for p in module.parameters():
-        np += said_numel(p)
+        try:
+            np += int(p.numel())
+        except Exception:  # uninitialized, or ragged with a symbolic size
+            raising += 1
+            lazy += is_lazy(p)
     # FSDP1 gathers all ranks' parts for a state dict: with one rank asking, it would wait for the others for ever.
     state = None if is_fsdp else _state(module)
     buffers = list(module.buffers())
@@ -254,6 +260,8 @@ def _count(module: torch.nn.Module, is_fsdp: bool) -> Counters:
         state_dict_elements=None if state is None else sum(map(said_numel, state)),
         buffer_tensors=len(buffers),
         buffer_elements=sum(map(said_numel, buffers)),
+        raising=raising,
+        lazy=lazy,
     )
 
 

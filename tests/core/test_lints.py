@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from explorer.core.groups import Grouper, Grouping, Rule
 from explorer.core.lints import apply_fix, lint
 from explorer.core.optimizers import OPTIMIZERS
+from explorer.core.param import Column
 
 
 def findings(model, grouping, only=None):
@@ -119,6 +122,26 @@ def test_unknown_module_classes_are_told_and_not_passed_over(table):
     (finding,) = findings(model, Grouping.classic(), "cannot-judge")
     assert finding.severity == "hint"
     assert not findings(model, Grouping.classic(), "norm-decays")
+
+
+def test_where_no_classes_are_known_torchs_names_of_norm_buffers_are_told(table):
+    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    rows = [(f"bn.{name}", (2,), None) for name in names]
+    lone = [("ema.running_mean", (2,), None), ("alone.running_mean", (2,), None), ("alone.running_var", (2,), None)]
+    (finding,) = findings(table([*rows, *lone]), Grouping.classic(), "norm-buffers")
+    assert (finding.severity, list(finding.names)) == ("hint", [f"bn.{name}" for name in names[2:]])
+    (untold,) = findings(table(lone), Grouping.classic(), "cannot-judge")
+    assert "buffers" in untold.message
+    assert not findings(table(lone), Grouping.classic(), "norm-buffers")
+
+
+def test_where_no_classes_are_known_integers_are_told_as_untrainable(table):
+    model = table([("steps", (), None), ("mask", (2,), None), ("a.weight", (2, 2), None), ("gone", (), None)])
+    dtypes = Column.of(["int64", "bool", "bfloat16", "uint8"])
+    model = replace(model, dtypes=dtypes, apart={3: "random state"})
+    (finding,) = findings(model, Grouping.classic(), "whole-numbers")
+    assert list(finding.names) == ["steps", "mask"]
+    assert "2 tensors of whole numbers can't be trained" in finding.message
 
 
 def test_a_term_that_matches_nothing_is_dead_and_near_names_are_offered(tiny):

@@ -7,6 +7,7 @@ import io
 import json
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -175,6 +176,12 @@ def test_what_is_unknown_is_a_dash_in_the_table() -> None:
     assert "– · – trainable" in text
 
 
+def test_of_a_file_without_tensors_nothing_is_known_to_train() -> None:
+    assert "0 tensors · 0 parameters · 0 B · – trainable\n" in printed("table", [], None)
+    built = Counters(loop=0, trainable=0)
+    assert "0 tensors · 0 parameters · 0 B · 0 trainable\n" in printed("table", [], built)
+
+
 def test_a_filter_leaves_rows_out_and_keeps_their_running_total() -> None:
     text = printed("table", text="layer.0")
     _, *rows = cells(text)
@@ -222,6 +229,16 @@ def test_groups_and_findings_stand_below_the_table() -> None:
     assert "warning norm-decays 1 norm weight decays layer.0.LayerNorm.weight" in lines
 
 
+def test_a_note_stands_once_below_the_table_with_how_many_bear_it() -> None:
+    rows = [param(i, f"w{i}", (2,), LINEAR, notes="packed" if i < 5 else f"odd {i}") for i in range(20)]
+    below = printed("table", rows).partition("Notes\n")[2].partition("\n\n")[0].splitlines()
+    assert [" ".join(line.split()) for line in (*below[:2], below[-1])] == [
+        "5 tensors packed w0, w1, w2 and 2 more",
+        "1 tensor odd 5 w5",
+        "4 tensors 4 other notes: --print json has them all",
+    ]
+
+
 def test_a_finding_below_the_table_names_a_few_and_counts_the_rest() -> None:
     many = Finding("x", "hint", "said", tuple("abcde"))
     few = Finding("y", "hint", "said", tuple("abc"))
@@ -232,6 +249,14 @@ def test_a_finding_below_the_table_names_a_few_and_counts_the_rest() -> None:
 
 
 # --- json
+
+
+def test_a_files_own_names_are_its_state_dict_in_json() -> None:
+    shown = listing(counters=None)
+    shown = replace(shown, model=replace(shown.model, state=(7, 1281)))
+    sums = strict_json("".join(FORMATS["json"](shown)))["totals"]
+    assert (sums["state_dict_tensors"], sums["state_dict_elements"]) == (7, 1281)
+    assert "+800 for 2 tied names, counted again" in "".join(FORMATS["table"](shown))
 
 
 def strict_json(text: str) -> Any:

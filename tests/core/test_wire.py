@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -82,19 +82,32 @@ def facts(model: Model) -> dict[str, Any]:
     }
 
 
-PLAIN = {"origin", "aliases", "counters", "findings", "notes"}
+PLAIN = {"origin", "aliases", "counters", "findings", "notes", "state"}
 
-SAMPLE = Model.from_params(
-    Origin("x", "test", "made by a test", "Net", config={"a": [1, 2.5]}, versions={"torch": "2"}),
-    [
-        Param(
-            0, "a.weight", (2, 3), 6, "float32", 24, "meta", True, ModuleClass("Linear", ("B",)), ("b.weight",), "f1"
-        ),
-        Param(1, "a.bias", (2,), 2, "float16", 4, "meta", False, ModuleClass("Linear", ("B",)), (), "f2"),
-        Param(2, "lazy", None, 0, None, None, None, None, None, (), None, "it has no shape yet"),
-    ],
-    Counters(loop=8, state_dict_tensors=4),
-    (Finding("missing-shard", "error", "no f2", ("a.bias",)),),
+SAMPLE = replace(
+    Model.from_params(
+        Origin("x", "test", "made by a test", "Net", config={"a": [1, 2.5]}, versions={"torch": "2"}),
+        [
+            Param(
+                0,
+                "a.weight",
+                (2, 3),
+                6,
+                "float32",
+                24,
+                "meta",
+                True,
+                ModuleClass("Linear", ("B",)),
+                ("b.weight",),
+                "f1",
+            ),
+            Param(1, "a.bias", (2,), 2, "float16", 4, "meta", False, ModuleClass("Linear", ("B",)), (), "f2"),
+            Param(2, "lazy", None, 0, None, None, None, None, None, (), None, "it has no shape yet"),
+        ],
+        Counters(loop=8, state_dict_tensors=4),
+        (Finding("missing-shard", "error", "no f2", ("a.bias",)),),
+    ),
+    state=(4, 14),
 )
 BLOCK = encode(SAMPLE)
 

@@ -56,6 +56,15 @@ CODE = """
     def pair():
         return Net(), 1
 
+    def a_class():
+        return Net
+
+    def an_int():
+        return 5
+
+    def nothing():
+        pass
+
     def quits():
         raise SystemExit(3)
 
@@ -145,7 +154,7 @@ def test_what_can_not_be_built_on_meta_is_built_on_the_processor_and_that_is_sai
 def test_an_exception_is_told_in_one_line_with_the_user_s_own_frames(project):
     line = refusal("minenet.models:wrong")
     assert line == (
-        "minenet.models:wrong: ValueError: bad width -1\\x1b[31m at "
+        "minenet.models:wrong: ValueError: bad width -1\\x1b[31m … at "
         "minenet/models.py:29 in wrong, minenet/models.py:22 in __init__"
     )
 
@@ -160,10 +169,14 @@ def test_frames_of_libraries_are_left_out(project):
     ("target", "said"),
     [
         ("minenet.models:bild", "minenet.models has no bild; did you mean build?"),
+        ("minenet.models:zzz", "has no zzz; it has Net, Block, build, wrong, library, needs_values and"),
         ("minenet.modls:build", "no module named minenet.modls; start paramx in the folder"),
         ("nowhere_at_all:build", "no module named nowhere_at_all"),
         ("minenet.models:pair", "it returned a tuple, no torch.nn.Module; return the module alone"),
-        ("minenet.models:number", "it is a int; name a torch.nn.Module"),
+        ("minenet.models:number", "it is an int; name a torch.nn.Module"),
+        ("minenet.models:a_class", "it returned the class Net, no torch.nn.Module; call it: return Net(…)"),
+        ("minenet.models:an_int", "it returned an int, no torch.nn.Module; return a torch.nn.Module"),
+        ("minenet.models:nothing", "it returned None, no torch.nn.Module; return a torch.nn.Module"),
         ("minenet.models:quits", "SystemExit: 3 at minenet/models.py:"),
         ("minenet.broken:x", "SyntaxError: '(' was never closed"),
         ("minenet.broken:x", "minenet/broken.py:1"),
@@ -173,6 +186,28 @@ def test_frames_of_libraries_are_left_out(project):
 )
 def test_what_can_not_be_opened_says_why(project, target, said):
     assert said in refusal(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("minenet.models:", "no name after the colon; say minenet.models:FACTORY"),
+        (":build", "no module before the colon; say package.module:build"),
+        ("minenet/models.py", "Python source, not a checkpoint; say models:FACTORY with {} as the current directory"),
+        ("{}/models.py:build", "named as a module, not as a file; say models:build with {} as the current directory"),
+        ("./minenet/models:build", "say models:build with {} as the current directory"),
+        ("packed/inner.py:build", "say packed.inner:build"),
+        ("here.py:build", "say here:build"),
+        ("my-own.py:build", "give the file a name that Python can import"),
+        ("a-b:c", "neither a hub id nor package.module:factory; a factory is a dotted module"),
+    ],
+)
+def test_a_factory_that_is_written_otherwise_says_how_it_is_written(project, target, said):
+    (project / "packed").mkdir()
+    for name in ("packed/__init__.py", "packed/inner.py", "here.py", "my-own.py"):
+        (project / name).write_text("def build(): ...\n")
+    line = refusal(target.format(project / "minenet"))
+    assert said.format(project / "minenet") in line
 
 
 def test_arguments_that_do_not_fit_are_refused(project):

@@ -11,10 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from explorer.core.groups import Grouper, Grouping
+from explorer.core.listing import Listing, summary
 from explorer.core.totals import loop_check
 from explorer.core.wire import decode, encode
 from explorer.sources.live_module import live_origin, table_of, wrapped_names
 from explorer.sources.odd_parameters import VALUES_A_BYTE
+from explorer.ui.widgets.bars import checked
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -56,6 +59,19 @@ def test_an_ordinary_parameter_has_no_note():
     model = table(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)))
     assert (dict(model.notes), model.findings) == ({}, ())
     assert loop_check(model) == (True, "✔ equals the counting loop")
+
+
+def test_where_the_counting_loop_raises_nothing_says_that_it_agrees():
+    model = table(nn.Sequential(nn.Linear(3, 2), nn.LazyLinear(4)))
+    with pytest.raises(ValueError, match="uninitialized"):
+        sum(parameter.numel() for parameter in nn.LazyLinear(4).parameters())
+    line = "8 without 2 lazy parameters; the loop itself raises until they have shapes"
+    assert loop_check(model) == (None, line)
+    assert "✔" not in checked(model)
+    below = list(summary(Listing(model, Grouper(model).assign(Grouping.classic()))))
+    assert line in below
+    (note,) = [said for said in below if "lazy: " in said]
+    assert note.strip().startswith("2 tensors  lazy: it gets its shape from the first input  1.weight, 1.bias")
 
 
 def test_a_lazy_parameter_has_no_shape_and_no_elements_and_says_when_it_gets_them():

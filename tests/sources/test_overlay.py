@@ -117,10 +117,10 @@ def test_the_file_stays_the_file_and_gets_the_models_classes(minilm):
     assert file.origin.class_name == "BertModel"
 
 
-def test_a_buffer_is_never_trained_and_of_a_parameter_it_is_not_known(minilm):
+def test_a_file_knows_requires_grad_of_no_parameter_and_a_buffer_has_none(minilm):
     file = as_file(minilm)
     flags = dict(zip(file.names, file.requires_grad, strict=True))
-    assert flags.pop("embeddings.position_ids") is False
+    assert file[list(flags).index("embeddings.position_ids")].apart == "buffer"
     assert set(flags.values()) == {None}
 
 
@@ -234,7 +234,8 @@ def test_buffers_of_batch_norms_are_no_parameters(tmp_path):
     buffers = [name for name in file.names if name not in set(model.names)]
     assert {name.rpartition(".")[2] for name in buffers} == {"running_mean", "running_var", "num_batches_tracked"}
     assert told(file)["buffers-in-file"].names == tuple(buffers)
-    assert {param.name for param in file if param.requires_grad is False} == set(buffers)
+    assert {param.name for param in file if param.apart == "buffer"} == set(buffers)
+    assert {param.requires_grad for param in file} == {None}
 
 
 def test_rotary_frequencies_of_old_files_are_buffers_that_have_moved(tmp_path):

@@ -22,6 +22,7 @@ from torch import nn
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
+from explorer.core.totals import other_counts
 from explorer.sources.checkpoint.torch_file import locate
 
 LAYOUTS = {"zip": True, "legacy": False}
@@ -95,6 +96,31 @@ def test_a_state_dict_equals_what_torch_loads(tmp_path: Path, save: Callable[...
     assert list(model.names) == [name for name in loaded if name != "head.weight"]
     assert named(model)["head.weight"].name == "embed.weight"
     assert model.findings == ()
+
+
+def test_a_files_state_dict_counts_a_tied_tensor_under_each_of_its_names(
+    tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    net = Net()
+    state = {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
+    plain, training = save(state, tmp_path / "x.pt"), tmp_path / "train.pt"
+    save(
+        {"state_dict": state, "optimizer": {"state": {0: {"exp_avg": torch.ones(7, 4)}}, "param_groups": []}},
+        training,
+    )
+    for path in (plain, training):
+        model = outcome(path)
+        assert isinstance(model, Model)
+        assert model.state == (len(state), sum(value.numel() for value in state.values()))
+        (said,) = [count for count in other_counts(model) if count.name == "state_dict()"]
+        assert (said.tensors, said.elements) == model.state
+        assert said.reason == "+28 for 1 tied name, counted again"
+
+
+def test_which_buffers_a_pickled_module_saves_is_not_known(tmp_path: Path, save: Callable[..., Path]) -> None:
+    model = outcome(save(Net(), tmp_path / "x.pt"))
+    assert isinstance(model, Model)
+    assert model.state is None
 
 
 def test_a_training_checkpoint_is_browsable(tmp_path: Path, save: Callable[..., Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from textual.widgets import OptionList
 
 from explorer.core.export import EXPORTS
 from explorer.core.groups import Grouping
-from explorer.core.param import Model, ModuleClass
+from explorer.core.param import Finding, Model, ModuleClass
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.export import ExportScreen
@@ -47,6 +48,16 @@ async def test_layer_norm_moves_one_tensor_of_roberta_base_and_its_warning_goes(
         assert "norm weights decay" not in ui.text
         await ui.press("enter")
         assert "Δ" not in ui.text
+
+
+async def test_what_is_wrong_with_the_file_stands_before_what_is_wrong_with_the_groups() -> None:
+    refused = Finding("refused-global", "warning", "mal.pt: not run: posix.system", ("posix.system",))
+    damaged = replace(model_of("w"), findings=(Finding("views", "hint", "a view"), refused))
+    async with running(make_app(damaged), size=(80, 24)) as ui:
+        assert "⚠ mal.pt: not run: posix.system" in ui.text
+        assert "✖ 5 more findings" in ui.text, "the worst of them is the empty group's error"
+        told = [finding.id for finding in bench_of(ui).told]
+        assert told == ["refused-global", "empty-group", "dead-pattern", "dead-pattern", "views", "cannot-judge"]
 
 
 async def test_what_is_half_typed_is_already_shown(model: Model) -> None:

@@ -118,6 +118,16 @@ async def test_the_detail_keeps_notes_and_shards_that_no_column_shows(width: int
         assert "in2of2files" in "".join(ui.text.split())
 
 
+async def test_a_tensor_that_is_in_no_file_is_not_counted_as_a_file() -> None:
+    lone, first, second = (replace(param("w"), name=f"m.{name}") for name in "abc")
+    one = model_of(replace(lone, shard="x.safetensors"), replace(first, shard=None))
+    two = model_of(*(replace(p, shard=s) for p, s in ((lone, "x.st"), (first, "y.st"), (second, None))))
+    for model, told in ((one, "x.safetensors · 6"), (two, "in 2 of 2 files · 6")):
+        async with running(make_app(model), size=(160, 24)) as ui:
+            await ui.press("home")
+            assert f"{told} parameters in no file" in ui.text
+
+
 @pytest.mark.parametrize("width", [60, 80])
 async def test_a_long_path_leaves_the_total_in_the_title(width: int) -> None:
     model = model_of(param("weight", (64, 64)))

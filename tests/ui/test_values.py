@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from fakes import FakeLoading, FakeOpener, Hands, make_app, running
+from fakes import FakeLoading, FakeOpener, Hands, make_app, model_of, running
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Loaded, OpenSpec
@@ -50,6 +50,17 @@ class ServingOpener(FakeOpener):
 
     def __call__(self, spec: OpenSpec) -> Serving:
         return self.loading
+
+
+@pytest.mark.parametrize("key", ["v", "S"])
+async def test_where_there_is_no_tensor_the_keys_of_values_say_so(key: str) -> None:
+    async with running(make_app(model_of()), wait=False) as ui:
+        await ui.until(lambda: "0 parameters" in ui.text)
+        await ui.press(key)
+        assert [note.message for note in ui.app._notifications] == ["There is no tensor here."]
+    async with running(make_app(model_of("w"))) as ui:
+        await ui.press("slash", *"zzz", "enter", key)
+        assert [note.message for note in ui.app._notifications] == ["No name contains the filter's text."]
 
 
 def served(module: torch.nn.Module) -> tuple[ParamxApp, Serving]:

@@ -177,7 +177,8 @@ def _open(target: str) -> Model:
             Finding("optimizer-state", "hint", f"{counts}: {len(held):,} of optimizer state", told(held), why)
         )
     others = sum(_is_a(value, "BytesStorageMetadata") for value in entries.values())
-    return Model.from_params(_origin(target, pieces, others), shown, findings=(*findings, *renamed))
+    model = Model.from_params(_origin(target, pieces, others), shown, findings=(*findings, *renamed))
+    return replace(model, state=(len(model) - len(model.apart), model.total))
 
 
 def _optimizer_states(entries: Iterable[str]) -> tuple[str, ...]:

@@ -196,11 +196,12 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
     if complete and shards.total_size not in (None, sum(nbytes)):
         message = f"{shards.index}: total_size says {shards.total_size:,} bytes, the shards hold {sum(nbytes):,}"
         findings.append(warn("wrong-total", message))
+    numels = numbers(header.numels for header in parts)
     model = Model(
         origin=_origin(target, shards, headers),
         names=shown,
         shapes=ordered(joined(header.shapes for header in parts)),
-        numels=numbers(header.numels for header in parts),
+        numels=numels,
         nbytes=nbytes,
         dtypes=ordered(joined(header.dtypes for header in parts)),
         devices=Column.constant(None, len(order)),
@@ -209,6 +210,7 @@ def _assemble(target: str, shards: Shards, headers: Mapping[str, Header], findin
         shards=Column(tuple(map(visible, files.values)), files.codes),
         aliases={},
         findings=(*findings, *notes),
+        state=(len(shown), sum(numels)),
     )
     begins = numbers(header.begins for header in parts)
     return Checkpoint(model, names, shards.files, files, begins, unread(shards, headers))

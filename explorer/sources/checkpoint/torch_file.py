@@ -127,6 +127,8 @@ class _Row:
     aliases: list[str]
     requires_grad: bool | None
     apart: str
+    saved: int
+    """How many of its names are a state dict's, and no optimizer's."""
 
 
 def _rows(files: Mapping[str, Contents]) -> tuple[list[_Row], list[str]]:
@@ -147,11 +149,12 @@ def _rows(files: Mapping[str, Contents]) -> tuple[list[_Row], list[str]]:
                 row.aliases.append(found.name)
                 row.requires_grad = row.requires_grad if tensor.requires_grad is None else tensor.requires_grad
                 row.apart = row.apart and found.apart  # what is a parameter anywhere is one
+                row.saved += not found.apart
             elif numel > left:
                 refused.append(found.name)
             else:
                 left -= numel
-                seen[key] = row = _Row(found, name, [], tensor.requires_grad, found.apart)
+                seen[key] = row = _Row(found, name, [], tensor.requires_grad, found.apart, int(not found.apart))
                 rows.append(row)
     return rows, refused
 
@@ -199,8 +202,16 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
         findings=tuple(findings),
         notes=_odd(rows),
         apart={index: row.apart for index, row in enumerate(rows) if row.apart},
+        state=_state(rows),
     )
     return model, [(contents, row.found) for contents, row in zip(described, rows, strict=True)]
+
+
+def _state(rows: list[_Row]) -> tuple[int, int] | None:
+    """Return how many names the file's state dict has, and the elements under them."""
+    if any(row.apart == BUFFER for row in rows):  # a pickled module: which of its buffers it saves is not known here
+        return None
+    return sum(row.saved for row in rows), sum(row.saved * prod(row.found.tensor.shape) for row in rows)
 
 
 def _odd(rows: list[_Row]) -> dict[int, str]:

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from explorer.core.text import plural, short_bytes
-from explorer.core.totals import by_device, other_counts
+from explorer.core.totals import by_device, loop_check, other_counts
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.widgets.bars import checked
 
@@ -41,6 +41,8 @@ class CountersScreen(Dialog[None]):
         loop = f"for p in model.parameters(): np += p.numel(){checked(model)}"
         summed = plural(len(model) - len(model.apart), "tensor")
         where = "run on the real object too" if model.counters else "a file has no loop to run"
+        if model.counters is not None and model.counters.raising:
+            where = loop_check(model)[1]
         self._add(grid, model.total, loop, f"the table's own sum, over {summed}; {where}")
         for count in other_counts(model):
             tensors = "" if count.tensors is None else f" · {plural(count.tensors, 'tensor')}"

@@ -17,6 +17,7 @@ from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
 if TYPE_CHECKING:
     from explorer.core.loading import Loading
     from explorer.core.statistics import TensorStats
+    from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
     from explorer.ui.screens.lists import ShowTensors, UseGroups
 
@@ -107,10 +108,17 @@ class ValueCommands(Screen[None]):
 
     # -- screens ----------------------------------------------------------------------------------------------
 
+    def _is_without_rows(self, view: TreeView) -> bool:
+        """Whether no tensor is under the cursor, because there is none; then say so."""
+        if len(view.rows):
+            return False
+        self.notify("No name contains the filter's text." if view.filtered else "There is no tensor here.", timeout=3)
+        return True
+
     def action_values(self) -> None:
         """Show the values of the tensor under the cursor; of a module those of its first."""
         table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or not len(table.view.rows):
+        if bench is None or table.view is None or self._is_without_rows(table.view):
             return
         from explorer.ui.screens.values import ValuesScreen  # noqa: PLC0415 - seldom asked for: not read at the start
 
@@ -122,7 +130,7 @@ class ValueCommands(Screen[None]):
     def action_sweep(self) -> None:
         """Measure everything below the cursor."""
         table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or not len(table.view.rows):
+        if bench is None or table.view is None or self._is_without_rows(table.view):
             return
         from explorer.ui.screens.sweep import SweepScreen  # noqa: PLC0415 - as above
 

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from explorer.core.groups import NO_GROUP
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
-from explorer.core.totals import tensors_text
+from explorer.core.totals import loop_check, tensors_text
 from explorer.ui import keymap
 from explorer.ui.paint import cut_middle, folded
 from explorer.ui.widgets.groups_panel import Field
@@ -67,7 +67,7 @@ class TitleBar(Steady):
 
 def checked(model: Model) -> str:
     """Return the sign that the total equals the source's own counting loop; empty where nothing counted it."""
-    return " ✔" if model.counters is not None and model.counters.loop == model.total else ""
+    return " ✔" if loop_check(model)[0] else ""
 
 
 class OriginBar(Steady):

@@ -12,6 +12,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from explorer.core.lints import severity_place
 from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
 from explorer.core.text import plural, share_text, short_bytes
@@ -363,7 +364,10 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         if roomy and findings:
             text.append("\n\nw: why, where, and the fix", "dim")
         if len(told) < len(findings):
-            text.append(f"\n· {plural(len(findings) - len(told), 'more finding')}", "dim")
+            hidden = findings[len(told) :]
+            worst = min(hidden, key=severity_place).severity
+            text.append(f"\n{SEVERITY_MARKS[worst]} ", SEVERITY_STYLES[worst])
+            text.append(plural(len(hidden), "more finding"), "dim")
         return text
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
