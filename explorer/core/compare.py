@@ -71,12 +71,19 @@ class Facts:
     """Bytes; of parts the sum, -1 where unknown."""
     dtype: str | None
     """Dtype; of parts with several the first other than the whole's."""
-    group: str
-    """Name of the group; of parts in several the first other than the whole's."""
+    group: str | None
+    """Name of the group; `None` where it is no parameter; of parts in several the first other than the whole's."""
+    apart: str
+    """What it is where it is no parameter, as `Model.apart` has it; else empty."""
     shard: str | None
     """File of a sharded checkpoint; of parts the first's."""
     parts: tuple[str, ...] = ()
     """Names of the parts, if it is in parts."""
+
+    @property
+    def group_text(self) -> str:
+        """The name of the group, or in parentheses what it is that has none."""
+        return self.group or f"({self.apart})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +112,10 @@ class Comparison:
     """The first."""
     b: Model
     """The second."""
-    groups_a: Sequence[str]
-    """Name of the group of each parameter of A."""
-    groups_b: Sequence[str]
-    """Name of the group of each parameter of B, under the same rules."""
+    groups_a: Sequence[str | None]
+    """Name of the group of each row of A; `None` where it is no parameter."""
+    groups_b: Sequence[str | None]
+    """The same of B, under the same rules."""
     prefix_a: str
     """What is left out at the start of A's names; empty: nothing."""
     prefix_b: str
@@ -191,11 +198,13 @@ class Comparison:
                 nbytes,
                 model.dtypes[row],
                 groups[row],
+                model.apart.get(row, ""),
                 model.shards[row],
             )
         whole = self.facts(pair, not of_a)
         assert whole is not None, "parts stand against a whole"
         sizes = [model.nbytes[part] for part in fused.rows]
+        odd = next((part for part in fused.rows if groups[part] != whole.group), row)
         return Facts(
             row,
             model.names[row],
@@ -203,7 +212,8 @@ class Comparison:
             sum(model.numels[part] for part in fused.rows),
             -1 if -1 in sizes else sum(sizes),
             next((dtype for part in fused.rows if (dtype := model.dtypes[part]) != whole.dtype), whole.dtype),
-            next((group for part in fused.rows if (group := groups[part]) != whole.group), whole.group),
+            groups[odd],
+            model.apart.get(odd, ""),
             model.shards[row],
             tuple(model.names[part] for part in fused.rows),
         )

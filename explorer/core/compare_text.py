@@ -52,7 +52,7 @@ def _side(facts: Facts | None, pair: Pair) -> str:
     if alone or "dtype" in kinds:
         told.append(facts.dtype or "?")
     if "group" in kinds:
-        told.append(facts.group)
+        told.append(facts.group_text)
     if "tied" in kinds and not facts.name.endswith(pair.name):
         told.append(f"= {facts.name}")
     if told and facts.parts:

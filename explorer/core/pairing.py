@@ -15,7 +15,7 @@ from typing import Any
 from explorer.core.arrange import Fusion, Move, arrange, expert_moves
 from explorer.core.compare import Comparison, Fused, Pair
 from explorer.core.errors import ParamxError
-from explorer.core.groups import Grouper
+from explorer.core.groups import NO_GROUP, Grouper
 from explorer.core.loading import Loading
 from explorer.core.matching import align, stripped, training_state
 from explorer.core.param import Model
@@ -122,7 +122,8 @@ def _judged(pair: Pair, comparison: Comparison) -> Pair:
         sizes = (one.shape, other.shape) if one.shape and other.shape else (one.numel, other.numel)
         facts_a, facts_b = (sizes[0], one.dtype, one.group), (sizes[1], other.dtype, other.group)
     for kind, fact_a, fact_b in zip(("shape", "dtype", "group"), facts_a, facts_b, strict=True):
-        if fact_a != fact_b:
+        # What one side holds as a buffer has no group there; most files don't say what is one.
+        if fact_a != fact_b and not (kind == "group" and None in (fact_a, fact_b)):
             kinds.append(kind)
     return replace(pair, kinds=tuple(kinds)) if kinds else pair
 
@@ -222,14 +223,16 @@ def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:
     return moves
 
 
-def _groups(model: Model, grouping: Grouping) -> Sequence[str]:
+def _groups(model: Model, grouping: Grouping) -> Sequence[str | None]:
+    """Return the name of each row's group; `None` where it is no parameter."""
     grouper = Grouper(model)
     try:
-        codes = grouper.assign(grouping).codes
+        groups = grouper.codes(grouping)
     finally:
         grouper.close()
-    names = [rule.name for rule in grouping.rules]
-    return [names[code] for code in codes]
+    names: dict[int, str | None] = {code: rule.name for code, rule in enumerate(grouping.rules)}
+    names[NO_GROUP] = None
+    return [names[code] for code in groups]
 
 
 def _other_names(model: Model, prefix: str) -> dict[str, int]:

@@ -91,6 +91,32 @@ def test_both_sides_are_grouped_by_the_same_rules(table):
     assert told(compare(a, b, CLASSIC)) == {"x": ("shape",)}
 
 
+def test_what_is_no_parameter_has_no_group_and_differs_in_none(table):
+    plain = table([("mean", (4,), None), ("state", (4,), None), ("w", (4, 4), None)])
+    apart = replace(plain, apart={0: "buffer", 1: "optimizer state"}, dtypes=Column.of(["float32", "float16", "float32"]))
+    comparison = compare(plain, apart, CLASSIC)
+    assert comparison.groups_a == ["decay"] * 3
+    assert comparison.groups_b == [None, None, "decay"]
+    assert told(comparison) == {"state": ("dtype",)}
+    (row,) = json.loads("".join(FORMATS["json"](comparison)))["compare"]["differences"]
+    assert (row["a"]["group"], row["b"]["group"]) == ("decay", None)
+    (line,) = csv.DictReader(io.StringIO("".join(FORMATS["csv"](comparison))))
+    assert (line["group_a"], line["group_b"]) == ("decay", "")
+    assert [comparison.facts(pair, False).group_text for pair in comparison.pairs] == [
+        "(buffer)",
+        "(optimizer state)",
+        "decay",
+    ]
+
+
+def test_a_part_that_is_no_parameter_has_no_group_either(table):
+    experts = [(f"mlp.experts.{i}.down_proj.weight", (2, 3), None) for i in range(2)]
+    apart = replace(table(experts), apart={1: "buffer"})
+    comparison = compare(apart, table([("mlp.experts.down_proj", (2, 2, 3), None)]), CLASSIC)
+    pairs = [(pair.kinds, comparison.facts(pair, True)) for pair in comparison.pairs if pair.fused is not None]
+    assert [(kinds, facts.group, facts.apart) for kinds, facts in pairs] == [((), None, "buffer")]
+
+
 def test_a_name_that_is_another_name_of_a_tied_tensor_is_no_missing_one(table):
     tied = table([("wte", (4, 4), None)], aliases={"wte": ("head",)})
     apart = table([("wte", (4, 4), None), ("head", (4, 4), None)])

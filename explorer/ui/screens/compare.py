@@ -455,7 +455,7 @@ def _line(comparison: Comparison, pair: Pair, of_a: bool) -> str:
         f"{shape} = {found.numel:,}" if found.shape and len(found.shape) > 1 else shape,
         found.dtype,
         "" if found.nbytes < 0 else short_bytes(found.nbytes),
-        found.group,
+        found.group_text,
         owner.name if owner else None,
         found.shard,
     )
@@ -523,7 +523,7 @@ def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, str]:
         "elements": f"{found.numel:,}",
         "dtype": found.dtype or "–",
         "bytes": "–" if found.nbytes < 0 else f"{found.nbytes:,}",
-        "group": found.group,
+        "group": found.group_text,
         "class": param.module_class.name if param.module_class else "–",
         "grad": {True: "yes", False: "no", None: "–"}[param.requires_grad],
         "tied": ", ".join(param.aliases) or "–",
