@@ -18,11 +18,11 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from explorer.core.compare import KINDS, Comparison, Pair, folded, reason, together, unknown
-from explorer.core.compare_text import difference_text, headline, matching, sides
+from explorer.core.compare_text import difference_text, headline, matching, sides, wrong
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.pairing import askers, compare
+from explorer.core.pairing import askers, compare, files_of
 from explorer.core.text import plural, shape_text, short_bytes, visible
 from explorer.ui.paint import cut_middle, fit
 from explorer.ui.screens.dialog import Dialog
@@ -184,7 +184,8 @@ class CompareScreen(Screen[None]):
 
     def _compare(self, a: Model, b: Model) -> None:
         """Compare the two; in a thread, for 100,000 names take half a second."""
-        self.post_message(self.Compared(compare(a, b, self.services.grouping, askers(a, b, *self._loadings))))
+        asked = askers(a, b, *self._loadings), files_of(a, b, *self._loadings)
+        self.post_message(self.Compared(compare(a, b, self.services.grouping, *asked)))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         """Show the differences."""
@@ -231,7 +232,7 @@ class CompareScreen(Screen[None]):
         text.append("  compare", "bold")
         if self.comparison is not None:
             number = sum(bool(pair.kinds) for pair in self.comparison.pairs)
-            alike = "not all known " if self.comparison.uncompared else "no difference "
+            alike = "not all known " if self.comparison.uncompared or self.comparison.doubtful else "no difference "
             told = f"{plural(number, 'difference')} " if number else alike
             text.append(" " * max(2, self.size.width - text.cell_len - len(told)))
             text.append(told, "bold")
@@ -250,7 +251,7 @@ class CompareScreen(Screen[None]):
             )
         elif comparison.known and not comparison.compared:
             told = f"values of {comparison.known:,} of {len(comparison.comparable):,} compared: v goes on"
-        lines = [f"{plural(comparison.same, 'tensor')} alike, {told}", *matching(comparison)]
+        lines = [f"{plural(comparison.same, 'tensor')} alike, {told}", *matching(comparison), *wrong(comparison)]
         text = Text("\n".join(f" {line}" for line in lines), no_wrap=True, overflow="ellipsis")
         self.query_one("#compare-told", Static).update(text)
 
@@ -289,6 +290,8 @@ class CompareScreen(Screen[None]):
         names = "names (matched as said above)" if matched else "names"
         if needle:
             told = "No difference has a name with the filter's text. Esc clears it."
+        elif self.comparison.doubtful:
+            told = "Nothing that was read differs; what is wrong with the files is said above."
         elif self.comparison.compared:
             told = f"Nothing differs: {names}, shapes, dtypes, groups and values are the same."
         else:
