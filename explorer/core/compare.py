@@ -34,6 +34,8 @@ class Values:
     """Elements that are not the same number; two NaN count as the same."""
     largest: float | None
     """Largest absolute difference of two numbers; `None` where none can be said, as of infinities."""
+    nan: int = 0
+    """Elements among these that are NaN on one side only."""
 
     @property
     def equal(self) -> bool:
@@ -179,6 +181,11 @@ class Comparison:
     def same(self) -> int:
         """Pairs that are known to be alike: without a difference, and without values that could not be read."""
         return sum(not pair.kinds and pair.name not in self.uncompared for pair in self.pairs)
+
+    @property
+    def same_but_for_values(self) -> int:
+        """Pairs that are alike in all that could be compared, which their values could not."""
+        return sum(not pair.kinds and pair.name in self.uncompared for pair in self.pairs)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -355,7 +362,8 @@ def together(values: Sequence[Values]) -> Values:
     """Return what was found of several tensors as one."""
     largest = [each.largest for each in values]
     known = [most for most in largest if most is not None]
-    return Values(sum(each.differing for each in values), max(known) if len(known) == len(largest) else None)
+    most = max(known) if len(known) == len(largest) else None
+    return Values(sum(each.differing for each in values), most, sum(each.nan for each in values))
 
 
 def spanned(names: Sequence[str]) -> str:

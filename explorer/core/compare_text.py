@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values, reason
@@ -70,7 +71,11 @@ def difference_text(values: Values) -> str:
     """Say how values differ."""
     if values.equal:
         return "the same values"
-    largest = "" if values.largest is None else f", by at most {values.largest:.3g}"
+    if values.nan:
+        how = "" if values.nan == values.differing else f"{values.nan:,} of them "
+        largest = f", {how}NaN on one side"
+    else:
+        largest = ", infinitely" if values.largest is None else f", by at most {values.largest:.3g}"
     return f"{plural(values.differing, 'element')} differ{'s' * (values.differing == 1)}{largest}"
 
 
@@ -84,12 +89,22 @@ def summary(comparison: Comparison) -> Iterator[str]:
     yield from wrong(comparison)
     counts = [f"{count:,} {KINDS[kind]}" for kind, count in comparison.counts.items() if count]
     told = "values compared" if comparison.compared else "values not compared"
-    told += ", where they could be" if comparison.uncompared else ""
-    yield " · ".join([f"{plural(comparison.same, 'tensor')} alike ({told})", *counts])
+    if comparison.uncompared:
+        told = "values compared, where they could be" if comparison.known else "no values could be compared"
+    yield " · ".join([f"{alike(comparison)} ({told})", *counts])
     if comparison.uncompared:
         pair = next(pair for pair in comparison.pairs if pair.name in comparison.uncompared)
         told = f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {pair.name}"
         yield f"{told}: {reason(comparison, pair)}"
+
+
+def alike(comparison: Comparison) -> str:
+    """Say how many tensors are alike, and how many are in all but their values, which could not be compared."""
+    otherwise = comparison.same_but_for_values
+    if otherwise and not comparison.same:
+        return f"{plural(otherwise, 'tensor')} alike in all but values"
+    told = f"{plural(comparison.same, 'tensor')} alike"
+    return f"{told}, {otherwise:,} more in all but values" if otherwise else told
 
 
 def headline(comparison: Comparison, of_a: bool) -> str:
@@ -189,7 +204,7 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Any]:
         "kinds": list(pair.kinds),
         "a": _facts(comparison, pair, True),
         "b": _facts(comparison, pair, False),
-        "values": None if values is None else {"differing": values.differing, "largest": values.largest},
+        "values": None if values is None else asdict(values),
     }
 
 

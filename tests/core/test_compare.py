@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.core.compare import KINDS, Values, folded, spanned
+from explorer.core.compare import KINDS, Values, folded, spanned, together
 from explorer.core.compare_files import Held
-from explorer.core.compare_text import FORMATS
+from explorer.core.compare_text import FORMATS, difference_text
 from explorer.core.compare_values import GIVE_UP, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
@@ -294,7 +294,7 @@ def test_the_json_tells_both_sides_and_the_sums(pair):
     assert found["counts"] == {kind: found["counts"][kind] for kind in KINDS}
     rows = {row["name"]: row for row in found["differences"]}
     assert list(rows) == ["a.weight", "b.weight", "c.weight", "d", "e.bias", "f"]
-    assert rows["a.weight"]["values"] == {"differing": 3, "largest": None}
+    assert rows["a.weight"]["values"] == {"differing": 3, "largest": None, "nan": 0}
     assert rows["d"]["b"] is None
     assert rows["c.weight"]["b"] == {
         "index": 2,
@@ -444,3 +444,28 @@ def test_that_training_state_is_matched_under_another_name_is_said(table):
     assert comparison.equal
     text = "".join(FORMATS["table"](comparison))
     assert "training state is matched without optimizer. of A and optimizer_states.0. of B" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (Values(1, 0.5), "1 element differs, by at most 0.5"),
+        (Values(1, None, 1), "1 element differs, NaN on one side"),
+        (Values(3, None, 1), "3 elements differ, 1 of them NaN on one side"),
+        (Values(2, None), "2 elements differ, infinitely"),
+    ],
+)
+def test_how_values_differ_is_said_with_its_reason(values, told):
+    assert difference_text(values) == told
+    whole = together([values, Values(0, 0.0)])
+    assert (whole.differing, whole.nan) == (values.differing, values.nan)
+
+
+def test_what_is_alike_in_all_but_values_that_could_not_be_compared_is_counted_so(tiny):
+    same = compare(tiny, tiny, CLASSIC)
+    none = same.with_values({}, dict.fromkeys(range(len(tiny)), "no weights here"), True)
+    text = "".join(FORMATS["table"](none))
+    assert f"{len(tiny)} tensors alike in all but values (no values could be compared)" in text
+    some = same.with_values({0: Values(0, 0.0)}, dict.fromkeys(range(1, len(tiny)), "no weights here"), True)
+    text = "".join(FORMATS["table"](some))
+    assert f"1 tensor alike, {len(tiny) - 1} more in all but values (values compared, where they could be)" in text

@@ -296,3 +296,37 @@ async def test_a_long_list_scrolls() -> None:
         assert not any(names[0] in line for line in ui.lines)
         await ui.press("pageup", "home")
         assert "only in B  500 tensors" in ui.text
+
+
+class NanLoading(ValueLoading):
+    """Knows one NaN in `layer.1`."""
+
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        answer = super().ask(request, {**arguments, "index": 1 if arguments["index"] == 1 else 0})
+        if arguments["index"] == 1:
+            answer["result"] = {"differing": 1, "largest": None, "nan": 1}
+        return answer
+
+
+async def test_how_values_differ_stands_whole_below_the_list_and_first_in_the_dialog() -> None:
+    class NanOpener(TwoOpener):
+        def __call__(self, spec: OpenSpec) -> FakeLoading:
+            self.loadings.append(NanLoading([Loaded(self.models[spec.target])]))
+            return self.loadings[-1]
+
+    long = "encoder.of.many.parts.with.a.long.name." * 2
+    models = [
+        model_of(param("first", (1,)), param(f"{long}weight", (4, 4)), param("last", (1,)), target=target)
+        for target in ("left", "right")
+    ]
+    async with running(make(NanOpener(left=models[0], right=models[1]))) as ui:
+        await ui.press("v")
+        await ui.until(lambda: ui.shown.comparison.compared)
+        await ui.on("weight")
+        assert not any("differs, NaN on one side" in line for line in ui.lines[:-6]), "the list cuts it"
+        assert any("values: 1 element differs, NaN on one side" in line for line in ui.lines)
+        await ui.press("enter")
+        at = {
+            word: next(line for line, text in enumerate(ui.lines) if word in text) for word in ("values: 1", "dtype")
+        }
+        assert at["values: 1"] < at["dtype"]

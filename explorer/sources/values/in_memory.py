@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 REMEDY = "open it with --load, or open a directory or cached snapshot with weights, or the checkpoint file itself"
 """What gives a skeleton values."""
 
+FACTORY_REMEDY = "a factory is built without any: open a checkpoint of it"
+"""The same for what a function returns, which nothing can load weights into."""
+
 
 class TorchTensor:
     """One tensor of torch (an `explorer.sources.values.Readable`)."""
 
-    def __init__(self, name: str, tensor: torch.Tensor) -> None:
+    def __init__(self, name: str, tensor: torch.Tensor, remedy: str = REMEDY) -> None:
         """Read from a tensor; it is never changed.
+
+        Args:
+            name: Its name.
+            tensor: The tensor.
+            remedy: What would give it values if it has none.
 
         Raises:
             ParamxError: It has no values, or none that stand in rows and columns.
@@ -33,7 +41,7 @@ class TorchTensor:
         if is_lazy(tensor):
             raise ParamxError(name, "it has no values yet: a lazy parameter is made when the model first runs")
         if tensor.device.type == "meta":
-            raise ParamxError(name, f"{NO_WEIGHTS}: a skeleton on the meta device has shapes only", REMEDY)
+            raise ParamxError(name, f"{NO_WEIGHTS}: a skeleton on the meta device has shapes only", remedy)
         dtype = str(tensor.dtype).removeprefix("torch.")
         plain = tensor.detach()
         if plain.is_quantized:

@@ -120,9 +120,14 @@ class FileValues:
 class ModuleValues:
     """The values of a module's parameters, in the table's order."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        """Serve the parameters of a module; it is never changed."""
-        self._named = list(module.named_parameters())
+    def __init__(self, module: torch.nn.Module, remedy: str = REMEDY) -> None:
+        """Serve the parameters of a module; it is never changed.
+
+        Args:
+            module: The module.
+            remedy: What would give it values if it has none.
+        """
+        self._named, self._remedy = list(module.named_parameters()), remedy
 
     def __call__(self, index: int) -> Readable:
         """Open the tensor of a row.
@@ -131,7 +136,7 @@ class ModuleValues:
             ParamxError: It has no values.
         """
         name, parameter = self._named[index]
-        return TorchTensor(name, parameter)
+        return TorchTensor(name, parameter, self._remedy)
 
 
 class OverlaidValues:

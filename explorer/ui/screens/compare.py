@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from explorer.core.compare import KINDS, Comparison, Pair, folded, reason, together, unknown
-from explorer.core.compare_text import difference_text, headline, matching, sides, wrong
+from explorer.core.compare_text import alike, difference_text, headline, matching, sides, wrong
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
@@ -232,8 +232,9 @@ class CompareScreen(Screen[None]):
         text.append("  compare", "bold")
         if self.comparison is not None:
             number = sum(bool(pair.kinds) for pair in self.comparison.pairs)
-            alike = "not all known " if self.comparison.uncompared or self.comparison.doubtful else "no difference "
-            told = f"{plural(number, 'difference')} " if number else alike
+            unsure = self.comparison.uncompared or self.comparison.doubtful
+            told = "not all known " if unsure else "no difference "
+            told = f"{plural(number, 'difference')} " if number else told
             text.append(" " * max(2, self.size.width - text.cell_len - len(told)))
             text.append(told, "bold")
         return text
@@ -251,7 +252,7 @@ class CompareScreen(Screen[None]):
             )
         elif comparison.known and not comparison.compared:
             told = f"values of {comparison.known:,} of {len(comparison.comparable):,} compared: v goes on"
-        lines = [f"{plural(comparison.same, 'tensor')} alike, {told}", *matching(comparison), *wrong(comparison)]
+        lines = [f"{alike(comparison)}, {told}", *matching(comparison), *wrong(comparison)]
         text = Text("\n".join(f" {line}" for line in lines), no_wrap=True, overflow="ellipsis")
         self.query_one("#compare-told", Static).update(text)
 
@@ -351,6 +352,9 @@ class CompareScreen(Screen[None]):
         else:
             pair = comparison.pairs[entry.positions[0]]
             text.append(f"{entry.label}\n", "bold")
+            found = [values for at in entry.positions if (values := comparison.pairs[at].values) is not None]
+            if found:  # the list cuts it
+                text.append(f"values: {difference_text(together(found))}\n")
             for letter, of_a in (("A", True), ("B", False)):
                 text.append(f"{letter}  ", "bold")
                 text.append(f"{_line(comparison, pair, of_a)}\n")
@@ -503,12 +507,12 @@ class BothScreen(Dialog[None]):
         for name, a in facts_a.items():
             b = facts_b[name]
             grid.add_row(Text("≠" if a != b else " ", "bold"), Text(name, "dim"), Text(a), Text(b))
-        parts = [Static(Text(f"{pair.name}\n", "bold")), Static(grid)]
+        parts = [Static(Text(f"{pair.name}\n", "bold"))]
         if pair.values is not None:
-            parts.append(Static(Text(f"\nvalues: {difference_text(pair.values)}")))
+            parts.append(Static(Text(f"values: {difference_text(pair.values)}\n")))
         elif pair.name in comparison.uncompared:
-            parts.append(Static(Text(f"\nvalues not compared: {reason(comparison, pair)}")))
-        return list(parts)
+            parts.append(Static(Text(f"values not compared: {reason(comparison, pair)}\n")))
+        return [*parts, Static(grid)]
 
 
 def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, str]:
