@@ -116,8 +116,8 @@ class Side:
 
     missing: frozenset[int] = frozenset()
     """Rows that the model has and its files do not."""
-    state: frozenset[int] = frozenset()
-    """Rows that are an optimizer's state and the like, not the model's."""
+    state: Mapping[int, str] = field(default_factory=dict)
+    """Rows that are an optimizer's state and the like, not the model's, and what each is."""
     left_out: frozenset[int] = frozenset()
     """Those of them that are in no pair: the other side has none of their kind."""
     buffers: frozenset[int] = frozenset()
@@ -219,7 +219,7 @@ class Comparison:
         """Return the tensors and parameters of a side, without an optimizer's state; buffers are no parameters."""
         model, side = self.side(of_a)
         counted = model.counted
-        none = side.state | side.buffers | side.missing
+        none = side.state.keys() | side.buffers | side.missing
         return len(model) - len(side.state) - len(side.missing), model.total - sum(counted[row] for row in none)
 
     def buffers_of(self, of_a: bool) -> int:

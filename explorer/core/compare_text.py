@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -110,11 +110,18 @@ def alike(comparison: Comparison) -> str:
 def headline(comparison: Comparison, of_a: bool) -> str:
     """Say what a side holds: its parameters, and beside them the state of an optimizer."""
     tensors, parameters = comparison.counts_of(of_a)
-    state = len(comparison.side(of_a)[1].state)
+    state = list(comparison.side(of_a)[1].state.values())
     buffers = comparison.buffers_of(of_a)
     beside = f" ({plural(buffers, 'buffer')})" if buffers else ""
     told = f"{plural(tensors, 'tensor')}{beside} · {plural(parameters, 'parameter')}"
-    return f"{told} · beside {plural(state, 'tensor')} of training state" if state else told
+    return f"{told} · beside {plural(len(state), 'tensor')} of {_state_text(state)}" if state else told
+
+
+def _state_text(kinds: Iterable[str]) -> str:
+    """Call what is no model's, by what `Side.state` says of each."""
+    attributes = {what == "plain attribute" for what in kinds}
+    words = ["training state"] * (False in attributes) + ["plain attributes"] * (True in attributes)
+    return " and ".join(words)
 
 
 def matching(comparison: Comparison) -> Iterator[str]:
@@ -122,7 +129,9 @@ def matching(comparison: Comparison) -> Iterator[str]:
     left_out = zip("AB", comparison.left_out, strict=True)
     told = [f"{plural(count, 'tensor')} of {letter}" for letter, count in left_out if count]
     if told:
-        yield f"left out: training state that only one side has ({', '.join(told)})"
+        sides_of = (comparison.side_a, comparison.side_b)
+        kinds = [side.state[row] for side in sides_of for row in side.left_out]
+        yield f"left out: {_state_text(kinds)} that only one side has ({', '.join(told)})"
     for letter in "AB":
         if count := len(comparison.side(letter == "A")[1].aside):
             other = "B" if letter == "A" else "A"

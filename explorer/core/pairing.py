@@ -122,7 +122,7 @@ def compare(
     side_a, side_b = (
         Side(
             missing[at],
-            frozenset(states[at]),
+            states[at],
             out[at],
             frozenset(row for of, row in of_buffers if of == at),
             buffers[at],

@@ -421,7 +421,9 @@ def test_what_a_file_holds_beside_the_model_is_set_apart_and_never_subtracted_fr
     assert comparison.equal
     assert comparison.counts_of(True) == comparison.counts_of(False) == (3, 11)
     text = "".join(FORMATS["table"](comparison))
-    assert "3 tensors · 11 parameters · beside 1 tensor of training state" in text
+    called = "plain attributes" if what == "plain attribute" else "training state"
+    assert f"3 tensors · 11 parameters · beside 1 tensor of {called}" in text
+    assert f"left out: {called} that only one side has (1 tensor of A)" in text
     side = json.loads("".join(FORMATS["json"](comparison)))["compare"]["a"]
     assert (side["tensors"], side["parameters"]) == (4, 111)
     assert side["training_state"] == {"tensors": 1, "elements": 100, "left_out": True}

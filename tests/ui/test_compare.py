@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from explorer.core.compare import Values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import Event, Loaded, OpenSpec, Stage
-from explorer.core.param import Model
+from explorer.core.param import Finding, Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.compare import BothScreen, CompareScreen
 from explorer.ui.services import Services
@@ -330,3 +331,14 @@ async def test_how_values_differ_stands_whole_below_the_list_and_first_in_the_di
             word: next(line for line, text in enumerate(ui.lines) if word in text) for word in ("values: 1", "dtype")
         }
         assert at["values: 1"] < at["dtype"]
+
+
+async def test_what_is_wrong_with_files_is_said_and_never_called_no_difference() -> None:
+    odd = tuple(Finding("missing-shard", "warning", f"shard {at} is gone") for at in range(5))
+    models = {"left": replace(left(), findings=odd), "right": replace(left(), origin=right().origin)}
+    async with running(make(TwoOpener(**models))) as ui:
+        assert not ui.list
+        assert "not all known" in ui.lines[0]
+        assert "files of A: shard 0 is gone (missing-shard)" in ui.text
+        assert "and 2 more findings on the files" in ui.text
+        assert "Nothing that was read differs" in ui.text

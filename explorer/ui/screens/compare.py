@@ -43,6 +43,9 @@ LETTERS = ("A", "B")
 TICK = 0.5
 """Seconds between two looks at the clock while the two open."""
 
+ODD_LINES = 3
+"""Most lines that say what is wrong with the files; the list needs the room."""
+
 KEYS = (
     ("↑↓", "move", "Home, End, PgUp and PgDn too"),
     ("Enter", "open", "Fold or unfold a kind or a run ×N; both sides of one tensor"),
@@ -252,7 +255,11 @@ class CompareScreen(Screen[None]):
             )
         elif comparison.known and not comparison.compared:
             told = f"values of {comparison.known:,} of {len(comparison.comparable):,} compared: v goes on"
-        lines = [f"{alike(comparison)}, {told}", *matching(comparison), *wrong(comparison)]
+        lines = [f"{alike(comparison)}, {told}", *matching(comparison)]
+        odd = list(wrong(comparison))
+        lines += odd[:ODD_LINES]
+        if len(odd) > ODD_LINES:
+            lines.append(f"and {len(odd) - ODD_LINES:,} more findings on the files: --print table has all")
         text = Text("\n".join(f" {line}" for line in lines), no_wrap=True, overflow="ellipsis")
         self.query_one("#compare-told", Static).update(text)
 
