@@ -34,7 +34,7 @@ def compare_targets(
         ParamxError: One of them can't be opened.
     """
     from explorer.core.compare_values import compare_values  # noqa: PLC0415
-    from explorer.core.pairing import askers, compare  # noqa: PLC0415 - whoever compares nothing does without
+    from explorer.core.pairing import askers, compare, files_of  # noqa: PLC0415 - whoever compares nothing does without
     from explorer.sources.worker import open_in_worker  # noqa: PLC0415 - it reaches half the standard library
 
     specs = with_classes(specs, grouping)
@@ -43,7 +43,7 @@ def compare_targets(
         for spec in specs:
             loadings.append(open_in_worker(spec))
         a, b = _both(specs, loadings, tell)
-        comparison = compare(a, b, grouping, askers(a, b, loadings[0], loadings[1]))
+        comparison = compare(a, b, grouping, askers(a, b, *loadings), files_of(a, b, *loadings))
         if not values:
             return comparison
         return compare_values(comparison, specs[1], loadings[0].ask, lambda progress: tell(progress.text))

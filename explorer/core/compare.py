@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from explorer.core.arrange import Region
+from explorer.core.compare_files import doubtful
 from explorer.core.param import Model
 
 KINDS: Mapping[str, str] = {
@@ -18,6 +19,7 @@ KINDS: Mapping[str, str] = {
     "dtype": "another dtype",
     "group": "another group",
     "values": "other values",
+    "unread": "not readable",
 }
 """Ways to differ, in the order in which they are told, with what they are called."""
 
@@ -32,6 +34,8 @@ class Values:
     """Elements that are not the same number; two NaN count as the same."""
     largest: float | None
     """Largest absolute difference of two numbers; `None` where none can be said, as of infinities."""
+    nan: int = 0
+    """Elements among these that are NaN on one side only."""
 
     @property
     def equal(self) -> bool:
@@ -79,6 +83,8 @@ class Facts:
     """File of a sharded checkpoint; of parts the first's."""
     parts: tuple[str, ...] = ()
     """Names of the parts, if it is in parts."""
+    unread: str = ""
+    """The file that has it, where that could not be read."""
 
     @property
     def group_text(self) -> str:
@@ -104,6 +110,26 @@ class Pair:
     """What is in parts on one side, whose row is then that of the first part; `None` for one and one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one side of a comparison holds that is not compared as a parameter. Rows are those of its table."""
+
+    missing: frozenset[int] = frozenset()
+    """Rows that the model has and its files do not."""
+    state: Mapping[int, str] = field(default_factory=dict)
+    """Rows that are an optimizer's state and the like, not the model's, and what each is."""
+    left_out: frozenset[int] = frozenset()
+    """Those of them that are in no pair: the other side has none of their kind."""
+    buffers: frozenset[int] = frozenset()
+    """Rows that either side knows to be buffers."""
+    aside: frozenset[int] = frozenset()
+    """Those of them that are in no pair: the other side is a model in memory, whose table has parameters only."""
+    state_prefix: str = ""
+    """What is left out at the start of the names of `state`; empty: nothing."""
+    unread: Mapping[int, str] = field(default_factory=dict)
+    """Rows in a file that could not be read, and that file."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """Two models and how they differ."""
@@ -122,14 +148,14 @@ class Comparison:
     """What is left out at the start of B's names; empty: nothing."""
     pairs: tuple[Pair, ...]
     """Every name of either side: A's in its order, then those that only B has."""
+    side_a: Side = Side()
+    """What else A holds."""
+    side_b: Side = Side()
+    """What else B holds."""
     compared: bool = False
     """Whether values were compared."""
     uncompared: Mapping[str, str] = field(default_factory=dict)
     """By name why the values of a pair could not be compared."""
-    state_a: frozenset[int] = frozenset()
-    """Rows of A that are an optimizer's state and the like, not the model's."""
-    state_b: frozenset[int] = frozenset()
-    """Rows of B that are."""
     renamed: int = 0
     """Pairs that a library calls otherwise as it loads them."""
 
@@ -140,13 +166,26 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs; values count only where they were compared, and must all have been then."""
-        return not any(pair.kinds for pair in self.pairs) and not self.uncompared
+        """Whether nothing differs; values count only where they were compared, and must all have been then.
+
+        Files that were not read whole, or are damaged on one side only, are not known to be equal.
+        """
+        return not any(pair.kinds for pair in self.pairs) and not self.uncompared and not self.doubtful
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether something is wrong with the files of a side, so that it may differ where the tables do not."""
+        return doubtful(self.a, self.b)
 
     @property
     def same(self) -> int:
         """Pairs that are known to be alike: without a difference, and without values that could not be read."""
         return sum(not pair.kinds and pair.name not in self.uncompared for pair in self.pairs)
+
+    @property
+    def same_but_for_values(self) -> int:
+        """Pairs that are alike in all that could be compared, which their values could not."""
+        return sum(not pair.kinds and pair.name in self.uncompared for pair in self.pairs)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -174,13 +213,22 @@ class Comparison:
     @property
     def left_out(self) -> tuple[int, int]:
         """Tensors of each side that are in no pair: an optimizer's state that the other side lacks."""
-        a, b = len(self.state_a), len(self.state_b)
-        return (0, 0) if a and b else (a, b)
+        return len(self.side_a.left_out), len(self.side_b.left_out)
 
     def counts_of(self, of_a: bool) -> tuple[int, int]:
-        """Return the tensors and parameters of a side, without an optimizer's state."""
-        model, state = (self.a, self.state_a) if of_a else (self.b, self.state_b)
-        return len(model) - len(state), model.total - sum(model.numels[row] for row in state)
+        """Return the tensors and parameters of a side, without an optimizer's state; buffers are no parameters."""
+        model, side = self.side(of_a)
+        counted = model.counted
+        none = side.state.keys() | side.buffers | side.missing
+        return len(model) - len(side.state) - len(side.missing), model.total - sum(counted[row] for row in none)
+
+    def buffers_of(self, of_a: bool) -> int:
+        """Return how many of a side's tensors are known to be buffers."""
+        return len(self.side(of_a)[1].buffers)
+
+    def side(self, of_a: bool) -> tuple[Model, Side]:
+        """Return one side's model and what else it holds."""
+        return (self.a, self.side_a) if of_a else (self.b, self.side_b)
 
     def facts(self, pair: Pair, of_a: bool) -> Facts | None:
         """Return what a side of a pair is; `None` where it has nothing of that name."""
@@ -200,6 +248,7 @@ class Comparison:
                 groups[row],
                 model.apart.get(row, ""),
                 model.shards[row],
+                unread=self.side(of_a)[1].unread.get(row, ""),
             )
         whole = self.facts(pair, not of_a)
         assert whole is not None, "parts stand against a whole"
@@ -313,7 +362,8 @@ def together(values: Sequence[Values]) -> Values:
     """Return what was found of several tensors as one."""
     largest = [each.largest for each in values]
     known = [most for most in largest if most is not None]
-    return Values(sum(each.differing for each in values), max(known) if len(known) == len(largest) else None)
+    most = max(known) if len(known) == len(largest) else None
+    return Values(sum(each.differing for each in values), most, sum(each.nan for each in values))
 
 
 def spanned(names: Sequence[str]) -> str:

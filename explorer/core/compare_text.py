@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values, reason
+from explorer.core.compare_files import warnings
+from explorer.core.listing import findings_of
 from explorer.core.text import plural
 
 JSON_FORMAT = 1
@@ -55,6 +58,10 @@ def _side(facts: Facts | None, pair: Pair) -> str:
         told.append(facts.group_text)
     if "tied" in kinds and not facts.name.endswith(pair.name):
         told.append(f"= {facts.name}")
+    if "unread" in kinds:
+        told.append(f"in {facts.unread}, which can't be read" if facts.unread else "readable")
+    if alone and facts.apart:
+        told.append(f"({facts.apart})")
     if told and facts.parts:
         told.append(f"in {len(facts.parts):,} parts")
     return " ".join(told)
@@ -64,7 +71,11 @@ def difference_text(values: Values) -> str:
     """Say how values differ."""
     if values.equal:
         return "the same values"
-    largest = "" if values.largest is None else f", by at most {values.largest:.3g}"
+    if values.nan:
+        how = "" if values.nan == values.differing else f"{values.nan:,} of them "
+        largest = f", {how}NaN on one side"
+    else:
+        largest = ", infinitely" if values.largest is None else f", by at most {values.largest:.3g}"
     return f"{plural(values.differing, 'element')} differ{'s' * (values.differing == 1)}{largest}"
 
 
@@ -75,22 +86,42 @@ def summary(comparison: Comparison) -> Iterator[str]:
         parts = (origin.target, origin.class_name, origin.description, headline(comparison, letter == "A"))
         yield f"{letter}  {' · '.join(filter(None, parts))}"
     yield from matching(comparison)
+    yield from wrong(comparison)
     counts = [f"{count:,} {KINDS[kind]}" for kind, count in comparison.counts.items() if count]
     told = "values compared" if comparison.compared else "values not compared"
-    told += ", where they could be" if comparison.uncompared else ""
-    yield " · ".join([f"{plural(comparison.same, 'tensor')} alike ({told})", *counts])
+    if comparison.uncompared:
+        told = "values compared, where they could be" if comparison.known else "no values could be compared"
+    yield " · ".join([f"{alike(comparison)} ({told})", *counts])
     if comparison.uncompared:
         pair = next(pair for pair in comparison.pairs if pair.name in comparison.uncompared)
         told = f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {pair.name}"
         yield f"{told}: {reason(comparison, pair)}"
 
 
+def alike(comparison: Comparison) -> str:
+    """Say how many tensors are alike, and how many are in all but their values, which could not be compared."""
+    otherwise = comparison.same_but_for_values
+    if otherwise and not comparison.same:
+        return f"{plural(otherwise, 'tensor')} alike in all but values"
+    told = f"{plural(comparison.same, 'tensor')} alike"
+    return f"{told}, {otherwise:,} more in all but values" if otherwise else told
+
+
 def headline(comparison: Comparison, of_a: bool) -> str:
     """Say what a side holds: its parameters, and beside them the state of an optimizer."""
     tensors, parameters = comparison.counts_of(of_a)
-    state = len(comparison.state_a if of_a else comparison.state_b)
-    told = f"{plural(tensors, 'tensor')} · {plural(parameters, 'parameter')}"
-    return f"{told} · beside {plural(state, 'tensor')} of training state" if state else told
+    state = list(comparison.side(of_a)[1].state.values())
+    buffers = comparison.buffers_of(of_a)
+    beside = f" ({plural(buffers, 'buffer')})" if buffers else ""
+    told = f"{plural(tensors, 'tensor')}{beside} · {plural(parameters, 'parameter')}"
+    return f"{told} · beside {plural(len(state), 'tensor')} of {_state_text(state)}" if state else told
+
+
+def _state_text(kinds: Iterable[str]) -> str:
+    """Call what is no model's, by what `Side.state` says of each."""
+    attributes = {what == "plain attribute" for what in kinds}
+    words = ["training state"] * (False in attributes) + ["plain attributes"] * (True in attributes)
+    return " and ".join(words)
 
 
 def matching(comparison: Comparison) -> Iterator[str]:
@@ -98,10 +129,19 @@ def matching(comparison: Comparison) -> Iterator[str]:
     left_out = zip("AB", comparison.left_out, strict=True)
     told = [f"{plural(count, 'tensor')} of {letter}" for letter, count in left_out if count]
     if told:
-        yield f"left out: training state that only one side has ({told[0]})"
+        sides_of = (comparison.side_a, comparison.side_b)
+        kinds = [side.state[row] for side in sides_of for row in side.left_out]
+        yield f"left out: {_state_text(kinds)} that only one side has ({', '.join(told)})"
+    for letter in "AB":
+        if count := len(comparison.side(letter == "A")[1].aside):
+            other = "B" if letter == "A" else "A"
+            yield f"left out: {plural(count, 'buffer')} only in {letter} ({other} lists parameters only)"
     sides = (("A", comparison.prefix_a), ("B", comparison.prefix_b))
     if told := [f"{prefix} of {letter}" for letter, prefix in sides if prefix]:
         yield f"names are matched without {' and '.join(told)}"
+    sides = (("A", comparison.side_a.state_prefix), ("B", comparison.side_b.state_prefix))
+    if told := [f"{prefix} of {letter}" for letter, prefix in sides if prefix]:
+        yield f"training state is matched without {' and '.join(told)}"
     if comparison.renamed:
         yield f"{plural(comparison.renamed, 'tensor')} matched under another name, as transformers loads it"
     for letter in "AB":
@@ -111,6 +151,13 @@ def matching(comparison: Comparison) -> Iterator[str]:
         if fused:
             parts, whole = sum(len(each.rows) for each in fused), "B" if letter == "A" else "A"
             yield f"fused: {plural(parts, 'tensor')} of {letter} are {len(fused):,} of {whole}"
+
+
+def wrong(comparison: Comparison) -> Iterator[str]:
+    """Yield what is wrong with the files of each side, a line each."""
+    for letter in "AB":
+        for finding in warnings(comparison.side(letter == "A")[0]):
+            yield f"files of {letter}: {finding.message} ({finding.id})"
 
 
 def json_text(comparison: Comparison) -> Iterator[str]:
@@ -136,25 +183,26 @@ def json_text(comparison: Comparison) -> Iterator[str]:
 
 
 def _model(comparison: Comparison, of_a: bool) -> dict[str, Any]:
-    model, prefix, state = (
-        (comparison.a, comparison.prefix_a, comparison.state_a)
-        if of_a
-        else (comparison.b, comparison.prefix_b, comparison.state_b)
-    )
+    model, side = comparison.side(of_a)
+    tensors, parameters = comparison.counts_of(of_a)
+    elements = sum(model.numels[row] for row in side.state)
     origin = model.origin
     return {
         "target": origin.target,
         "kind": origin.kind,
         "class": origin.class_name,
         "origin": origin.description,
-        "tensors": len(model),
-        "parameters": model.total,
+        "tensors": tensors + len(side.state),
+        "parameters": parameters + elements,
         "training_state": {
-            "tensors": len(state),
-            "elements": model.total - comparison.counts_of(of_a)[1],
+            "tensors": len(side.state),
+            "elements": elements,
             "left_out": comparison.left_out[0 if of_a else 1] > 0,
         },
-        "prefix": prefix,
+        "prefix": comparison.prefix_a if of_a else comparison.prefix_b,
+        "state_prefix": side.state_prefix,
+        "buffers": {"tensors": comparison.buffers_of(of_a), "left_out": len(side.aside) > 0},
+        "warnings": findings_of(list(warnings(model))),
     }
 
 
@@ -165,7 +213,7 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Any]:
         "kinds": list(pair.kinds),
         "a": _facts(comparison, pair, True),
         "b": _facts(comparison, pair, False),
-        "values": None if values is None else {"differing": values.differing, "largest": values.largest},
+        "values": None if values is None else asdict(values),
     }
 
 

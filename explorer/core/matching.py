@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
 PREFIX_SHARE = 0.5
@@ -52,6 +52,21 @@ def training_state(names: Sequence[str]) -> frozenset[int]:
         if heads[head] or (name.rpartition(".")[2] in MOMENTS and ".state." in f".{name}"):
             rows.append(row)
     return frozenset(rows) if len(rows) < len(names) else frozenset()
+
+
+def set_apart(names: Sequence[str], apart: Mapping[int, str]) -> dict[int, str]:
+    """Return which rows of a checkpoint are no model's, and what each is.
+
+    Args:
+        names: The rows' names: by these the training state is known where a file does not say what it holds.
+        apart: What a source knows to be no parameter; buffers are the model's.
+
+    Returns:
+        By row `optimizer state`, `random state`, …; none where nothing else is in the file: it is then compared.
+    """
+    found = dict.fromkeys(training_state(names), "optimizer state")
+    found |= {row: what for row, what in apart.items() if what != "buffer"}
+    return found if len(found) < len(names) else {}
 
 
 def align(names_a: Sequence[str], names_b: Sequence[str]) -> tuple[str, str]:

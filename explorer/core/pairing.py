@@ -2,8 +2,9 @@
 
 Names are matched as they are shown. Where one side has a prefix that the other lacks (`model.` under a head,
 `module.` in a wrapper), the prefix is left out for matching, if more names match so. What a library calls otherwise
-in memory than in files, or stacks, is matched as it loads it. An optimizer's state that one side lacks is left out.
-Screen and listing say each of these.
+in memory than in files, or stacks, is matched as it loads it. An optimizer's state that one side lacks is left out,
+and so are buffers where the other side is a model in memory, whose table has none. Of a directory the files are
+compared. Screen and listing say each of these.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.core.arrange import Fusion, Move, arrange, expert_moves
-from explorer.core.compare import Comparison, Fused, Pair
+from explorer.core.compare import Comparison, Fused, Pair, Side
+from explorer.core.compare_files import Held, as_held, ask_held
 from explorer.core.errors import ParamxError
 from explorer.core.groups import NO_GROUP, Grouper
 from explorer.core.loading import Loading
-from explorer.core.matching import align, stripped, training_state
+from explorer.core.matching import align, set_apart, stripped
 from explorer.core.param import Model
 from explorer.core.rules import Grouping
 
 MOVES = "moves"
 """What is asked of what serves a model: takes `names` of a file; answers what loading makes of each: see `Move`."""
+
+BUFFERS = "buffers"
+"""What is asked of what serves a model: takes `names` of a file; answers which of them are its buffers."""
 
 ASKED_AT_ONCE = 5_000
 """Names that one request carries; a request has at most a megabyte."""
@@ -31,7 +36,13 @@ Ask = Callable[[str, Mapping[str, Any]], Any]
 """Asks what serves an open model: see `Loading.ask`."""
 
 
-def compare(a: Model, b: Model, grouping: Grouping, ask: tuple[Ask | None, Ask | None] = (None, None)) -> Comparison:
+def compare(
+    a: Model,
+    b: Model,
+    grouping: Grouping,
+    ask: tuple[Ask | None, Ask | None] = (None, None),
+    held: tuple[Held | None, Held | None] = (None, None),
+) -> Comparison:
     """Compare two models, grouped by the same rules.
 
     Args:
@@ -39,19 +50,35 @@ def compare(a: Model, b: Model, grouping: Grouping, ask: tuple[Ask | None, Ask |
         b: The second.
         grouping: The rules.
         ask: Asks what serves each, where a library may know how the other's tensors are loaded into it.
+        held: What the files of each hold, where its table is that of a model that was laid over files.
     """
+    missing = [frozenset(each.missing) if each else frozenset() for each in held]
+    a, b = (as_held(model, each) if each else model for model, each in zip((a, b), held, strict=True))
     models = a, b
-    states = training_state(a.names), training_state(b.names)
-    both = all(states)
+    states = set_apart(a.names, a.apart), set_apart(b.names, b.apart)
+    states = _known_to_either(a, states[0], b, states[1]), _known_to_either(b, states[1], a, states[0])
+    # What only one side has of a kind says how it was saved, not how the models differ.
+    out = [
+        frozenset(row for row, what in state.items() if what not in other.values())
+        for state, other in (states, states[::-1])
+    ]
     kept = [
-        [row for row in range(len(model)) if row not in state] for model, state in zip(models, states, strict=True)
+        [row for row in range(len(model)) if row not in state and row not in lost]
+        for model, state, lost in zip(models, states, missing, strict=True)
     ]
     rows, prefixes = _rows_by_name(models, kept)
-    if both:  # the names of optimizers' states are matched among themselves: their prefixes are others
-        further, _ = _rows_by_name(models, [sorted(state) for state in states])
+    state_prefixes = "", ""
+    if all(map(set.difference, map(set, states), out)):  # matched among themselves: their prefixes are others
+        further, state_prefixes = _rows_by_name(
+            models, [sorted(state.keys() - left) for state, left in zip(states, out, strict=True)]
+        )
         for known, more in zip(rows, further, strict=True):
             known |= {name if name not in known else f"state: {name}": row for name, row in more.items()}
-    tied = _other_names(a, prefixes[0]), _other_names(b, prefixes[1])
+        rows = _in_order(rows[0]), _in_order(rows[1])
+    tied = tuple(
+        {name: row for name, row in _other_names(model, prefix).items() if row not in lost}
+        for model, prefix, lost in zip(models, prefixes, missing, strict=True)
+    )
     matched: dict[int, Pair] = {}
     for name, row in rows[0].items():
         other = rows[1].get(name)
@@ -70,6 +97,7 @@ def compare(a: Model, b: Model, grouping: Grouping, ask: tuple[Ask | None, Ask |
     )
     found = _rearranged(models, left, prefixes, ask)
     renamed = sum(pair.fused is None for pair in found)
+    buffers = _buffers(models, held, left, prefixes, ask)
     # The parts of a fused tensor stand in the place of the first.
     taken_a = {row for pair in found if pair.fused and pair.fused.of_a for row in pair.fused.rows}
     taken_b = {row for pair in found for row in _rows_of_b(pair)}
@@ -77,16 +105,74 @@ def compare(a: Model, b: Model, grouping: Grouping, ask: tuple[Ask | None, Ask |
     pairs = [
         matched.get(row) or Pair(name, row, None)
         for name, row in rows[0].items()
-        if row in matched or row not in taken_a
+        if row in matched or (row not in taken_a and row not in buffers[0])
     ]
     pairs += [
         others.get(row) or Pair(name, None, row)
         for name, row in rows[1].items()
-        if (row in others or name not in rows[0]) and row not in taken_b
+        if (row in others or name not in rows[0]) and row not in taken_b and row not in buffers[1]
     ]
     groups_a, groups_b = _groups(a, grouping), _groups(b, grouping)
-    draft = Comparison(a, b, groups_a, groups_b, *prefixes, (), state_a=states[0], state_b=states[1], renamed=renamed)
+    unread = [each.unread if each else {} for each in held]
+    of_buffers = {(at, row) for at, rows_of in enumerate(buffers) for row in rows_of}
+    for pair in pairs:  # what one side knows to be a buffer is one on the other too
+        both = (0, pair.a), (1, pair.b)
+        if pair.fused is None and any(row is not None and models[at].apart.get(row) == "buffer" for at, row in both):
+            of_buffers |= {(at, row) for at, row in both if row is not None}
+    side_a, side_b = (
+        Side(
+            missing[at],
+            states[at],
+            out[at],
+            frozenset(row for of, row in of_buffers if of == at),
+            buffers[at],
+            state_prefixes[at],
+            unread[at],
+        )
+        for at in (0, 1)
+    )
+    draft = Comparison(a, b, groups_a, groups_b, *prefixes, (), side_a, side_b, renamed=renamed)
     return replace(draft, pairs=tuple(_judged(pair, draft) for pair in pairs))
+
+
+def _known_to_either(
+    model: Model, state: Mapping[int, str], other: Model, other_state: Mapping[int, str]
+) -> dict[int, str]:
+    """Return what is no model's of one side, with what the other side knows to be none by the same name."""
+    known = {other.names[row]: what for row, what in other_state.items()}
+    found = {row: known[name] for row, name in enumerate(model.names) if name in known} if known else {}
+    found |= state
+    return found if len(found) < len(model) else dict(state)
+
+
+def _buffers(
+    models: tuple[Model, Model],
+    held: tuple[Held | None, Held | None],
+    left: tuple[dict[str, int], dict[str, int]],
+    prefixes: tuple[str, str],
+    ask: tuple[Ask | None, Ask | None],
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the rows of each side that are buffers which the other's table can't have: it lists parameters only.
+
+    Two files that hold buffers are compared in these as in anything else.
+    """
+    found = []
+    for file in (0, 1):
+        model = 1 - file
+        buffers: set[int] = set()
+        if left[file] and models[model].counters is not None and held[model] is None:
+            apart, asked, prefix = models[file].apart, ask[model], prefixes[model]
+            buffers = {row for row in left[file].values() if apart.get(row) == "buffer"}
+            rest = {f"{prefix}{name}": row for name, row in left[file].items() if row not in buffers}
+            if asked is not None:
+                buffers |= {rest[name] for name in ask_buffers(asked, list(rest)) if name in rest}
+        found.append(frozenset(buffers))
+    return found[0], found[1]
+
+
+def _in_order(rows: Mapping[str, int]) -> dict[str, int]:
+    """Return rows by name in the order of their table."""
+    return dict(sorted(rows.items(), key=lambda item: item[1]))
 
 
 def _rows_of_b(pair: Pair) -> tuple[int | None, ...]:
@@ -125,6 +211,8 @@ def _judged(pair: Pair, comparison: Comparison) -> Pair:
         # What one side holds as a buffer has no group there; most files don't say what is one.
         if fact_a != fact_b and not (kind == "group" and None in (fact_a, fact_b)):
             kinds.append(kind)
+    if row_a in comparison.side_a.unread or row_b in comparison.side_b.unread:
+        kinds.append("unread")
     return replace(pair, kinds=tuple(kinds)) if kinds else pair
 
 
@@ -206,6 +294,29 @@ def askers(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Ask | None
     """
     built = a.counters is not None, b.counters is not None
     return (one.ask if built == (True, False) else None, other.ask if built == (False, True) else None)
+
+
+def files_of(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Held | None, Held | None]:
+    """Return what the files of two models hold that their tables do not say; `None` for what is no directory's.
+
+    Args:
+        a: The first model.
+        b: The second.
+        one: What serves the first.
+        other: What serves the second.
+    """
+    return ask_held(a, one.ask), ask_held(b, other.ask)
+
+
+def ask_buffers(ask: Ask, names: Sequence[str]) -> list[str]:
+    """Ask which tensors of a file are buffers of a model; none where nothing can be asked."""
+    found: list[str] = []
+    for start in range(0, len(names), ASKED_AT_ONCE):
+        try:
+            found += ask(BUFFERS, {"names": list(names[start : start + ASKED_AT_ONCE])}) or ()
+        except ParamxError:
+            return []
+    return found
 
 
 def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:

@@ -132,6 +132,8 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
     report("reading parameters")
     from explorer.sources.live_module import live_origin, table_of
     from explorer.sources.module_answers import answers_of
+    from explorer.sources.values.answers import value_answers
+    from explorer.sources.values.in_memory import FACTORY_REMEDY
     from explorer.sources.values.providers import ModuleValues
 
     live = live_origin(module, KIND)
@@ -144,7 +146,8 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
         live.config,
         {**live.versions, "python": platform.python_version()},
     )
-    return Opened(table_of(module, origin), answers_of(module), ModuleValues(module))
+    values = ModuleValues(module, FACTORY_REMEDY)
+    return Opened(table_of(module, origin), {**answers_of(module), **value_answers(values)}, values)
 
 
 def _literal(name: str, text: str) -> Any:

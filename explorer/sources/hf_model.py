@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from explorer.core.compare_files import FILES
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
@@ -32,7 +33,7 @@ from explorer.sources.module_answers import answers_of
 from explorer.sources.no_weights import what_loads
 from explorer.sources.overlay import Overlay
 from explorer.sources.overlay_told import findings as overlay_findings
-from explorer.sources.overlay_told import with_shards
+from explorer.sources.overlay_told import held, with_shards
 from explorer.sources.values import OpenTensor
 from explorer.sources.values.answers import value_answers
 from explorer.sources.values.providers import ModuleValues, OverlaidValues
@@ -127,7 +128,11 @@ def build(
         table = with_shards(table, overlay)
         beside = weights_beside(found.directory) if found.directory is not None else None
         values = OverlaidValues(table, overlay, lambda: weights or read_beside(beside or ""))
-    opened = Opened(table, {**answers_of(model), **value_answers(values)}, values)
+    answers = {**answers_of(model), **value_answers(values)}
+    if overlay is not None:
+        laid_over = overlay
+        answers[FILES] = lambda arguments: held(laid_over).to_json()
+    opened = Opened(table, answers, values)
     if spec.device_map is not None and not spec.load:
         opened = hf_load.plan(opened, model, spec, report)
     return opened, overlay

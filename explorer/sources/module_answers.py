@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from explorer.core.pairing import MOVES
+from explorer.core.pairing import BUFFERS, MOVES
 from explorer.core.text import visible
 from explorer.core.wrapped import unwrapped
 from explorer.sources import Answer
@@ -23,6 +24,7 @@ def answers_of(module: torch.nn.Module) -> dict[str, Answer]:
     return {
         "decay_names": partial(decay_names, module),
         MOVES: partial(moves, module),
+        BUFFERS: partial(buffers, module),
         **value_answers(ModuleValues(module)),
     }
 
@@ -47,6 +49,29 @@ def moves(module: torch.nn.Module, arguments: Mapping[str, Any]) -> list[Any] | 
     return [
         None if not move.steps and move.targets == (name,) else move.to_json()
         for name, move in ((name, found[name]) for name in arguments["names"])
+    ]
+
+
+def buffers(module: torch.nn.Module, arguments: Mapping[str, Any]) -> list[str]:
+    """Return which tensors of a file are a module's buffers, or were in an older version of a library's.
+
+    Args:
+        module: The module.
+        arguments: `names`, the file's.
+    """
+    every = [name for name, _ in module.named_buffers(remove_duplicate=False)]
+    known = {visible(name) for name in unwrapped(every)}
+    ends = {name.rpartition(".")[2] for name in known}
+    # Buffers that moved or are no longer saved stand in the library's lists of what it leaves unread in old files.
+    ignored = [
+        re.compile(pattern)
+        for part in module.modules()
+        for pattern in getattr(part, "_keys_to_ignore_on_load_unexpected", None) or ()
+    ]
+    return [
+        name
+        for name in arguments["names"]
+        if name in known or (name.rpartition(".")[2] in ends and any(pattern.search(name) for pattern in ignored))
     ]
 
 

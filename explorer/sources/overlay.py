@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.arrange import Move
-from explorer.core.param import Model, ModuleClass
+from explorer.core.param import Model, ModuleClass, Param
 from explorer.core.text import shape_text, visible
 from explorer.sources.live_module import module_class
 from explorer.sources.moves import library_moves
@@ -67,10 +67,14 @@ class Overlay:
     """Buffers that the library saves and the file does not have."""
     shapes: list[tuple[str, str, str]] = field(default_factory=list)
     """Parameters of another shape in the file: the name, the file's shape, the model's."""
+    file_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """The file's shape of each of these."""
     dtypes: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """Parameters of another dtype in the file, by the file's dtype and the model's."""
     moves: Mapping[str, Move] = field(default_factory=dict)
     """What the library does to each tensor of the file as it loads it."""
+    beside: list[tuple[str, Param]] = field(default_factory=list)
+    """`buffers`, `ignored` and `unexpected`, each tensor with its facts."""
     owners: dict[str, ModuleClass | None] = field(default_factory=dict)
     """Class of the module that owns each tensor of the file that the model has."""
 
@@ -142,6 +146,11 @@ def lay_over(
     _differences(overlay, table, rows, parameters, told)
     _name_owners(overlay, model, where)
     _name_shards(overlay, table, rows)
+    overlay.beside = [
+        (name, replace(table[rows[name]], apart=what))
+        for names_of, what in ((overlay.buffers, "buffer"), (overlay.ignored, ""), (overlay.unexpected, ""))
+        for name in names_of
+    ]
     return overlay
 
 
@@ -242,6 +251,7 @@ def _differences(
     """Compare shapes, as the library did, and dtypes."""
     for name, ours, theirs in sorted(told.get("mismatched_keys", ()), key=lambda item: str(item[0])):
         overlay.shapes.append((str(name), shape_text(tuple(ours)), shape_text(tuple(theirs))))
+        overlay.file_shapes[str(name)] = tuple(ours)
     for name, home in overlay.homes.items():
         dtype = table.dtypes[rows[name]] or ""
         built = str(parameters[home].dtype).removeprefix("torch.")

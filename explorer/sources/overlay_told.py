@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from explorer.core.compare_files import Held
 from explorer.core.param import Column, Finding, Model, Place
 from explorer.core.text import plural, visible
 from explorer.sources.checkpoint.shards import files_text
@@ -150,6 +151,19 @@ def with_shards(table: Model, overlay: Overlay) -> Model:
             notes[row] = ", ".join(filter(None, (notes.get(row, ""), "its shard can't be read")))
     files = (overlay.shards.get(name, ()) for name in overlay.params)
     return replace(table, shards=Column.of(files_text(held) for held in files), notes=notes)
+
+
+def held(overlay: Overlay) -> Held:
+    """Return how a checkpoint's files differ from the table of the model that was laid over them."""
+    rows = {name: row for row, name in enumerate(overlay.params)}
+    return Held(
+        [rows[name] for name in overlay.missing],
+        {rows[name]: visible(shard) for name, shard in overlay.unread.items()},
+        # Of a parameter in parts the first other dtype: it stands for them all in a comparison.
+        {rows[overlay.homes[name]]: ours for (ours, _), some in overlay.dtypes.items() for name in reversed(some)},
+        {rows[name]: shape for name, shape in overlay.file_shapes.items() if name in rows},
+        [param for _, param in overlay.beside],
+    )
 
 
 def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Model, whole: bool = True) -> Model:

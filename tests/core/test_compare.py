@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.core.compare import KINDS, Values, folded, spanned
-from explorer.core.compare_text import FORMATS
+from explorer.core.compare import KINDS, Values, folded, spanned, together
+from explorer.core.compare_files import Held
+from explorer.core.compare_text import FORMATS, difference_text
 from explorer.core.compare_values import GIVE_UP, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import OpenSpec
 from explorer.core.matching import align
-from explorer.core.pairing import compare
-from explorer.core.param import Column
+from explorer.core.pairing import BUFFERS, compare
+from explorer.core.param import Column, Counters, Finding, Param
 
 CLASSIC = Grouping.classic()
 
@@ -64,6 +65,7 @@ def test_each_way_to_differ_is_told(pair):
         "dtype": 1,
         "group": 0,
         "values": 0,
+        "unread": 0,
     }
     assert not comparison.equal
 
@@ -285,11 +287,14 @@ def test_the_json_tells_both_sides_and_the_sums(pair):
         "parameters": 37,
         "training_state": {"tensors": 0, "elements": 0, "left_out": False},
         "prefix": "",
+        "state_prefix": "",
+        "buffers": {"tensors": 0, "left_out": False},
+        "warnings": [],
     }
     assert found["counts"] == {kind: found["counts"][kind] for kind in KINDS}
     rows = {row["name"]: row for row in found["differences"]}
     assert list(rows) == ["a.weight", "b.weight", "c.weight", "d", "e.bias", "f"]
-    assert rows["a.weight"]["values"] == {"differing": 3, "largest": None}
+    assert rows["a.weight"]["values"] == {"differing": 3, "largest": None, "nan": 0}
     assert rows["d"]["b"] is None
     assert rows["c.weight"]["b"] == {
         "index": 2,
@@ -327,3 +332,142 @@ def test_the_table_says_what_differs_and_the_sums(pair):
         "0 tensors alike (values compared) · 1 only in A · 2 only in B · 1 another shape · 1 another dtype · "
         "1 other values"
     )
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def built(table, rows):
+    """A model's table, as the skeleton of a config has it."""
+    return replace(table(rows), counters=Counters(1))
+
+
+ROWS = [("a", (4,), None), ("b", (2, 2), None), ("c", (3,), None)]
+EXTRA = Param(0, "extra", (2,), 2, "float32", 8, None, None, None, (), "x.safetensors")
+
+
+def test_of_a_directory_the_files_are_compared(table):
+    model = built(table, ROWS)
+    held = Held([0], {}, {1: "float16"}, {2: (5,)}, [EXTRA])
+    assert Held.from_json(json.loads(json.dumps(held.to_json()))) == held
+    comparison = compare(model, model, CLASSIC, held=(held, Held()))
+    assert told(comparison) == {"a": ("only_b",), "b": ("dtype",), "c": ("shape",), "extra": ("only_a",)}
+    assert not comparison.equal
+    assert [comparison.counts_of(of_a) for of_a in (True, False)] == [(3, 4 + 5 + 2), (3, 11)]
+    assert comparison.facts(comparison.pairs[0], True).nbytes == 8
+    assert compare(model, model, CLASSIC, held=(held, held)).equal, "both lack it"
+
+
+def test_what_files_hold_beside_the_model_matches_the_same_of_another_file(table):
+    model, file = built(table, ROWS), table([*ROWS, ("extra", (2,), None)])
+    assert compare(model, file, CLASSIC, held=(Held([], {}, {}, {}, [EXTRA]), None)).equal
+    assert told(compare(model, file, CLASSIC)) == {"extra": ("only_b",)}
+
+
+def test_what_can_not_be_read_is_not_known_to_be_alike(table):
+    model, held = built(table, ROWS), Held([], {1: "2.safetensors"})
+    for sides in ((held, None), (None, held), (held, held)):
+        comparison = compare(model, model, CLASSIC, held=sides)
+        assert told(comparison) == {"b": ("unread",)}
+        assert (comparison.equal, comparison.same) == (False, 2)
+    assert "in 2.safetensors, which can't be read" in "".join(FORMATS["table"](comparison))
+
+
+@pytest.mark.parametrize(("kind", "both"), [("missing-shard", False), ("wrong-total", True), ("tie-not-known", True)])
+def test_files_that_are_damaged_are_not_known_to_be_equal(table, kind, both):
+    model = table(ROWS)
+    odd = replace(model, findings=(Finding(kind, "warning", "something is wrong", ("a",)),))
+    comparison = compare(odd, model, CLASSIC)
+    assert comparison.equal == (kind == "tie-not-known")
+    assert compare(odd, odd, CLASSIC).equal == both
+    if kind != "tie-not-known":
+        assert f"files of A: something is wrong ({kind})" in "".join(FORMATS["table"](comparison))
+        side = json.loads("".join(FORMATS["json"](comparison)))["compare"]["a"]
+        assert [warning["names"] for warning in side["warnings"]] == [["a"]]
+
+
+# --- what is no parameter -----------------------------------------------------------------------------------------
+
+
+def asks(buffers):
+    """Answer as a module does that has some buffers."""
+    return lambda request, arguments: (
+        [name for name in arguments["names"] if name in buffers] if request == BUFFERS else None
+    )
+
+
+def test_buffers_of_a_file_are_no_difference_to_a_model_in_memory(table):
+    model, file = built(table, ROWS), table([*ROWS, ("mean", (4,), None), ("new", (1,), None)])
+    comparison = compare(model, file, CLASSIC, (asks({"mean"}), None))
+    assert told(comparison) == {"new": ("only_b",)}
+    assert comparison.counts_of(False) == (5, 4 + 4 + 3 + 1)
+    assert "left out: 1 buffer only in B (A lists parameters only)" in "".join(FORMATS["table"](comparison))
+    known = replace(file, apart={3: "buffer"})
+    assert told(compare(known, model, CLASSIC)) == {"new": ("only_a",)}
+    assert told(compare(known, table(ROWS), CLASSIC)) == {"mean": ("only_a",), "new": ("only_a",)}, "two files"
+
+
+def test_what_one_side_knows_to_be_a_buffer_is_none_of_the_other_sides_parameters(table):
+    plain = table(ROWS)
+    comparison = compare(plain, replace(plain, apart={0: "buffer"}), CLASSIC)
+    assert comparison.equal
+    assert comparison.counts_of(True) == comparison.counts_of(False) == (3, 7)
+
+
+@pytest.mark.parametrize("what", ["optimizer state", "random state", "plain attribute"])
+def test_what_a_file_holds_beside_the_model_is_set_apart_and_never_subtracted_from_it(table, what):
+    train = replace(table([*ROWS, ("rng", (100,), None)]), apart={3: what})
+    comparison = compare(train, table(ROWS), CLASSIC)
+    assert comparison.equal
+    assert comparison.counts_of(True) == comparison.counts_of(False) == (3, 11)
+    text = "".join(FORMATS["table"](comparison))
+    called = "plain attributes" if what == "plain attribute" else "training state"
+    assert f"3 tensors · 11 parameters · beside 1 tensor of {called}" in text
+    assert f"left out: {called} that only one side has (1 tensor of A)" in text
+    side = json.loads("".join(FORMATS["json"](comparison)))["compare"]["a"]
+    assert (side["tensors"], side["parameters"]) == (4, 111)
+    assert side["training_state"] == {"tensors": 1, "elements": 100, "left_out": True}
+
+
+def test_of_training_state_what_only_one_side_has_of_a_kind_is_left_out(table):
+    rows = [*ROWS, ("optimizer.state.0.exp_avg", (4,), None)]
+    one = replace(table([*rows, ("rng", (9,), None)]), apart={3: "optimizer state", 4: "random state"})
+    comparison = compare(one, replace(table(rows), apart={3: "optimizer state"}), CLASSIC)
+    assert comparison.equal
+    assert comparison.left_out == (1, 0)
+
+
+def test_that_training_state_is_matched_under_another_name_is_said(table):
+    states = [
+        [("w", (4,), None), *((f"{head}.state.{at}.exp_avg", (4,), None) for at in range(3))]
+        for head in ("optimizer", "optimizer_states.0")
+    ]
+    comparison = compare(*map(table, states), CLASSIC)
+    assert comparison.equal
+    text = "".join(FORMATS["table"](comparison))
+    assert "training state is matched without optimizer. of A and optimizer_states.0. of B" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (Values(1, 0.5), "1 element differs, by at most 0.5"),
+        (Values(1, None, 1), "1 element differs, NaN on one side"),
+        (Values(3, None, 1), "3 elements differ, 1 of them NaN on one side"),
+        (Values(2, None), "2 elements differ, infinitely"),
+    ],
+)
+def test_how_values_differ_is_said_with_its_reason(values, told):
+    assert difference_text(values) == told
+    whole = together([values, Values(0, 0.0)])
+    assert (whole.differing, whole.nan) == (values.differing, values.nan)
+
+
+def test_what_is_alike_in_all_but_values_that_could_not_be_compared_is_counted_so(tiny):
+    same = compare(tiny, tiny, CLASSIC)
+    none = same.with_values({}, dict.fromkeys(range(len(tiny)), "no weights here"), True)
+    text = "".join(FORMATS["table"](none))
+    assert f"{len(tiny)} tensors alike in all but values (no values could be compared)" in text
+    some = same.with_values({0: Values(0, 0.0)}, dict.fromkeys(range(1, len(tiny)), "no weights here"), True)
+    text = "".join(FORMATS["table"](some))
+    assert f"1 tensor alike, {len(tiny) - 1} more in all but values (values compared, where they could be)" in text

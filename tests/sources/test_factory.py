@@ -245,3 +245,13 @@ def test_a_torch_in_the_current_directory_is_not_taken_for_torch(project):
 def test_it_answers_questions_about_what_was_built(project):
     opened = open_served(OpenSpec("minenet.models:build"), lambda text: None)
     assert opened.answers["decay_names"]({}) is None, "it is not of transformers"
+
+
+def test_what_a_factory_has_no_values_for_is_not_advised_to_be_loaded(project):
+    opened = open_served(OpenSpec("minenet.models:Net"), lambda text: None)
+    asked = (lambda: opened.values(0), lambda: opened.answers["statistics"]({"index": 0}))
+    for ask in asked:
+        with pytest.raises(ParamxError) as caught:
+            ask()
+        assert "--load" not in caught.value.line
+        assert "open a checkpoint of it" in caught.value.line

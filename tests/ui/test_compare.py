@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from explorer.core.compare import Values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import Event, Loaded, OpenSpec, Stage
-from explorer.core.param import Model
+from explorer.core.param import Finding, Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.compare import CompareScreen
 from explorer.ui.screens.compare_dialogs import BothScreen
@@ -297,3 +298,48 @@ async def test_a_long_list_scrolls() -> None:
         assert not any(names[0] in line for line in ui.lines)
         await ui.press("pageup", "home")
         assert "only in B  500 tensors" in ui.text
+
+
+class NanLoading(ValueLoading):
+    """Knows one NaN in `layer.1`."""
+
+    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
+        answer = super().ask(request, {**arguments, "index": 1 if arguments["index"] == 1 else 0})
+        if arguments["index"] == 1:
+            answer["result"] = {"differing": 1, "largest": None, "nan": 1}
+        return answer
+
+
+async def test_how_values_differ_stands_whole_below_the_list_and_first_in_the_dialog() -> None:
+    class NanOpener(TwoOpener):
+        def __call__(self, spec: OpenSpec) -> FakeLoading:
+            self.loadings.append(NanLoading([Loaded(self.models[spec.target])]))
+            return self.loadings[-1]
+
+    long = "encoder.of.many.parts.with.a.long.name." * 2
+    models = [
+        model_of(param("first", (1,)), param(f"{long}weight", (4, 4)), param("last", (1,)), target=target)
+        for target in ("left", "right")
+    ]
+    async with running(make(NanOpener(left=models[0], right=models[1]))) as ui:
+        await ui.press("v")
+        await ui.until(lambda: ui.shown.comparison.compared)
+        await ui.on("weight")
+        assert not any("differs, NaN on one side" in line for line in ui.lines[:-6]), "the list cuts it"
+        assert any("values: 1 element differs, NaN on one side" in line for line in ui.lines)
+        await ui.press("enter")
+        at = {
+            word: next(line for line, text in enumerate(ui.lines) if word in text) for word in ("values: 1", "dtype")
+        }
+        assert at["values: 1"] < at["dtype"]
+
+
+async def test_what_is_wrong_with_files_is_said_and_never_called_no_difference() -> None:
+    odd = tuple(Finding("missing-shard", "warning", f"shard {at} is gone") for at in range(5))
+    models = {"left": replace(left(), findings=odd), "right": replace(left(), origin=right().origin)}
+    async with running(make(TwoOpener(**models))) as ui:
+        assert not ui.list
+        assert "not all known" in ui.lines[0]
+        assert "files of A: shard 0 is gone (missing-shard)" in ui.text
+        assert "and 2 more findings on the files" in ui.text
+        assert "Nothing that was read differs" in ui.text

@@ -94,8 +94,9 @@ def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
         The share that is done, after each chunk.
 
     Returns:
-        `differing`, the number of elements that are not the same number (two NaN are), and `largest`, the largest
-        absolute difference of two finite numbers, `None` where an infinity or NaN stands against something else.
+        `differing`, the number of elements that are not the same number (two NaN are), `largest`, the largest
+        absolute difference of two finite numbers, `None` where an infinity or NaN stands against something else, and
+        `nan`, the number of elements that are NaN on one side.
 
     Raises:
         ParamxError: The shapes differ, or the values can't be read.
@@ -105,16 +106,17 @@ def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
     numel = prod(a.facts.shape)
     sizes = ELEMENTS[a.facts.dtype].nbytes, ELEMENTS[b.facts.dtype].nbytes
     streams = _Stream(a), _Stream(b)
-    differing, largest = 0, 0.0
+    differing, largest, nan = 0, 0.0, 0
     for start in range(0, numel, CHUNK):
         wanted = min(CHUNK, numel - start)
         one, other = (stream.take(wanted * size) for stream, size in zip(streams, sizes, strict=True))
         if a.facts.dtype != b.facts.dtype or one != other:
-            number, most = _of_chunk(a.facts.dtype, one, b.facts.dtype, other)
+            number, most, one_sided = _of_chunk(a.facts.dtype, one, b.facts.dtype, other)
             differing += number
+            nan += one_sided
             largest = max(largest, most)
         yield (start + wanted) / numel
-    return {"differing": differing, "largest": largest if isfinite(largest) else None}
+    return {"differing": differing, "largest": largest if isfinite(largest) else None, "nan": nan}
 
 
 class _Stream:
@@ -135,8 +137,11 @@ class _Stream:
         return taken
 
 
-def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, float]:
-    """Return how many elements of a chunk differ, and the largest difference; infinite where none can be said."""
+def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, float, int]:
+    """Return how many elements of a chunk differ, by how much at most, and how many of them are NaN on one side.
+
+    The largest difference is infinite where none can be said.
+    """
     import numpy as np
 
     one, other = _numbers(dtype_a, a), _numbers(dtype_b, b)
@@ -150,11 +155,13 @@ def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, floa
         unlike = (one != other) & ~(np.isnan(one) & np.isnan(other))
     number = int(np.count_nonzero(unlike))
     if not number:
-        return 0, 0.0
+        return 0, 0.0, 0
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.abs(one[unlike] - other[unlike])
     most = float(distance.max())
-    return number, most if isfinite(most) else float("inf")
+    # Two NaN are alike, so that of those that differ one side at most is NaN.
+    nan = int(np.count_nonzero(np.isnan(one[unlike]) | np.isnan(other[unlike])))
+    return number, most if isfinite(most) else float("inf"), nan
 
 
 def _numbers(dtype: str, data: bytes) -> Numbers:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 REMEDY = "open it with --load, or open a directory or cached snapshot with weights, or the checkpoint file itself"
 """What gives a skeleton values."""
 
+FACTORY_REMEDY = "a factory is built without any: open a checkpoint of it"
+"""The same for what a function returns, which nothing can load weights into."""
+
 
 class TorchTensor:
     """One tensor of torch (an `explorer.sources.values.Readable`)."""

@@ -118,6 +118,8 @@ class OverlaidValues:
     def __init__(self, model: Model, overlay: Overlay, read: Callable[[], Weights]) -> None:
         """Serve the parameters of a model that was built over a checkpoint's headers.
 
+        Behind them it serves what else the files hold, in the order of `Overlay.beside`.
+
         Args:
             model: The skeleton's table.
             overlay: What each tensor of the checkpoint is in the model.
@@ -132,6 +134,7 @@ class OverlaidValues:
         self._stacks = {param: len(stack.parts) for stack in overlay.stacks for param in stack.params}
         self._moves, self._read = overlay.moves, read
         self._fused: dict[str, Fusion] | None = None
+        self._beside = [raw for raw, _ in overlay.beside]
 
     def __call__(self, index: int) -> Readable:
         """Open the tensor of a row.
@@ -139,6 +142,9 @@ class OverlaidValues:
         Raises:
             ParamxError: No one tensor of the files holds it.
         """
+        if index >= len(self._names):  # a comparison counts on over what the files hold beside the parameters
+            raw = self._beside[index - len(self._names)]
+            return at_place(visible(raw), self._located(raw))
         name, raw = self._model.names[index], self._names[index]
         held = self._homes.get(raw)
         if held is None:

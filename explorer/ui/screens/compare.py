@@ -19,7 +19,7 @@ from explorer.core.compare import Comparison
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.pairing import askers, compare
+from explorer.core.pairing import askers, compare, files_of
 from explorer.ui.screens.compare_dialogs import KEYS, BothScreen, CompareHelp
 from explorer.ui.screens.compare_told import (
     TITLES,
@@ -156,7 +156,8 @@ class CompareScreen(Screen[None]):
 
     def _compare(self, a: Model, b: Model) -> None:
         """Compare the two; in a thread, for 100,000 names take half a second."""
-        self.post_message(self.Compared(compare(a, b, self.services.grouping, askers(a, b, *self._loadings))))
+        asked = askers(a, b, *self._loadings), files_of(a, b, *self._loadings)
+        self.post_message(self.Compared(compare(a, b, self.services.grouping, *asked)))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         """Show the differences."""

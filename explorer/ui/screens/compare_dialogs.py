@@ -65,12 +65,12 @@ class BothScreen(Dialog[None]):
         for name, a in facts_a.items():
             b = facts_b[name]
             grid.add_row(Text("≠" if a != b else " ", "bold"), Text(name, "dim"), Text(a), Text(b))
-        parts = [Static(Text(f"{pair.name}\n", "bold")), Static(grid)]
+        parts = [Static(Text(f"{pair.name}\n", "bold"))]
         if pair.values is not None:
-            parts.append(Static(Text(f"\nvalues: {difference_text(pair.values)}")))
+            parts.append(Static(Text(f"values: {difference_text(pair.values)}\n")))
         elif pair.name in comparison.uncompared:
-            parts.append(Static(Text(f"\nvalues not compared: {reason(comparison, pair)}")))
-        return list(parts)
+            parts.append(Static(Text(f"values not compared: {reason(comparison, pair)}\n")))
+        return [*parts, Static(grid)]
 
 
 def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, str]:

@@ -9,11 +9,14 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from explorer.core.compare import KINDS, Comparison, Pair, folded, reason, together, unknown
-from explorer.core.compare_text import difference_text, headline, matching, sides
+from explorer.core.compare_text import alike, difference_text, headline, matching, sides, wrong
 from explorer.core.compare_values import Progress
 from explorer.core.param import Model
 from explorer.core.text import plural, shape_text, short_bytes, visible
 from explorer.ui.paint import cut_middle, fit
+
+ODD_LINES = 3
+"""Most lines that say what is wrong with the files; the list needs the room."""
 
 LETTERS = ("A", "B")
 """What the two sides are called."""
@@ -68,8 +71,9 @@ def title_text(comparison: Comparison | None, width: int) -> Text:
     text.append("  compare", "bold")
     if comparison is not None:
         number = sum(bool(pair.kinds) for pair in comparison.pairs)
-        alike = "not all known " if comparison.uncompared else "no difference "
-        told = f"{plural(number, 'difference')} " if number else alike
+        unsure = comparison.uncompared or comparison.doubtful
+        told = "not all known " if unsure else "no difference "
+        told = f"{plural(number, 'difference')} " if number else told
         text.append(" " * max(2, width - text.cell_len - len(told)))
         text.append(told, "bold")
     return text
@@ -114,7 +118,11 @@ def values_text(comparison: Comparison, progress: Progress | None) -> Text:
         told = "and in values where those could be compared" if comparison.known else "no values could be compared"
     elif comparison.known and not comparison.compared:
         told = f"values of {comparison.known:,} of {len(comparison.comparable):,} compared: v goes on"
-    lines = [f"{plural(comparison.same, 'tensor')} alike, {told}", *matching(comparison)]
+    lines = [f"{alike(comparison)}, {told}", *matching(comparison)]
+    odd = list(wrong(comparison))
+    lines += odd[:ODD_LINES]
+    if len(odd) > ODD_LINES:
+        lines.append(f"and {len(odd) - ODD_LINES:,} more findings on the files: --print table has all")
     return Text("\n".join(f" {line}" for line in lines), no_wrap=True, overflow="ellipsis")
 
 
@@ -129,6 +137,8 @@ def empty_text(comparison: Comparison, needle: str, running: bool) -> Text:
     names = "names (matched as said above)" if any(matching(comparison)) else "names"
     if needle:
         told = "No difference has a name with the filter's text. Esc clears it."
+    elif comparison.doubtful:
+        told = "Nothing that was read differs; what is wrong with the files is said above."
     elif comparison.compared:
         told = f"Nothing differs: {names}, shapes, dtypes, groups and values are the same."
     else:
@@ -180,6 +190,9 @@ def detail_text(comparison: Comparison, entry: Entry) -> Text:
     elif entry.kind == UNKNOWN:
         text.append(f"not compared: {reason(comparison, pair)}")
     else:
+        found = [values for at in entry.positions if (values := comparison.pairs[at].values) is not None]
+        if found:  # the list cuts it
+            text.append(f"values: {difference_text(together(found))}\n")
         for letter, of_a in (("A", True), ("B", False)):
             text.append(f"{letter}  ", "bold")
             text.append(f"{_line(comparison, pair, of_a)}\n")
