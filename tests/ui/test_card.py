@@ -169,6 +169,8 @@ async def test_below_the_tree_nothing_that_no_column_shows_goes_without_a_sign(
     async with running(make_app(t5), size) as ui:
         bench = ui.model_screen.bench
         assert bench is not None
+        await ui.go("encoder")
+        await ui.press("asterisk")
         for name in (
             "shared.weight",
             "encoder.final_layer_norm.weight",
