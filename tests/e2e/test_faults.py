@@ -224,9 +224,13 @@ def test_a_worker_killed_while_it_opens_is_told_and_the_key_tries_again(small: P
 
 def test_memory_that_runs_out_while_it_opens_is_told(tmp_path: Path) -> None:
     code = """
-import resource, sys
-if any("explorer.sources.worker" in part for part in sys.orig_argv):
-    resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+import os, resource
+forks = []
+def forked():
+    forks.append(None)
+    if len(forks) == 2:  # the interface, then its worker
+        resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+os.register_at_fork(after_in_child=forked)
 """
     (tmp_path / "sitecustomize.py").write_text(code)
     path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])

@@ -318,6 +318,13 @@ class TestDeath:
         (event,) = open_in_worker(OpenSpec("x")).events()
         assert event == Failed("x: the worker ended (exit 7) while starting: lost \\x1b[31m it", lost=True)
 
+    def test_a_worker_that_ends_for_want_of_memory_is_told_so(self, monkeypatch):
+        said = "cannot allocate memory for thread-local data: ABORT"
+        monkeypatch.setattr(worker, "_BOOT", f"import sys; sys.stderr.write({said!r}); sys.exit(127)")
+        (event,) = open_in_worker(OpenSpec("x")).events()
+        assert event.line.startswith("x: the worker ended (exit 127) while starting: out of memory")
+        assert "ABORT" not in event.line
+
     def test_the_worker_dies_with_its_parent(self):
         code = """
             import time
