@@ -169,7 +169,7 @@ def held(overlay: Overlay) -> Held:
 def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Model, whole: bool = True) -> Model:
     """Return a file's table with what a model laid over it knows: module classes, ties, and which are buffers.
 
-    `requires_grad` stays unknown for parameters: whoever loads the file decides. A buffer is never trained.
+    `requires_grad` stays unknown for parameters: whoever loads the file decides. A buffer has none to speak of.
 
     Args:
         table: The file's table.
@@ -205,7 +205,7 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
             versions=origin.versions,
         ),
         requires_grad=Column.of(
-            False if name in buffers else table.requires_grad[row] for row, name in enumerate(names)
+            None if name in buffers else table.requires_grad[row] for row, name in enumerate(names)
         ),
         modules=Column.of(overlay.owners.get(name) or table.modules[row] for row, name in enumerate(names)),
         aliases=aliases,

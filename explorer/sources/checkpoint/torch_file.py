@@ -195,7 +195,7 @@ def _table(target: str, shards: Shards, files: Mapping[str, Contents], findings:
         nbytes=nbytes,
         dtypes=coded([row.found.tensor.dtype for row in rows]),
         devices=coded([_shown_device(row.found.tensor.device) for row in rows]),
-        requires_grad=coded([row.requires_grad for row in rows]),
+        requires_grad=coded([None if row.apart == BUFFER else row.requires_grad for row in rows]),
         modules=modules,
         shards=coded([visible(row.file) for row in rows]),
         aliases={index: tuple(map(visible, row.aliases)) for index, row in enumerate(rows) if row.aliases},

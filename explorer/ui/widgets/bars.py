@@ -224,7 +224,12 @@ class DetailBar(Steady):
             if agree and file:
                 parts.append(file)
             else:
-                parts.append(f"in {len(view.shares(files, row)):,} of {plural(len(files.values), 'file')}")
+                shares = view.shares(files, row)
+                held = [file for file in shares if file is not None]
+                every = sum(file is not None for file in files.values)
+                parts.append(f"in {len(held):,} of {plural(every, 'file')}" if every > 1 or not held else held[0])
+                if None in shares:
+                    parts.append(f"{plural(shares[None], 'parameter')} in no file")
         codes = view.groups(row)
         groups = sorted(set(codes) - {NO_GROUP})
         for code in groups[:GROUPS_TOLD]:
