@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.windows import Selection
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
 def watched_answers(files: OpenedFiles, answers: Mapping[str, Answer]) -> dict[str, Answer]:
     """Return answers that read the files of the open target only while they are as they were."""
 
-    def watch(answer: Answer) -> Answer:
-        def watched(arguments: Mapping[str, Any]) -> Any:
-            with files.watched():
-                return answer(arguments)
+    return {name: partial(_watched, files, answer) for name, answer in answers.items()}
 
-        return watched
 
-    return {name: watch(answer) for name, answer in answers.items()}
+def _watched(files: OpenedFiles, answer: Answer, arguments: Mapping[str, Any]) -> Any:
+    with files.watched():
+        return answer(arguments)
 
 
 def watched_values(files: OpenedFiles, open_tensor: OpenTensor) -> OpenTensor:
