@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 def watched_answers(files: OpenedFiles, answers: Mapping[str, Answer]) -> dict[str, Answer]:
     """Return answers that read the files of the open target only while they are as they were."""
-
     return {name: partial(_watched, files, answer) for name, answer in answers.items()}
 
 
