@@ -305,7 +305,7 @@ async def test_copying_sends_the_whole_text_to_the_clipboard(model: Model) -> No
 
 
 async def test_the_help_derives_from_the_key_table(model: Model) -> None:
-    async with running(make_app(model), size=(120, 100)) as ui:
+    async with running(make_app(model), size=(120, 160)) as ui:
         await ui.press("question_mark")
         for command in keymap.COMMANDS:
             assert any(command.shown in line and command.help in line for line in ui.lines), command.id
