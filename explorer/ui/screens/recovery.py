@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from explorer.ui.screens.group_commands import GroupCommands
+from explorer.ui.widgets.groups_panel import RuleEditor
 
 if TYPE_CHECKING:
     from explorer.core.draft import Draft
@@ -117,6 +118,8 @@ class Recovery(GroupCommands):
     def action_reload(self) -> None:
         """Open the model again: its file changed, or what served it is gone."""
         if self.bench is not None:
+            for editor in self.query(RuleEditor):
+                editor.flush()
             self.post_message(self.OpenAgain(self.spec, self.bench.as_typed))
         elif self.gone:
             self.post_message(self.OpenAgain(self.spec, self._draft))

@@ -113,7 +113,7 @@ class RuleEditor(Vertical):
         self.position = position
         self.catch_all = catch_all
         self._edited = edited
-        self._writing = False
+        self._writing = self._pending = False
 
         def field(text: str, placeholder: str, classes: str) -> Field:
             return Field(text, placeholder=placeholder, classes=classes, changed=self._typed)
@@ -139,7 +139,14 @@ class RuleEditor(Vertical):
         event.stop()
         if self.fields != self._told:  # a field that is made says what stands in it, too
             self._told = self.fields
+            self._pending = True
             self.post_message(self.Edited(self.position, *self.fields))
+
+    def flush(self) -> None:
+        """Have what was typed take effect now, where that is still under way."""
+        if self._pending:
+            self._pending = False
+            self._edited(self.Edited(self.position, *self.fields))
 
     def _typed(self) -> None:
         # A regular expression may take its time: the letter is to be seen before its effect.
