@@ -145,8 +145,9 @@ class Terminal:
     def settle(self, quiet: float = 0.4) -> int:
         """Read until nothing has come for `quiet` seconds; return the bytes that came."""
         before = len(self.raw)
-        last = time.monotonic()
+        last = began = time.monotonic()
         while time.monotonic() - last < quiet:
+            assert time.monotonic() - began < PATIENCE, f"never quiet for {quiet} s\n{self.text()}"
             if self.pump():
                 last = time.monotonic()
         return len(self.raw) - before
