@@ -63,7 +63,7 @@ def misspelt(target: str) -> ParamxError | None:
     """Say how a factory is written, where a target seems meant as one and is none; `None` where it does not."""
     head, colon, name = target.partition(":")
     path = Path(head if head.endswith(".py") else f"{head}.py")
-    is_code = (head.endswith(".py") or "/" in head) and path.is_file()
+    is_code = (head.endswith(".py") or "/" in head) and os.path.isfile(path)  # noqa: PTH113 - too long a name is no file, not an error
     told: tuple[str, str] | None = None
     if not colon:
         if head.endswith(".py") and is_code:
