@@ -74,6 +74,8 @@ def make(picture: Picture) -> None:
     environment.pop("NO_COLOR", None)
     columns, rows = picture.size
     with tempfile.TemporaryDirectory() as folder:
+        # The program is killed with what was typed in it: that is offered to nobody, and none is offered here.
+        environment["XDG_STATE_HOME"] = str(Path(folder, "state"))
         argv = [sys.executable, "-m", "explorer", *picture.arguments, "--offline"]
         with Terminal(argv, columns, rows, environment, Path(folder)) as terminal:
             terminal.wait_for("no_decay")
