@@ -63,10 +63,12 @@ CODE = tuple(
     for path in {
         *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
         str(Path(__file__).parents[2] / "explorer"),
+        str(Path(__file__).parents[2] / "paramx.egg-info"),
         sys.base_prefix + "/lib",
     }
 )
-"""Where Python's own files are read from."""
+"""Where Python's own files are read from, with what an editable install writes of this project beside it: whoever lists
+the entry points of what is installed reads that too."""
 
 HARMLESS = (os.devnull,)
 """What may be opened for writing: nothing of a disk."""
