@@ -20,6 +20,17 @@ from explorer.sources.factory import misspelt
 from explorer.sources.hub_cache import REVISION, SHORT_COMMIT, is_repo_id, snapshot
 from explorer.sources.hub_fetch import fetch_config
 
+UNREAD_FORMATS = {
+    ".onnx": "an ONNX graph",
+    ".h5": "an HDF5 file, as of Keras",
+    ".keras": "a Keras model",
+    ".msgpack": "Flax weights",
+    ".tflite": "a TensorFlow Lite model",
+    ".npz": "numpy arrays",
+    ".npy": "a numpy array",
+    ".engine": "a TensorRT engine",
+}
+"""What other programs' files are, by suffix; they are named, not read."""
 MAX_CONFIG = 64 << 20
 """Longest `config.json` that is read, in bytes; real ones have at most a few million (label lists)."""
 
@@ -138,6 +149,8 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
         raise ParamxError(
             what, (error.strerror or str(error)).lower(), "check the path and its permissions"
         ) from None
+    if not path.suffix and not data.lstrip().startswith(b"{"):
+        raise _unknown(path)
     try:
         config = parse_json(data, "the config")
     except UnreadableError as error:
@@ -229,12 +242,19 @@ def _local(target: str) -> Found | None:
             if is_repo_id(target) and not looks_like_path(target) and not path.suffix:
                 return None  # a file that is called as a model is, and is no config
             if path.is_file() and path.suffix.lower() not in ("", ".json"):
-                raise ParamxError(target, "not a config.json", "give a config.json, or the directory that has one")
+                raise _unknown(path)
             return Found(read_config(path, target), "config.json, no weights", path)
     except (OSError, ValueError, RuntimeError) as error:  # a name too long for a path, a home that isn't there
         if looks_like_path(target):
             raise ParamxError(target, str(error), "check the path") from None
     return None
+
+
+def _unknown(path: Path) -> ParamxError:
+    """Return why a file that is neither a checkpoint nor a config can't be opened."""
+    known = UNREAD_FORMATS.get(path.suffix.lower())
+    what = f"{known}, which paramx does not read" if known else "neither a checkpoint nor a config"
+    return ParamxError(str(path), what, "give a .safetensors, .pt, .bin or .gguf, a config.json or a directory")
 
 
 def _nothing_in(path: Path) -> ParamxError:
@@ -244,7 +264,7 @@ def _nothing_in(path: Path) -> ParamxError:
         return ParamxError(what, "permission denied", "check the path and its permissions")
     if path.is_dir():
         return ParamxError(what, "the directory has no config.json and no weights", "give one that has")
-    return ParamxError(what, "neither a config nor a checkpoint", "give a config.json, a checkpoint or a directory")
+    return _unknown(path)
 
 
 def _no_such_path(target: str) -> ParamxError:

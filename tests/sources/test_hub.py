@@ -212,6 +212,18 @@ class TestPaths:
         Path("config.json").write_bytes(b"\xff\xfe\x00{")
         assert "not UTF-8" in refusal(".")
 
+    @pytest.mark.parametrize(
+        ("name", "data", "why"),
+        [
+            ("model.onnx", b"\x08\x07", "an ONNX graph, which paramx does not read; give a .safetensors"),
+            ("notes.txt", b"hello", "neither a checkpoint nor a config; give a .safetensors"),
+            ("program", b"\x7fELF\2", "neither a checkpoint nor a config; give a .safetensors"),
+        ],
+    )
+    def test_a_file_of_no_format_that_is_read_is_told_which_are(self, name, data, why):
+        Path(name).write_bytes(data)
+        assert why in refusal(f"./{name}")
+
     def test_a_pipe_is_not_waited_for(self):
         os.mkfifo("config.json")
         assert "not a regular file" in refusal(".")

@@ -425,10 +425,15 @@ def test_real_files_of_packages_equal_what_torch_loads() -> None:
     if not found:
         pytest.skip("neither lpips nor silero-vad is installed: pip install --no-deps lpips silero-vad")
     for spec in found:
-        for path in Path(spec.origin or "").parent.rglob("*.pth"):
+        folder = Path(spec.origin or "").parent
+        for path in folder.rglob("*.pth"):
             model = outcome(path)
             assert isinstance(model, Model)
             assert_equal(model, torch.load(path, map_location="cpu", weights_only=True), moved=True)
+        for path in folder.rglob("*.jit"):
+            script = torch.jit.load(path, map_location="cpu")
+            loop = {name: (tuple(p.shape), p.numel()) for name, p in script.named_parameters()}
+            assert {param.name: (param.shape, param.numel) for param in outcome(path) if not param.apart} == loop
 
 
 def test_bytes_are_where_locate_says(tmp_path: Path, save: Callable[..., Path]) -> None:
