@@ -249,6 +249,13 @@ def test_columns_leave_in_the_stated_order_and_the_name_never(
     assert gone >= 5
 
 
+def test_grad_takes_no_more_than_its_values_need(model: Model) -> None:
+    frozen = model_of(*(replace(row, requires_grad=index > 0) for index, row in enumerate(model)))
+    for shown, size in ((model, len("Grad")), (frozen, len("mixed"))):
+        columns = layout(TreeView(Tree.build(shown)), 160, ("no_decay", "decay"), NAME_MIN)
+        assert size in [cells for column, cells in columns if column.title == "Grad"]
+
+
 async def test_every_line_fits_at_any_width_and_shows_names(model: Model) -> None:
     async with running(make_app(model), size=(160, 24)) as ui:
         for width in (120, 119, 100, 80, 60, 50, 40, 160):

@@ -53,7 +53,7 @@ def layout(
         "Size": 8,
         "Running": len(total),
         "Device": max((len(device or "–") for device in model.devices.values), default=0),
-        "Grad": 5,
+        "Grad": len(MIXED) if len(model.requires_grad.values) > 1 else len("yes"),
         # The number, the name, and two cells for a sign.
         "Group": min(18, 4 + max(map(len, group_names), default=0)),
     }

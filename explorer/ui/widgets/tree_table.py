@@ -244,8 +244,8 @@ class TreeTable(ScrollView, can_focus=True):
     def _longest_name(self, view: TreeView) -> int:
         """Return the cells that the names of the first rows need; the columns must not jump with every fold."""
         rows = view.rows
-        lengths = (
-            2 * min(rows.depths[row], MAX_INDENT) + len(view.label(row)) + 4 for row in range(min(len(rows), SAMPLED))
+        lengths = (  # a cell before it, two of the fold sign
+            2 * min(rows.depths[row], MAX_INDENT) + 3 + len(view.label(row)) for row in range(min(len(rows), SAMPLED))
         )
         return max(lengths, default=0)
 
