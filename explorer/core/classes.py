@@ -18,7 +18,8 @@ from explorer.core.param import Model, ModuleClass
 
 T = TypeVar("T")
 
-_FOLD = {ord(digit): "0" for digit in "123456789"}
+FOLD = {ord(digit): "0" for digit in "123456789"}
+"""For `str.translate`: makes every digit a 0."""
 
 
 STRETCH = 10_000
@@ -45,7 +46,7 @@ class Classes:
         """Number of parameters."""
         folded: list[str] = []
         for part in stretches(self.names):
-            folded += "\n".join(part).translate(_FOLD).split("\n")
+            folded += "\n".join(part).translate(FOLD).split("\n")
 
         def extended(codes: array[int]) -> array[int]:
             return codes + array(codes.typecode, (codes[index] for index in self.alias_of))

@@ -12,7 +12,7 @@ from functools import cached_property, reduce
 from itertools import compress, repeat
 from operator import or_
 
-from explorer.core.classes import Classes
+from explorer.core.classes import FOLD, Classes
 from explorer.core.codes import FEW_RULES, first_match, sums_of, sums_of_few
 from explorer.core.matcher import SECONDS, RegexMatcher, search_here
 from explorer.core.param import Model
@@ -322,7 +322,7 @@ def _is_exclusion(text: str) -> bool:
 
 def _find(test: Substring | Name, classes: Classes) -> bytes:
     """Find a text with digits in it: look at the folded names first, then only at the rows of those that match."""
-    fold: Callable[[str], str] = lambda text: text.translate(_FOLD)  # noqa: E731 - one expression
+    fold: Callable[[str], str] = lambda text: text.translate(FOLD)  # noqa: E731 - one expression
     folded = type(test)(fold(test.text))
     likely = bytes([folded.accepts(name, None, None) for name in classes.folded])
     text = test.text
@@ -334,9 +334,6 @@ def _find(test: Substring | Name, classes: Classes) -> bytes:
         for row in compress(range(len(bits)), classes.expand(likely)):
             bits[row] = text in classes.names[row]
     return bytes(bits)
-
-
-_FOLD = {ord(digit): "0" for digit in "123456789"}
 
 
 def moved(before: Assignment, after: Assignment) -> list[Move]:

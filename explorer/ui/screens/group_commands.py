@@ -253,7 +253,7 @@ class GroupCommands(Screen[None]):
             return
         from explorer.core.memory import memory_column, training_memory  # noqa: PLC0415 - told after the first frame
 
-        arguments = (bench.model, bench.assigned, bench.assignment, settings.optimizer, settings.precision)
+        arguments = (bench.assignment, settings.optimizer, settings.precision)
         try:
             report = training_memory(*arguments)
             column = memory_column(*arguments) if settings.in_tree else None

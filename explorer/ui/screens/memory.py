@@ -83,7 +83,7 @@ class MemoryScreen(Dialog[MemorySettings]):
         bench, settings = self._bench, self._settings
         grouping = bench.assigned
         try:
-            report = training_memory(bench.model, grouping, bench.assignment, settings.optimizer, settings.precision)
+            report = training_memory(bench.assignment, settings.optimizer, settings.precision)
         except ParamxError as error:
             self._table.update(Text(error.line, "bold"))
             return
