@@ -2,9 +2,8 @@
 
 Two parameters are of one class when their names differ in the value of digits only (`layer.3.` and `layer.7.`, not
 `layer.10.`: the length of each run of digits is kept) and module class, shape, `requires_grad` and size are equal.
-What is no parameter is of no class with one that is.
-150,000 names of a mixture of experts make some hundred classes; a term that does not tell digits apart
-is asked once a class.
+A class holds either parameters or other tensors, never both. 150,000 names of a mixture of experts make some hundred
+classes; a term that does not tell digits apart is tried once a class.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ STRETCH = 10_000
 
 
 def stretches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Iterate over stretches of rows, each short enough that nobody waits for it."""
+    """Iterate over stretches of rows, each short enough not to hold up other threads."""
     return (rows[start : start + STRETCH] for start in range(0, len(rows), STRETCH))
 
 

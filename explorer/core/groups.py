@@ -42,9 +42,9 @@ Move = tuple[int, int, int]
 _KEPT_MASKS = 96
 """How many terms' masks are remembered; one of a digit-telling term on 150,000 names takes 150 KB."""
 _FAILURE_SECONDS = 30.0
-"""How long a term that was stopped is not tried again; then the machine may be less busy."""
+"""How long before a term that was stopped is tried again; by then the machine may be less busy."""
 _TIMES_ALL = 5
-"""One assignment may take so many times what one term may, all its terms together."""
+"""All terms of one assignment together may take this many times the limit of one term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Grouper:
         self._masks: dict[str, Mask | _Failure] = {}
 
     def assign(self, grouping: Grouping) -> Assignment:
-        """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
+        """Put every parameter under the first rule that matches. A bad term never raises; it becomes a `Problem`."""
         codes, by_row, problems = self._resolve(grouping)
         classes, rules = self.classes, len(grouping.rules)
         by_class = None if by_row else codes
@@ -182,7 +182,7 @@ class Grouper:
         return list(self.model.counted), nbytes
 
     def codes(self, grouping: Grouping) -> bytes:
-        """Return only `Assignment.groups`: what `assign` costs without its sums."""
+        """Return only `Assignment.groups`, which is cheaper than `assign` with its sums."""
         codes, by_row, _ = self._resolve(grouping)
         return _without(self.model, (codes if by_row else self.classes.expand(codes))[: self.classes.rows])
 

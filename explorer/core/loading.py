@@ -1,4 +1,4 @@
-"""What is asked of a source, and the messages it sends while it opens: the contract between worker and interface."""
+"""The contract between worker and interface: what a source is asked to open, and the messages it sends meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OpenSpec:
     """Bytes that each device may take (`--max-memory`), by a GPU's number or `cpu`; empty asks the machine."""
 
     def __post_init__(self) -> None:
-        """Own the containers: a request that crossed a pipe as JSON has lists."""
+        """Make tuples of lists: a request that crossed a pipe as JSON has lists."""
         object.__setattr__(self, "max_memory", tuple((name, nbytes) for name, nbytes in self.max_memory))
         object.__setattr__(self, "arguments", tuple((name, text) for name, text in self.arguments))
 

@@ -1,4 +1,4 @@
-"""What optimizers take in a parameter group, and whether they decay weights when nothing is said.
+"""The keys that optimizers read of a parameter group, and their default weight decay.
 
 An optimizer copies every key of a group and reads only its own: a misspelt one is accepted without a word.
 """

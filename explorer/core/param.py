@@ -128,7 +128,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Every way in which people count a model, each taken from the library's own method. `None`: not known."""
+    """The ways in which people count a model, each taken from the library's own method. `None`: not known."""
 
     loop: int
     """`sum(p.numel() for p in model.parameters())`: the counting loop, run by the source on the real object."""
@@ -279,7 +279,7 @@ class Model:
 
     @cached_property
     def counted(self) -> array[int]:
-        """Elements that each row adds to a sum of parameters: `numels`, but 0 for what is none."""
+        """Elements that each row adds to a sum of parameters: `numels`, but 0 where it is not a parameter."""
         if not self.apart:
             return self.numels
         counted = array("q", self.numels)

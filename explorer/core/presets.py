@@ -1,4 +1,4 @@
-"""The groups that well-known training code makes, each with its source, and a matrix that compares them on a model.
+"""The groups that well-known training code makes, each with its source, and a comparison of them on one model.
 
 A new preset is one function and one entry in `PRESETS`.
 """
@@ -28,7 +28,7 @@ class Asked:
     title: str
     """What it is, for people."""
     default: float
-    """What is taken if nothing is said."""
+    """The value if none is given."""
     low: float = 0.0
     """Smallest value."""
     high: float = 1.0
@@ -126,7 +126,7 @@ def timm(model: Model, weight_decay: float = 0.05, no_weight_decay: Collection[s
 def muon_split(model: Model, weight_decay: float = 0.1) -> Grouping:
     """Muon for the matrices of the hidden layers; AdamW for embeddings, heads, norms, biases and all else.
 
-    A matrix is hidden if it is inside a numbered layer and no embedding's.
+    A matrix is hidden if it is inside a numbered layer and not an embedding.
     """
     outside = [
         name

@@ -1,4 +1,4 @@
-"""What is told about a tensor's values: one record a tensor, as the worker makes it and the screens show it. Pure."""
+"""Statistics of a tensor's values: the record that the worker makes and the screens show. Pure."""
 
 from __future__ import annotations
 

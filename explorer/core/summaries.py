@@ -1,4 +1,4 @@
-"""What the parameters below a module have in a column: one value, or the elements of each.
+"""Sums up a column over the parameters below a module: their one value, or the elements of each value.
 
 A row of the tree may stand for 150,000 parameters and is drawn at every key: a column is walked once, and from then
 on an answer takes a few look-ups, or one count of the row's own parameters.

@@ -1,4 +1,4 @@
-"""Text for people: making a stranger's text harmless, and writing counts, bytes and shapes the usual way."""
+"""Text for people: makes control characters of strangers' text visible, and writes counts, bytes and shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a set of parameters sums to, and why other people's counts of the same model differ."""
+"""Sums over a set of parameters, and why other ways to count the same model differ."""
 
 from __future__ import annotations
 

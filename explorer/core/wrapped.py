@@ -1,4 +1,4 @@
-"""What wrappers put into names, taken out again: groups are tried on the bare model and found in the wrapped one."""
+"""Removes what wrappers put into names: groups tried on the bare model are found in the wrapped one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says what is odd in a `config.json` that a library takes without a word."""
+"""Finds oddities of a `config.json` that transformers accepts silently."""
 
 from __future__ import annotations
 

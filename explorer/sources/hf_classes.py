@@ -1,4 +1,4 @@
-"""Which class of transformers to build for a config: the one that is named, or the ones that fit, best first."""
+"""Which transformers class to build for a config: the one it names, or the ones that fit, best first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a target to the configuration to build: local path, then local hub cache, then built-in, then the hub."""
+"""Finds the configuration of a target: a local path, then the hub cache, then built-in names, then the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module in this process as a table: names, shapes, owners and ties from the objects, totals from real loops."""
+"""Reads a module of this process as a table: names, shapes, owners and ties from objects, totals from real loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The app: which screen is up, the colours, and the palette. It is given its sources and knows none."""
+"""The app: which screen is shown, the colours, the command palette. What it opens comes through `Services`."""
 
 from __future__ import annotations
 

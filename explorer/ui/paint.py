@@ -1,4 +1,4 @@
-"""Text in cells: cutting and padding by what a terminal draws, where a wide character takes two cells."""
+"""Cuts and pads text by terminal cells; a wide character takes two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the interface is given: it opens models, lists them and writes exports only through this record."""
+"""What the interface is given from outside: it opens and lists models only through this record."""
 
 from __future__ import annotations
 

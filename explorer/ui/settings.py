@@ -1,4 +1,4 @@
-"""What the user sets on one screen and others go by."""
+"""Settings made on one screen and used by others."""
 
 from __future__ import annotations
 

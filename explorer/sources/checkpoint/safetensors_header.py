@@ -1,4 +1,4 @@
-"""Reads the header of one safetensors file, and nothing else of it; what is wrong with one entry spoils no other.
+"""Reads the header of one safetensors file and nothing else; one bad entry does not spoil the others.
 
 Format (safetensors 0.8, README "Format"):
 

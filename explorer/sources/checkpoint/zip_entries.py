@@ -1,4 +1,4 @@
-"""Reads the directory of a zip archive: which entry lies where. No data, and a size is believed only if it fits.
+"""Reads the directory of a zip archive: where each entry lies. No data is read, and sizes are checked.
 
 Format (APPNOTE.TXT 6.3.10, little-endian), the parts that are read:
 

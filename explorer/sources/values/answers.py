@@ -1,4 +1,4 @@
-"""Answers about values: what a tensor is, the elements of a window, statistics, and a picture's cells."""
+"""Answers requests about values: a tensor's facts, the elements of a window, statistics, cells of a heat map."""
 
 from __future__ import annotations
 

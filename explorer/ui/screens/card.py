@@ -1,4 +1,4 @@
-"""The card of a model: its architecture, what its parameters are for, and the configuration, to be searched."""
+"""The model card: architecture, parameters by role, and the configuration, which can be searched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screen of a comparison says: the lines of its list, and the texts around it, of plain arguments."""
+"""The texts of the comparison screen: the lines of its list and what stands around it, without any widget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screens that lie over the main one have in common: a titled box, closed by Esc, q or their own key."""
+"""The base of all dialogs: a titled box, closed by Esc, q or the key that opened it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the main screen does with groups: typing, undoing, keeping, and the screens that lead back into the tree."""
+"""The commands of the main screen on groups: typing, undo, keeping, and the dialogs about groups."""
 
 from __future__ import annotations
 

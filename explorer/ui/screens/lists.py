@@ -1,4 +1,4 @@
-"""Lists over the main screen, and what choosing from one asks of it."""
+"""The dialogs that are lists, and what choosing from one asks of the main screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screen of a tensor shows beside the grid, as text: torch's print, statistics, a heat map."""
+"""The text views of the tensor screen: torch's print, statistics, a heat map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training memory of the groups: weights, gradients and optimizer states, against one GPU's memory."""
+"""The screen of training memory: weights, gradients and optimizer states of each group, against one GPU."""
 
 from __future__ import annotations
 

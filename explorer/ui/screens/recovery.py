@@ -1,4 +1,4 @@
-"""What the main screen does after something went wrong: it opens the model again, and offers groups left behind."""
+"""The main screen after something went wrong: opening the model again, offering groups left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of the sweep's table: which figures fit on a screen, and how a tensor and a series of layers read."""
+"""The lines of the statistics screen: which figures fit, and how a tensor or a series of layers is written."""
 
 from __future__ import annotations
 

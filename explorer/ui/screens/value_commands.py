@@ -1,4 +1,4 @@
-"""What the main screen does with values: it opens the screens that show them, and keeps what was measured."""
+"""The commands of the main screen on values: they open the screens that show them, and keep what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screen of a tensor's values says around its views: tabs, keys, the element under the cursor."""
+"""The texts around the views of the tensor screen: tabs, keys, the element under the cursor."""
 
 from __future__ import annotations
 

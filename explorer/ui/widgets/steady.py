@@ -1,4 +1,4 @@
-"""A text that is told at every key and seldom changes."""
+"""A text that is updated at every key but seldom changes."""
 
 from __future__ import annotations
 
