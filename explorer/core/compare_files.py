@@ -7,11 +7,12 @@ same config builds, whatever the files lack, hold beside, or store in another dt
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+from explorer.core.asking import Ask
 from explorer.core.elements import ELEMENTS
 from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding, Model, Param
@@ -48,9 +49,6 @@ ODD = frozenset(
     }
 )
 """Findings that say that files do not fit together; where both sides have the same one, it is no difference."""
-
-Ask = Callable[[str, Mapping[str, Any]], Any]
-"""Asks what serves an open model: see `Loading.ask`."""
 
 
 @dataclass(frozen=True, slots=True)

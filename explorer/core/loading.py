@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from explorer.core.errors import ParamxError
 from explorer.core.param import Model
 
 
@@ -116,3 +117,25 @@ class Opener(Protocol):
 
     def __call__(self, spec: OpenSpec) -> Loading:
         """Start to open `spec` and return at once."""
+
+
+def wait_for_model(loading: Loading, target: str, tell: Callable[[str], None]) -> Model:
+    """Wait for an opening and return its model.
+
+    Args:
+        loading: The opening.
+        target: What is opened, for the error.
+        tell: Called with the text of each stage as it begins.
+
+    Raises:
+        ParamxError: It can't be opened.
+    """
+    for event in loading.events():
+        match event:
+            case Stage(text):
+                tell(text)
+            case Loaded(model):
+                return model
+            case Failed(line):
+                raise ParamxError("", line)
+    raise ParamxError(target, "the worker ended without an answer", "try again")

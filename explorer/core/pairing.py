@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.core.arrange import Fusion, Move, arrange, expert_moves
+from explorer.core.asking import Ask
 from explorer.core.compare import Comparison, Fused, Pair, Side
 from explorer.core.compare_files import Held, as_held, ask_held
 from explorer.core.errors import ParamxError
@@ -31,9 +32,6 @@ BUFFERS = "buffers"
 
 ASKED_AT_ONCE = 5_000
 """Names that one request carries; a request has at most a megabyte."""
-
-Ask = Callable[[str, Mapping[str, Any]], Any]
-"""Asks what serves an open model: see `Loading.ask`."""
 
 
 def compare(

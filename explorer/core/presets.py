@@ -273,10 +273,12 @@ PRESETS: Mapping[str, Preset] = {
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One preset on the model."""
+    """One preset on the model, or other groups beside the presets."""
 
-    preset: Preset
-    """The preset."""
+    title: str
+    """The preset's title."""
+    preset: Preset | None
+    """The preset; `None` for other groups."""
     grouping: Grouping | None
     """Its groups; `None` if it can't be built for this model."""
     assignment: Assignment | None
@@ -323,7 +325,7 @@ def _row(model: Model, grouper: Grouper, preset: Preset, params: Mapping[str, An
     try:
         grouping = preset.build(model, **params)
     except ValueError as error:
-        return MatrixRow(preset, None, None, (), b"", str(error))
+        return MatrixRow(preset.title, preset, None, None, (), b"", str(error))
     assignment = grouper.assign(grouping)
     decays = Scene(model, grouping, assignment).decaying.to_bytes(len(model), "little")
-    return MatrixRow(preset, grouping, assignment, lint(model, grouping, assignment), decays)
+    return MatrixRow(preset.title, preset, grouping, assignment, lint(model, grouping, assignment), decays)

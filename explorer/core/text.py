@@ -15,6 +15,9 @@ DEFAULT_IGNORABLE = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f") | {
 }
 """Characters of other categories that draw nothing (Unicode's Default_Ignorable_Code_Point)."""
 
+QUOTED = 300
+"""Most characters of an exception's text that an error line quotes."""
+
 
 def visible(text: str) -> str:
     r"""Return `text` with every character that a terminal could act on, or not show, written out.
@@ -161,6 +164,11 @@ def share_text(part: int, whole: int) -> str:
     if part != whole and percent >= 99.995:
         return "> 99.99 %"
     return f"{percent:.2f} %"
+
+
+def cut(text: str, length: int = QUOTED) -> str:
+    """Return a text of at most `length` characters; an ellipsis ends one that was longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def plural(count: int, noun: str) -> str:

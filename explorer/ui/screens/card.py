@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.card import Active, Context, Share, active, architecture, context, settings, shares
+from explorer.core.pictures import bar
 from explorer.core.roles import Roles
 from explorer.core.text import plural, short_count
 from explorer.core.totals import loop_check, other_counts
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from explorer.core.param import Model
-
-EIGHTHS = " ▏▎▍▌▋▊▉"
-"""The end of a bar, by eighths of a cell."""
 
 WIDEST_BAR = 40
 """Cells of a bar that stands for the whole model."""
@@ -144,7 +142,7 @@ class CardScreen(Dialog[None]):
         for share in sums.shares:
             table.add_row(
                 Text(share.part),
-                Text(bar(share.hundredths, width)),
+                Text(bar(share.hundredths / 10_000, width).ljust(width)),
                 Text(f"{share.hundredths / 100:.2f} %", "bold"),
                 Text(short_count(share.parameters)),
                 Text(plural(share.tensors, "tensor"), "dim"),
@@ -206,18 +204,6 @@ class CardScreen(Dialog[None]):
     def action_to_end(self) -> None:
         """Scroll to the end."""
         self.query_one(Body).scroll_end(animate=False)
-
-
-def bar(hundredths: int, width: int) -> str:
-    """Draw a share as a bar of block characters, to an eighth of a cell; what is not zero is seen.
-
-    Args:
-        hundredths: The share, in hundredths of a percent.
-        width: Cells of the whole.
-    """
-    eighths = max(round(hundredths * width * 8 / 10_000), min(hundredths, 1))
-    whole, rest = divmod(eighths, 8)
-    return ("█" * whole + EIGHTHS[rest].strip()).ljust(width)
 
 
 def _experts(found: Active) -> RenderableType:

@@ -16,6 +16,7 @@ from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
 
 if TYPE_CHECKING:
     from explorer.core.loading import Loading
+    from explorer.core.param import Model
     from explorer.core.statistics import TensorStats
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
@@ -108,36 +109,38 @@ class ValueCommands(Screen[None]):
 
     # -- screens ----------------------------------------------------------------------------------------------
 
-    def _is_without_rows(self, view: TreeView) -> bool:
-        """Whether no tensor is under the cursor, because there is none; then say so."""
-        if len(view.rows):
-            return False
-        self.notify("No name contains the filter's text." if view.filtered else "There is no tensor here.", timeout=3)
-        return True
+    def _with_rows(self) -> tuple[Model, TreeView] | None:
+        """Return the model and its tree; `None` where the tree has no row, which the user is told."""
+        view = self.query_one(TreeTable).view
+        if self.bench is None or view is None:
+            return None
+        if not len(view.rows):
+            why = "No name contains the filter's text." if view.filtered else "There is no tensor here."
+            self.notify(why, timeout=3)
+            return None
+        return self.bench.model, view
 
     def action_values(self) -> None:
         """Show the values of the tensor under the cursor; of a module those of its first."""
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or self._is_without_rows(table.view):
+        shown = self._with_rows()
+        if shown is None:
             return
         from explorer.ui.screens.values import ValuesScreen  # noqa: PLC0415 - seldom asked for: not read at the start
 
-        view = table.view
-        leaf = view.tree.params[view.rows.nodes[table.cursor]]
-        index = leaf if leaf >= 0 else view.params(table.cursor)[0]
-        self.app.push_screen(ValuesScreen(self.ask, bench.model, index, self.statistics), self._after_values)
+        model, view = shown
+        index = view.params(self.query_one(TreeTable).cursor)[0]
+        self.app.push_screen(ValuesScreen(self.ask, model, index, self.statistics), self._after_values)
 
     def action_sweep(self) -> None:
         """Measure everything below the cursor."""
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or self._is_without_rows(table.view):
+        shown = self._with_rows()
+        if shown is None:
             return
         from explorer.ui.screens.sweep import SweepScreen  # noqa: PLC0415 - as above
 
-        view = table.view
-        path = view.tree.path(table.cursor_node)
-        screen = SweepScreen(self.ask, bench.model, view.params(table.cursor), path, self.statistics)
-        self.app.push_screen(screen, self._after_values)
+        (model, view), table = shown, self.query_one(TreeTable)
+        indices, path = view.params(table.cursor), view.tree.path(table.cursor_node)
+        self.app.push_screen(SweepScreen(self.ask, model, indices, path, self.statistics), self._after_values)
 
     def _after_values(self, answer: ShowTensors | None = None) -> None:
         """Mark what holds NaN or infinities, up to the top of the tree; go to what was chosen."""
