@@ -48,7 +48,7 @@ class Move:
     order: int = 0
     """Its place among the kinds of tensors that become the same; of one kind the numbers in the names tell."""
     steps: tuple[tuple[str, int | None], ...] = ()
-    """The operations by the library's names, each with its dimension; empty where it is only called otherwise."""
+    """The operations by the library's names, each with its dimension; empty for a plain renaming."""
 
     def to_json(self) -> list[Any]:
         """Return what JSON can hold."""
@@ -192,7 +192,7 @@ def expert_moves(apart: Iterable[str], stacked: Iterable[str]) -> dict[str, Move
     """Say what becomes of the parts of experts, by their names alone.
 
     A stack and its parts stand in the same layer: what comes before `experts` is the same up to its last number, and
-    no other stack of that layer is called so.
+    no other stack of that layer has that name.
 
     Args:
         apart: Names of the side that may have the parts.

@@ -83,7 +83,7 @@ class Classes:
         self.ndims = [None if shape is None else len(shape) for shape in self.shapes]
         """Number of dimensions of each class; `None` where the shape is unknown."""
         self.apart = bytes(key[6] for key in keys)
-        """For each class 1 if its members are no parameters, and so in no group."""
+        """For each class 1 if its members are not parameters, and so in no group."""
         self.trained = [model.requires_grad.values[key[3]] is not False and not key[6] for key in keys]
         """Whether each class is trained; unknown counts as trained."""
         members: Counter[int] = Counter()

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 NO_GROUP = 255
-"""What stands for the position of a rule where a tensor is no parameter; `MAX_RULES` leaves it free."""
+"""What stands for the position of a rule where a tensor is not a parameter; `MAX_RULES` leaves it free."""
 
 Move = tuple[int, int, int]
 """A parameter's index, the rule it was in, the rule it is in."""
@@ -117,11 +117,11 @@ class Assignment:
 
     @property
     def groups(self) -> bytes:
-        """For every row, in model order, the position of its rule; `NO_GROUP` where it is no parameter."""
+        """For every row, in model order, the position of its rule; `NO_GROUP` where it is not a parameter."""
         return _without(self.grouper.model, self.codes)
 
     def group(self, index: int) -> str | None:
-        """Return the name of a row's group; `None` where it is no parameter."""
+        """Return the name of a row's group; `None` where it is not a parameter."""
         code = self.groups[index]
         return None if code == NO_GROUP else self.grouping.rules[code].name
 
@@ -303,7 +303,7 @@ class Grouper:
 
 
 def _without(model: Model, codes: bytes) -> bytes:
-    """Return the rows' codes with `NO_GROUP` for what is no parameter."""
+    """Return the rows' codes with `NO_GROUP` for what is not a parameter."""
     if not model.apart:
         return codes
     marked = bytearray(codes)

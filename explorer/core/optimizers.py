@@ -1,6 +1,6 @@
 """The keys that optimizers read of a parameter group, and their default weight decay.
 
-An optimizer copies every key of a group and reads only its own: a misspelt one is accepted without a word.
+An optimizer copies every key of a group and reads only its own: a misspelt one is accepted silently.
 """
 
 from __future__ import annotations

@@ -333,7 +333,7 @@ def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:
 
 
 def _groups(model: Model, grouping: Grouping) -> Sequence[str | None]:
-    """Return the name of each row's group; `None` where it is no parameter."""
+    """Return the name of each row's group; `None` where it is not a parameter."""
     grouper = Grouper(model)
     try:
         groups = grouper.codes(grouping)

@@ -23,7 +23,7 @@ class TensorStats:
     zeros: int
     """Elements that are 0 or -0."""
     nans: int
-    """Elements that are no number."""
+    """Elements that are NaN."""
     infs: int
     """Elements that are infinite, of either sign."""
     mean: float | None
@@ -66,7 +66,7 @@ class TensorStats:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What the statistics of several tensors add up to."""
+    """Sums over the statistics of several tensors."""
 
     tensors: int
     """Tensors."""

@@ -28,7 +28,7 @@ class Summaries:
     """Answers for one tree, and for what a filter leaves of it."""
 
     def __init__(self, tree: Tree) -> None:
-        """Know nothing yet: the first question about a column walks it."""
+        """Start empty: the first question about a column walks it."""
         self._tree = tree
         self._mask: bytes | None = None
         self._changes: dict[int, list[int]] = {}

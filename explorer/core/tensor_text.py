@@ -22,7 +22,7 @@ LINE_WIDTH = 80
 """Columns at which torch breaks the lines of a vector."""
 
 DEFAULT_DTYPES = ("float32", "complex64", "int64", "bool")
-"""Dtypes that the print does not name."""
+"""Dtypes that the print leaves out."""
 
 
 @dataclass(frozen=True, slots=True)

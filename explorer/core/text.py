@@ -42,7 +42,7 @@ class _Shown(dict[int, str]):
 
 
 REMEMBERED = 10_000
-"""Most characters of which it is remembered how they are shown: a stranger's text may have all 1.1 million."""
+"""Most characters whose shown form is remembered: a stranger's text may have all 1.1 million."""
 
 _SHOWN = _Shown()
 
@@ -127,7 +127,7 @@ def parse_bytes(text: str) -> int:
     """Read a size of memory: `80GiB`, `24 GB`, `512 MiB`; a bare number is GiB, as people say "an 80".
 
     Raises:
-        ValueError: It is no positive size.
+        ValueError: It is not a positive size.
     """
     compact = text.strip().lower().replace(" ", "").replace(",", "")
     digits = compact.rstrip("abcdefghijklmnopqrstuvwxyz")

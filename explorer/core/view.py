@@ -351,7 +351,7 @@ class TreeView:
 
     @cached_property
     def _apart(self) -> bytes:
-        """1 where a tensor is no parameter, in leaf order; empty where all are parameters."""
+        """1 where a tensor is not a parameter, in leaf order; empty where all are parameters."""
         apart = self.tree.model.apart
         return bytes(index in apart for index in self.tree.leaf_order) if apart else b""
 

@@ -30,7 +30,7 @@ def bounded() -> Iterator[None]:
     """Count what is built inside, one model, and end it.
 
     Raises:
-        TooManyPartsError: It is too much. It does not say what is opened: who knows it adds it.
+        TooManyPartsError: It is too much. The caller adds what is opened.
     """
     from torch.nn.modules import module
 

@@ -57,7 +57,7 @@ def is_factory(target: str) -> bool:
 
 
 def misspelt(target: str) -> ParamxError | None:
-    """Say how a factory is written, where a target seems meant as one and is none; `None` where it does not."""
+    """Say how a factory is written, where a target looks like one but is not; `None` for other targets."""
     head, colon, name = target.partition(":")
     path = Path(head if head.endswith(".py") else f"{head}.py")
     is_code = (head.endswith(".py") or "/" in head) and os.path.isfile(path)  # noqa: PTH113 - too long a name is no file, not an error

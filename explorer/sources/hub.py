@@ -122,7 +122,7 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
         what: How an error names it.
 
     Raises:
-        ParamxError: It can't be read, is no JSON, or no object.
+        ParamxError: It can't be read, is not JSON, or not an object.
     """
     try:
         # Without O_NONBLOCK a named pipe would block for ever.

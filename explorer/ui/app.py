@@ -178,7 +178,7 @@ class ParamxApp(KeyOrderApp[str]):
             self._services.drafts.keep(shown.spec.target, None if as_at_the_start else message.draft)
 
     def on_recovery_lost(self, message: Recovery.Lost) -> None:
-        """Forget the keys that wait for a model, if there will be none."""
+        """Forget the keys that wait for a model, if it will never be there."""
         if not self.opening:
             self.drop_keys()
 

@@ -14,7 +14,7 @@ class MemorySettings:
     precision: str = "fp32"
     """A key of `PRECISIONS`."""
     gpu: int | None = None
-    """Bytes of one GPU; `None` where nobody said and none was found."""
+    """Bytes of one GPU; `None` where none was given or found."""
     in_tree: bool = False
     """Whether the tree's Size column shows training memory."""
 

@@ -161,7 +161,7 @@ def parse_json(data: bytes, what: str) -> Any:
         what: How an error calls it: `the header`.
 
     Raises:
-        UnreadableError: It is no JSON, or would fill the memory.
+        UnreadableError: It is not JSON, or would fill the memory.
     """
     if holds_too_much(data):
         raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")

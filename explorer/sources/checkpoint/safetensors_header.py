@@ -33,7 +33,7 @@ LENGTH_BYTES = 8
 """Bytes before the header: its length."""
 
 METADATA = "__metadata__"
-"""The one key of the header that is no tensor."""
+"""The one key of the header that does not name a tensor."""
 
 METADATA_TEXT, METADATA_KEYS = 65_536, 10_000
 """Longest value of the metadata that is kept, in characters, and most keys; trainers put whole data sets there."""

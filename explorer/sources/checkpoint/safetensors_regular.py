@@ -67,7 +67,7 @@ def _metadata(whole: str) -> tuple[dict[str, str], int]:
     """Return the metadata, and where the first entry begins.
 
     Raises:
-        ValueError: It is no object of strings, or a key stands there twice.
+        ValueError: It is not an object of strings, or a key stands there twice.
     """
     pairs, at = json.JSONDecoder(object_pairs_hook=_Pairs).raw_decode(whole, len(_METADATA))
     if not isinstance(pairs, _Pairs) or not all(isinstance(value, str) for _, value in pairs):

@@ -15,10 +15,10 @@ from explorer.sources.values import OpenTensor
 from explorer.sources.values.measuring import measure
 
 SLICE = 0.15
-"""Seconds that one answer works on what takes long: who asks tells the share that is done, and asks again or not."""
+"""Seconds that one answer works on a slow request: then it returns the share that is done, and is asked again."""
 
 MOST_WORK = 4
-"""Works that are kept half done; a sweep and a screen over it may both have one, and neither may end the other's."""
+"""Half-done works that are kept of each request: a sweep and a screen over it must not end each other's."""
 
 
 def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
@@ -26,7 +26,7 @@ def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
 
     `tensor` {"index"} tells the facts; `values` {"index", "selection"} gives the bytes of the selected elements;
     `statistics` {"index"} and `heat` {"index", …} do a slice of the work and answer {"done": share, "result": …}:
-    they are asked until `result` is not null, and who asks no more has cancelled.
+    they are asked until `result` is not null; not to ask again cancels.
     """
     return {
         "tensor": partial(_tensor, open_tensor),

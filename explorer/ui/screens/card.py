@@ -33,7 +33,7 @@ WIDEST_BAR = 40
 
 
 class CardScreen(Dialog[None]):
-    """Everything that is known of the model as a whole; what is typed searches its configuration."""
+    """Everything that is known of the model as a whole; typing searches its configuration."""
 
     HEADING = "Model"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,7 +66,7 @@ class CardScreen(Dialog[None]):
         self._sums: CardScreen.Summed | None = None
 
     def compose(self) -> ComposeResult:
-        """Put the field above what scrolls."""
+        """Put the search field above the scrolling text."""
         with Vertical(classes="dialog"):
             yield Static(classes="dialog-title")
             yield self._field
@@ -95,7 +95,7 @@ class CardScreen(Dialog[None]):
         self.call_after_refresh(self._show)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search with each keystroke; what was found stands at the top."""
+        """Search at each keystroke, and scroll to the top."""
         event.stop()
         self._show()
         self.query_one(Body).scroll_home(animate=False)

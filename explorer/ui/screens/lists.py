@@ -27,7 +27,7 @@ class ShowTensors:
     indices: Sequence[int]
     """Parameters, the one to go to first."""
     what: str
-    """What they have in common, for the notice."""
+    """What they have in common, for the notice on the screen."""
 
 
 @dataclass(frozen=True, slots=True)

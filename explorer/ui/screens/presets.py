@@ -30,10 +30,10 @@ CELL_WIDTH = 9
 """Cells of a figure."""
 
 LISTED = 2_000
-"""Most tensors of the list of disagreements; what is more is counted."""
+"""Most tensors of the list of disagreements; the others are counted."""
 
 GROUPS_SHOWN = 6
-"""Groups that the text about a recipe lists; what is more is counted."""
+"""Most groups that the text about a recipe lists; the others are counted."""
 
 
 class PresetsScreen(ListDialog):
@@ -271,7 +271,7 @@ class DisagreementsScreen(ListDialog):
         return lines
 
     def about(self, line: int) -> Text:
-        """Return who decays the tensor and who does not."""
+        """Return which recipes decay the tensor and which do not."""
         if line >= LISTED:
             return Text("Enter on another line; n and N in the tree then step through all of them.")
         param = self._bench.model[self._indices[line]]

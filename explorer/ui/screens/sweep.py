@@ -115,7 +115,7 @@ class SweepScreen(Dialog[ShowTensors]):
         self._run += 1
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lay the columns out anew."""
+        """Lay out the columns again."""
         self.call_after_refresh(self._show)
 
     # -- measuring --------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class SweepScreen(Dialog[ShowTensors]):
         return run == self._run
 
     def on_sweep_screen_measured(self, message: Measured) -> None:
-        """Keep what was measured; the table is drawn some times a second."""
+        """Keep what was measured; the table is drawn a few times a second."""
         if message.index is None:
             if message.run == self._run:
                 self._working = False
@@ -242,7 +242,7 @@ class SweepScreen(Dialog[ShowTensors]):
 
     @property
     def _chosen(self) -> int | None:
-        """The tensor under the cursor; of a series that of its first layer."""
+        """The tensor under the cursor; for a series of layers that of its first layer."""
         at = self._lines.cursor
         if self._layers:
             return (

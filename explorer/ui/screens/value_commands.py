@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from explorer.ui.screens.lists import ShowTensors, UseGroups
 
 MOST_GROUPS = 20
-"""Most groups whose first values are fetched; more are not on any screen."""
+"""Most groups whose first values are fetched; no screen shows more."""
 
 
 class ValueCommands(Screen[None]):
@@ -65,13 +65,13 @@ class ValueCommands(Screen[None]):
 
     @property
     def _is_remembered(self) -> bool:
-        """Whether the table is all that is there yet."""
+        """Whether only a cached table is there so far."""
         return self.bench is not None and self.bench.model.origin.remembered
 
     # -- the first values in the groups panel -----------------------------------------------------------------
 
     def on_group_commands_groups_changed(self) -> None:
-        """Other tensors may be the first of their groups now."""
+        """Fetch first values again: other tensors may be the first of their groups now."""
         self.want_first_values()
 
     def want_first_values(self) -> None:
@@ -100,7 +100,7 @@ class ValueCommands(Screen[None]):
         self.post_message(self.FirstValues(found))
 
     def on_value_commands_first_values(self, message: FirstValues) -> None:
-        """Show them."""
+        """Show the values in the groups panel."""
         panel = self.query_one(GroupsPanel)
         if self.bench is not None:
             names = self.bench.model.names
