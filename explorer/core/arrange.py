@@ -216,7 +216,7 @@ def expert_moves(apart: Iterable[str], stacked: Iterable[str]) -> dict[str, Move
         if len(targets) == 1 or exact:
             moves[name] = Move(((exact or targets)[0],), order, steps)
             places[match["place"]] = (exact or targets)[0].rpartition(".experts.")[0]
-    for name in apart:  # what stands beside the experts, a router, is called as they are
+    for name in apart:  # the router beside the experts is renamed with them
         for depth in range(name.count("."), 0, -1):
             place = ".".join(name.split(".")[:depth])
             if place in places and (beside := places[place] + name[len(place) :]) in there and name not in moves:

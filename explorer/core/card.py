@@ -229,7 +229,7 @@ def round_to(whole: int, amounts: list[int]) -> list[int]:
     for at in by_remainder:
         if sum(rounded) < whole and amounts[at]:
             rounded[at] += 1
-    # Those raised to 1 were taken from nothing: the largest pays.
+    # Amounts raised to 1 exceed the whole: the largest gives up as much.
     rounded[max(range(len(amounts)), key=amounts.__getitem__)] -= sum(rounded) - whole
     return rounded
 
@@ -272,7 +272,7 @@ def active(model: Model, roles: Roles) -> Active | None:
             routed += numel
         elif role.lookup and index not in model.aliases:
             lookups += numel
-    if len(kinds) != 1:  # none, or mixtures of different kinds, of which no one figure tells
+    if len(kinds) != 1:  # none, or mixtures of different kinds, which one figure can't describe
         return None
     per_token, experts = kinds.pop()
     total = model.total

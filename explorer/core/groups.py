@@ -204,7 +204,7 @@ class Grouper:
                 except PatternError as error:
                     slow += isinstance(error, TooSlow)
                     bad.append(problem_of(i, position, rule.terms[position], error))
-            if rule.terms and all(_is_exclusion(text) for text in rule.terms) and negatives[i]:
+            if rule.terms and all(text.startswith("!") for text in rule.terms) and negatives[i]:
                 positives[i].append(Mask(b"\1" * self.classes.size, by_row=False))
             problems += sorted(bad, key=lambda problem: problem.term)
         by_row = any(mask.by_row for masks in (*positives, *negatives) for mask in masks)
@@ -314,10 +314,6 @@ def _without(model: Model, codes: bytes) -> bytes:
 
 _OPPOSITE = b"\1\0" + bytes(254)
 """Turns 0 and 1 into each other."""
-
-
-def _is_exclusion(text: str) -> bool:
-    return text.startswith("!")
 
 
 def _find(test: Substring | Name, classes: Classes) -> bytes:

@@ -49,7 +49,7 @@ class PatternError(ValueError):
         self.column = column
 
 
-class TooSlow(PatternError):  # noqa: N818 - told to people as a state, not as an error of theirs
+class TooSlow(PatternError):  # noqa: N818 - a state, not a mistake of the user
     """A regular expression took longer, or more memory, than a keystroke may; it was stopped."""
 
 

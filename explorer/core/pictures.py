@@ -98,7 +98,7 @@ def heat(cells: Sequence[Sequence[float | None]]) -> tuple[list[str], list[float
         return [BROKEN * len(row) for row in cells], []
     # From the 2nd to the 98th of 100: one outlier would leave all others in one shade.
     low, high = known[len(known) // 50], known[-1 - len(known) // 50]
-    if high <= low:  # but for a few cells all are equal: those few are what there is to see
+    if high <= low:  # all but a few cells are equal: those few are what there is to see
         low, high = known[0], known[-1]
     steps = len(SHADES)
     bounds = [low + (high - low) * at / steps for at in range(1, steps)]

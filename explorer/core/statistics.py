@@ -100,6 +100,6 @@ def edges(stats: TensorStats) -> list[float]:
     count = len(stats.histogram)
     if stats.least is None or stats.most is None or not count:
         return []
-    # Halves, because the width of the widest float64 range is no float64.
+    # Halves, because the width of the widest float64 range overflows.
     half = stats.most / 2 - stats.least / 2
     return [stats.least + 2 * (half * (at / count)) for at in range(count)] + [stats.most]

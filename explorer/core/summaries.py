@@ -47,7 +47,7 @@ class Summaries:
         changes = self._changes.get(id(column))
         if changes is None:
             codes = self._tree.in_order(column.codes)
-            # The positions whose value is another than that of the leaf before.
+            # The positions whose value differs from that of the leaf before.
             changes = self._changes[id(column)] = list(compress(count(1), map(ne, codes, codes[1:])))
         return bisect_right(changes, start) == bisect_left(changes, end)
 

@@ -50,7 +50,7 @@ class TreeView:
         """Take a table of the same parameters that knows more of them; folds, filter and order stay."""
         self.tree = replace(self.tree, model=model)
         self._summaries = Summaries(self.tree)
-        # What was summed up and remembered is of the table that is no more.
+        # Sums and answers kept so far belong to the table before.
         self._shown = Shown(self.tree, self._shown.mask)
         self._sorted_rows = None
         for known in ("_running", "_unknown", "_apart"):

@@ -324,7 +324,7 @@ class Workbench:
         places = {name: code for code, name in enumerate(self.names)}
         table = bytearray(range(256))
         for code, name in enumerate(self._kept_names):
-            table[code] = places.get(name, NO_GROUP)  # a group that there is no more
+            table[code] = places.get(name, NO_GROUP)  # a group that no longer exists
         return self._kept_codes.translate(bytes(table))
 
 

@@ -66,7 +66,7 @@ class ParamxApp(KeyOrderApp[str]):
 
     def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
         """Open `spec`; with an empty target, offer what can be opened; with another, compare the two."""
-        # Empty, it is as good as not set (no-color.org); Textual asks only whether it is there.
+        # An empty NO_COLOR counts as not set (no-color.org); Textual only looks whether it is there.
         if os.environ.get("NO_COLOR") == "":
             del os.environ["NO_COLOR"]
         # Said here and not by the theme alone: under NO_COLOR Textual picks its filter before it knows the theme, and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fakes import running
-from test_values import Two, grid_of, open_values, served, swept
+from serving import Two, grid_of, open_values, served, swept
 
 from explorer.ui import keys_inside
 from explorer.ui.keys_inside import INSIDE, TITLES, Place

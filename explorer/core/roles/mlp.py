@@ -79,7 +79,7 @@ def _layer(facts: Facts, kind: str, out: int, inputs: int | None) -> Role | None
             ("down", out > inputs),
         )
     ):
-        return None  # a block that squeezes: the usual words would be wrong of it
+        return None  # a bottleneck: "up" and "down" would be the wrong words
     fused = kind in ("gate and up", "up and gate")
     if fused and out % 2:
         return None

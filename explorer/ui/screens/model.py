@@ -126,7 +126,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         if self._opening is None:
             self._opening = Opening(self.spec, self.services)
         self._loading = self._opening.loading
-        # What is there already is drawn at once: to mount, lay out and draw the waiting first took 60 ms.
+        # A model that is there already is drawn at once: mounting and drawing the waiting screen first takes 60 ms.
         self._ready = self._opening.ready
         self.update_classes(_classes(self.app.size), update=False)
         yield TitleBar(id="title")
