@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from explorer.core import grouping_file
 from explorer.core.errors import ParamxError
-from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
+from explorer.core.loading import OpenSpec, wait_for_model
 from explorer.core.param import Model
 from explorer.core.rules import Grouping
 from explorer.core.saving import save_text
@@ -195,17 +195,9 @@ def open_and_wait(spec: OpenSpec, tell: Callable[[str], None] = lambda text: Non
 
     loading = open_in_worker(spec)
     try:
-        for event in loading.events():
-            match event:
-                case Stage(text):
-                    tell(text)
-                case Loaded(model):
-                    return model
-                case Failed(line):
-                    raise ParamxError("", line)
+        return wait_for_model(loading, spec.target, tell)
     finally:
         loading.cancel()
-    raise ParamxError(spec.target, "the worker ended without an answer", "try again")
 
 
 def summary(model: torch.nn.Module | Model, grouping: Grouping | None = None) -> Summary:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
 from explorer.core.errors import ParamxError
-from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
+from explorer.core.loading import OpenSpec, wait_for_model
 from explorer.core.statistics import TensorStats
 
 if TYPE_CHECKING:
@@ -32,17 +32,7 @@ def measure_target(spec: OpenSpec, needle: str, tell: Callable[[str], None]) -> 
 
     loading = open_in_worker(spec)
     try:
-        model: Model | None = None
-        for event in loading.events():
-            match event:
-                case Stage(text):
-                    tell(text)
-                case Loaded(opened):
-                    model = opened
-                case Failed(line):
-                    raise ParamxError("", line)
-        if model is None:
-            raise ParamxError(spec.target, "the worker ended without an answer", "try again")
+        model = wait_for_model(loading, spec.target, tell)
         wanted = [index for index, name in enumerate(model.names) if needle in name]
         whole = sum(model.numels[index] for index in wanted)
         statistics: dict[int, TensorStats] = {}

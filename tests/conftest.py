@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# pytest's importlib mode gives tests no path to the modules beside them.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # The machines that run this are small and shared: a slow example is no failure.
 settings.register_profile("shared", deadline=None)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from command import paramx
 
 from explorer.core.check import check_json, check_text, passes
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import Listing
 from explorer.core.param import Finding, Model, Origin, Param
-
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS", "PYTHON"))},
-    "HF_HUB_OFFLINE": "1",
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])),
-}
 
 RIGHT = """
 [[groups]]
@@ -35,19 +27,6 @@ options = { weight_decay = 0.05 }
 """
 
 OLD_RECIPE = RIGHT.replace("{ weight_decay = 0.0 }", "{ weight_decay_rate = 0.0 }")
-
-
-def paramx(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "explorer", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        env=ENVIRONMENT,
-        timeout=120,
-        check=False,
-        **options,
-    )
 
 
 @pytest.fixture

@@ -12,40 +12,17 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command import COMMAND, ENVIRONMENT, alive, children, paramx, started, wait_for
 
 from explorer import __version__
 from explorer.arguments import EXAMPLES, make_parser
 
 FACTS = json.loads((Path(__file__).parent / "facts" / "kantaibert.json").read_text())
 """The reference model's parameters in order, as the library lists them."""
-
-COMMAND = [sys.executable, "-m", "explorer"]
-
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS", "PYTHON"))},
-    "HF_HUB_OFFLINE": "1",
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])),
-}
-
-
-def paramx(*arguments: str, environment: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess:
-    """Run the command without a terminal and wait for its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output="stdout" not in options,
-        encoding="utf-8",
-        env={**ENVIRONMENT, **(environment or {})},
-        timeout=120,
-        check=False,
-        **options,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -281,13 +258,7 @@ def test_a_name_with_control_characters_is_told_harmlessly(tmp_path: Path) -> No
 
 
 def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "kantaibert", "--print", "json"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    )
+    process = started("kantaibert", "--print", "json")
     assert process.stdout is not None
     process.stdout.close()  # as `| head -0` does
     assert process.stderr is not None
@@ -297,42 +268,13 @@ def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1], ids=["at once", "importing torch"])
 def test_ctrl_c_while_loading_ends_worker_and_command_without_a_traceback(seconds: float) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "kantaibert", "--print", "json"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    )
+    process = started("kantaibert", "--print", "json")
     workers = wait_for(lambda: children(process.pid))
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     output, complaints = process.communicate(timeout=20)
     assert (process.returncode, output, complaints) == (130, b"", b"")
     wait_for(lambda: not any(map(alive, workers)), seconds=2)
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that `pid` started, once they have become what they run (Linux)."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed if "explorer" in Path(f"/proc/{child}/cmdline").read_text()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_for(look: Any, seconds: float = 20) -> Any:
-    """Return what `look` finds, as soon as it finds something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.01)
-    raise AssertionError("nothing came")
 
 
 def test_on_a_terminal_stages_are_wiped_and_a_disk_that_fills_up_is_one_line(tmp_path: Path) -> None:

@@ -8,38 +8,16 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from command import ENVIRONMENT, alive, children, paramx, started, wait_for
 from safetensors.torch import load_file, save_file
 
 from explorer.arguments import COMPARE_FORMATS
 from explorer.core.compare_text import FORMATS
-
-COMMAND = [sys.executable, "-m", "explorer"]
-
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS", "PYTHON"))},
-    "HF_HUB_OFFLINE": "1",
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])),
-}
-
-
-def paramx(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command without a terminal and wait for its end."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        env={**ENVIRONMENT, **environment},
-        timeout=120,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -160,46 +138,13 @@ def test_the_headers_of_a_repository_are_asked_of_the_hub_and_weights_beside_a_p
 
 
 def test_ctrl_c_ends_both_workers() -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "kantaibert", "roberta-base", "--print", "json"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=ENVIRONMENT,
-    )
-    workers: set[int] = set()
-    until = time.monotonic() + 60
-    while len(workers) < 2 and time.monotonic() < until:
-        workers = children(process.pid)
-        time.sleep(0.01)
+    process = started("kantaibert", "roberta-base", "--print", "json")
+    workers = wait_for(lambda: len(found := children(process.pid)) == 2 and found, 60)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     output, complaints = process.communicate(timeout=60)
     assert (process.returncode, output, complaints) == (130, b"", b"")
-    until = time.monotonic() + 60
-    while any(map(alive, workers)) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not any(map(alive, workers))
-
-
-def children(pid: int) -> set[int]:
-    """Return the processes that a process started."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
-            continue
-        if parent == pid:
-            found.add(int(path.parent.name))
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_for(lambda: not any(map(alive, workers)), 60)
 
 
 def test_a_model_and_its_own_file_match_though_experts_are_stacked(tmp_path: Path) -> None:
@@ -287,7 +232,11 @@ def test_a_factory_and_the_file_of_its_state_match_though_that_has_buffers(tmp_p
     (tmp_path / "nets.py").write_text(text)
     module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
     torch.save(module.state_dict(), tmp_path / "state.pt")
-    run = paramx("nets:net", tmp_path / "state.pt", PYTHONPATH=f"{ENVIRONMENT['PYTHONPATH']}{os.pathsep}{tmp_path}")
+    run = paramx(
+        "nets:net",
+        tmp_path / "state.pt",
+        environment={"PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}{os.pathsep}{tmp_path}"},
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "left out: 3 buffers only in B (A lists parameters only)" in run.stdout
     assert "7 tensors (3 buffers) · 28 parameters" in run.stdout

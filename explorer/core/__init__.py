@@ -1,1 +1,1 @@
-"""The pure heart: parameters, trees, groups and sums. Imports the standard library and itself, nothing else."""
+"""Parameters, trees, groups and sums; imports the standard library and itself, nothing else."""

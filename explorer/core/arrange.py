@@ -1,4 +1,4 @@
-"""How tensors of a file become parameters of a model: other names, and several that are one. Pure.
+"""Matches tensors of a file with the parameters that hold them: renamed, stacked, joined or cut. Pure.
 
 transformers 5 stacks the experts of a layer as it loads: `experts.0.w1.weight`, … of the file are slices of the
 model's `experts.gate_up_proj`. What it does to each tensor is a `Move`; which slice that makes it is worked out here,
@@ -21,10 +21,10 @@ STACK, JOIN, CUT = "MergeModulelist", "Concatenate", "Chunk"
 elements of a new dimension, are put one behind the other, or one is cut into as many as there are targets."""
 
 EXPERT = re.compile(r"(?P<place>.*)\.experts\.\d+\.(?P<part>\w+)\.weight")
-"""How files name the parts of experts."""
+"""Names of the parts of experts in files."""
 
 FUSED = re.compile(r"(?P<place>.*)\.experts\.(?P<param>gate_up_proj|down_proj)")
-"""How transformers 5 names the stacks of them."""
+"""Names of their stacks in transformers 5."""
 
 EXPERT_PARTS: Mapping[str, tuple[str, int, tuple[tuple[str, int], ...]]] = {
     "gate_proj": ("gate_up_proj", 0, ((STACK, 0), (JOIN, 1))),
@@ -48,7 +48,7 @@ class Move:
     order: int = 0
     """Its place among the kinds of tensors that become the same; of one kind the numbers in the names tell."""
     steps: tuple[tuple[str, int | None], ...] = ()
-    """The operations by the library's names, each with its dimension; empty where it is only called otherwise."""
+    """The operations by the library's names, each with its dimension; empty for a plain renaming."""
 
     def to_json(self) -> list[Any]:
         """Return what JSON can hold."""
@@ -63,16 +63,16 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """One tensor of one side, and those of the other that it is made of."""
+    """One tensor of one side, and the tensors of the other side that it is made of."""
 
     whole: str
-    """The one."""
+    """Name of the one tensor."""
     in_model: bool
     """Whether the model has the one and the file the parts; the other way round otherwise."""
     parts: tuple[str, ...]
-    """Those it is made of."""
+    """Names of the tensors it is made of."""
     regions: tuple[Region, ...] = ()
-    """Which slice of the one each is; empty where that is not known."""
+    """The slice of the one tensor that each part is; empty where that is not known."""
     why: str = ""
     """Why the slices are not known."""
     shape: Shape = None
@@ -83,7 +83,7 @@ def arrange(moves: Mapping[str, Move], of_file: Mapping[str, Shape], of_model: M
     """Work out which tensors of a model and of a file are the same in another arrangement.
 
     Args:
-        moves: What becomes of tensors of the file; those that are only called otherwise are passed over.
+        moves: What becomes of tensors of the file; plain renamings are skipped.
         of_file: Shapes of the file's tensors.
         of_model: Shapes of the model's parameters.
 
@@ -110,7 +110,7 @@ def arrange(moves: Mapping[str, Move], of_file: Mapping[str, Shape], of_model: M
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Return by what names are sorted: numbers by value, as the library does."""
+    """Return the sort key of a name: numbers by value, as the library sorts them."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBER.split(name)]
 
 
@@ -158,7 +158,7 @@ def _joined(
 
 
 def _alike(kinds: Sequence[Sequence[int]], sizes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether there are as many of each kind, of one shape within it, and all of one but for the first dimension."""
+    """Whether each kind has as many tensors, of one shape, and kinds differ in the first dimension only."""
     within = all(len({sizes[at] for at in kind}) == 1 for kind in kinds)
     return within and len({len(kind) for kind in kinds}) == 1 and len({size[1:] for size in sizes}) == 1
 
@@ -192,7 +192,7 @@ def expert_moves(apart: Iterable[str], stacked: Iterable[str]) -> dict[str, Move
     """Say what becomes of the parts of experts, by their names alone.
 
     A stack and its parts stand in the same layer: what comes before `experts` is the same up to its last number, and
-    no other stack of that layer is called so.
+    no other stack of that layer has that name.
 
     Args:
         apart: Names of the side that may have the parts.
@@ -216,7 +216,7 @@ def expert_moves(apart: Iterable[str], stacked: Iterable[str]) -> dict[str, Move
         if len(targets) == 1 or exact:
             moves[name] = Move(((exact or targets)[0],), order, steps)
             places[match["place"]] = (exact or targets)[0].rpartition(".experts.")[0]
-    for name in apart:  # what stands beside the experts, a router, is called as they are
+    for name in apart:  # the router beside the experts is renamed with them
         for depth in range(name.count("."), 0, -1):
             place = ".".join(name.split(".")[:depth])
             if place in places and (beside := places[place] + name[len(place) :]) in there and name not in moves:

@@ -1,4 +1,4 @@
-"""Asking an open model for what takes long: slice by slice, so that progress shows and who asks can stop. Pure."""
+"""Asks an open model for slow answers slice by slice, so that progress can be shown and the work stopped. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Ask = Callable[[str, Mapping[str, Any]], Any]
 """`Loading.ask`: a request's name and arguments, answered or refused with a `ParamxError`."""
 
 NO_WEIGHTS = "no weights here"
-"""How a refusal begins that holds for every tensor of a skeleton."""
+"""Start of the error of a skeleton, which is the same for every tensor."""
 
 
 def ask_to_the_end(

@@ -1,4 +1,4 @@
-"""What a model is, in figures: its architecture by the configuration, its parameters by role, its experts."""
+"""The key figures of a model: architecture from the configuration, parameters by role, active parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from explorer.core.roles.facts import (
 )
 
 DEEPEST = 3
-"""How deep a configuration's parts are followed."""
+"""Depth down to which the parts of a configuration are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Section:
 
 
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "depth")
-"""How configurations call the number of layers."""
+"""Keys of the number of layers."""
 
 CONTEXT = ("max_position_embeddings", "n_positions", "max_source_positions", "max_target_positions")
-"""How they call the longest input; Whisper has two."""
+"""Keys of the longest input; Whisper has two."""
 
 INNER = ("intermediate_size", "d_ff", "ffn_dim", "n_inner", "ffn_hidden_size", "encoder_ffn_dim", "decoder_ffn_dim")
-"""How they call the inner width of the feed-forward block."""
+"""Keys of the inner width of the feed-forward block."""
 
 
 Context = Mapping[tuple[str, str], int | None]
@@ -229,7 +229,7 @@ def round_to(whole: int, amounts: list[int]) -> list[int]:
     for at in by_remainder:
         if sum(rounded) < whole and amounts[at]:
             rounded[at] += 1
-    # Those raised to 1 were taken from nothing: the largest pays.
+    # Amounts raised to 1 exceed the whole: the largest gives up as much.
     rounded[max(range(len(amounts)), key=amounts.__getitem__)] -= sum(rounded) - whole
     return rounded
 
@@ -272,7 +272,7 @@ def active(model: Model, roles: Roles) -> Active | None:
             routed += numel
         elif role.lookup and index not in model.aliases:
             lookups += numel
-    if len(kinds) != 1:  # none, or mixtures of different kinds, of which no one figure tells
+    if len(kinds) != 1:  # none, or mixtures of different kinds, which one figure can't describe
         return None
     per_token, experts = kinds.pop()
     total = model.total

@@ -1,4 +1,4 @@
-"""What `--check` prints: the findings alone, and whether the groups pass. For a training repository's CI."""
+"""What `--check` prints, for the CI of a training repository: the findings, and whether the groups pass."""
 
 from __future__ import annotations
 

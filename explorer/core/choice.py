@@ -1,4 +1,4 @@
-"""What can be opened from here, as the start screen lists it."""
+"""One line of the start screen: something that can be opened."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 Two parameters are of one class when their names differ in the value of digits only (`layer.3.` and `layer.7.`, not
 `layer.10.`: the length of each run of digits is kept) and module class, shape, `requires_grad` and size are equal.
-What is no parameter is of no class with one that is.
-150,000 names of a mixture of experts make some hundred classes; a term that does not tell digits apart
-is asked once a class.
+A class holds either parameters or other tensors, never both. 150,000 names of a mixture of experts make some hundred
+classes; a term that does not tell digits apart is tried once a class.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from explorer.core.param import Model, ModuleClass
 
 T = TypeVar("T")
 
-_FOLD = {ord(digit): "0" for digit in "123456789"}
+FOLD = {ord(digit): "0" for digit in "123456789"}
+"""For `str.translate`: makes every digit a 0."""
 
 
 STRETCH = 10_000
@@ -26,7 +26,7 @@ STRETCH = 10_000
 
 
 def stretches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Iterate over stretches of rows, each short enough that nobody waits for it."""
+    """Iterate over stretches of rows, each short enough not to hold up other threads."""
     return (rows[start : start + STRETCH] for start in range(0, len(rows), STRETCH))
 
 
@@ -45,7 +45,7 @@ class Classes:
         """Number of parameters."""
         folded: list[str] = []
         for part in stretches(self.names):
-            folded += "\n".join(part).translate(_FOLD).split("\n")
+            folded += "\n".join(part).translate(FOLD).split("\n")
 
         def extended(codes: array[int]) -> array[int]:
             return codes + array(codes.typecode, (codes[index] for index in self.alias_of))
@@ -83,7 +83,7 @@ class Classes:
         self.ndims = [None if shape is None else len(shape) for shape in self.shapes]
         """Number of dimensions of each class; `None` where the shape is unknown."""
         self.apart = bytes(key[6] for key in keys)
-        """For each class 1 if its members are no parameters, and so in no group."""
+        """For each class 1 if its members are not parameters, and so in no group."""
         self.trained = [model.requires_grad.values[key[3]] is not False and not key[6] for key in keys]
         """Whether each class is trained; unknown counts as trained."""
         members: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""Arithmetic on codes, one byte a parameter or a class of them: which rule comes first, and what it holds."""
+"""First matches and sums over codes: one byte a parameter, or a class of parameters, holds a rule's position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the files of a model hold, for a comparison: a directory's table is the model's, not its files'. Pure.
+"""What the files of a directory hold, for a comparison: its table is the model's, not the files'. Pure.
 
 The model of a directory with weights is built from the config. Compared as it is, it would equal any other that the
 same config builds, whatever the files lack, hold beside, or store in another dtype.
@@ -7,11 +7,12 @@ same config builds, whatever the files lack, hold beside, or store in another dt
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+from explorer.core.asking import Ask
 from explorer.core.elements import ELEMENTS
 from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding, Model, Param
@@ -49,9 +50,6 @@ ODD = frozenset(
 )
 """Findings that say that files do not fit together; where both sides have the same one, it is no difference."""
 
-Ask = Callable[[str, Mapping[str, Any]], Any]
-"""Asks what serves an open model: see `Loading.ask`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -62,11 +60,11 @@ class Held:
     unread: Mapping[int, str] = field(default_factory=dict)
     """Parameters that lie in a file that could not be read, and that file."""
     dtypes: Mapping[int, str] = field(default_factory=dict)
-    """The files' dtype, where it is another."""
+    """The files' dtype, where it differs from the table's."""
     shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    """The files' shape, where it is another."""
+    """The files' shape, where it differs from the table's."""
     beside: Sequence[Param] = ()
-    """Tensors of the files that are none of the table's rows: buffers, and what the model does not have."""
+    """Tensors of the files without a row in the table: buffers, and what the model does not have."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -106,7 +104,7 @@ class Held:
 
 
 def ask_held(model: Model, ask: Ask) -> Held | None:
-    """Ask how the files of a model differ from its table; `None` where it was laid over none."""
+    """Ask how the files of a model differ from its table; `None` where it was not laid over files."""
     if model.counters is None:  # a file's own table
         return None
     try:
@@ -117,7 +115,7 @@ def ask_held(model: Model, ask: Ask) -> Held | None:
 
 
 def as_held(model: Model, held: Held) -> Model:
-    """Return a model's table as its files have it; `Held.missing` stays, for rows are asked for by number."""
+    """Return a model's table as its files have it; rows of `Held.missing` stay, since requests go by row."""
     dtypes, shapes = list(model.dtypes), list(model.shapes)
     for row, dtype in held.dtypes.items():
         dtypes[row] = dtype

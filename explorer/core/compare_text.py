@@ -118,7 +118,7 @@ def headline(comparison: Comparison, of_a: bool) -> str:
 
 
 def _state_text(kinds: Iterable[str]) -> str:
-    """Call what is no model's, by what `Side.state` says of each."""
+    """Return a word for what is not the model's, by what `Side.state` says of each row."""
     attributes = {what == "plain attribute" for what in kinds}
     words = ["training state"] * (False in attributes) + ["plain attributes"] * (True in attributes)
     return " and ".join(words)

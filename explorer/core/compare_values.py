@@ -1,4 +1,4 @@
-"""Goes through the tensors of a comparison one by one and asks a source how their values differ. Pure."""
+"""Compares the values of paired tensors one by one, by asking a source. Pure."""
 
 from __future__ import annotations
 

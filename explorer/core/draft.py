@@ -1,4 +1,4 @@
-"""Groups as they stand in their fields, also what is half typed and can't be read yet; and how a file holds them."""
+"""Groups as they stand in the panel's fields, half-typed terms included, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Fields = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody is typing."""
+    """Groups as typed."""
 
     grouping: Grouping
     """All of it that can be read."""
     fields: Mapping[int, Fields] = field(default_factory=dict)
-    """By a group's place its fields' texts, for those that can't be read as a whole."""
+    """By position of a group the texts of its fields, for groups that can't be read as a whole."""
 
 
 def dumps(draft: Draft, target: str) -> str:
-    """Return the text of a file.
+    """Return the draft as the text of a file.
 
     Raises:
-        ParamxError: An option is nothing that TOML can hold.
+        ParamxError: TOML can't hold one of the options.
     """
     from explorer.core import grouping_file  # noqa: PLC0415 - reaches a TOML reader: not before the first frame
 
@@ -42,10 +42,10 @@ def dumps(draft: Draft, target: str) -> str:
 
 
 def loads(text: str, source: str) -> Draft:
-    """Read a file back.
+    """Read a draft from the text of a file.
 
     Raises:
-        ParamxError: It says no groups.
+        ParamxError: The text has no groups.
     """
     from explorer.core import grouping_file  # noqa: PLC0415 - as above
 
@@ -55,7 +55,7 @@ def loads(text: str, source: str) -> Draft:
 
 
 def _fields(text: str, rules: int) -> dict[int, Fields]:
-    """Read the fields' texts; what is spoiled is left out."""
+    """Read the texts of fields; damaged ones are left out."""
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):

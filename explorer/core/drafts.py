@@ -1,4 +1,4 @@
-"""Keeps the groups that are being typed on the disk, so that a crash, a kill or a lost connection does not take them.
+"""Saves the groups being typed to disk, so that a crash, a kill or a lost connection does not lose them.
 
 One small TOML file a session and target, in `$XDG_STATE_HOME/paramx/drafts` (`~/.local/state/…`), replaced as a
 whole at each keystroke; the format is that of `--groups`, with what can't be read yet in a comment. A session removes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from explorer.core.draft import Draft
 
 MOST = 32
-"""Most files that are kept; the oldest go first."""
+"""Most files that are kept; the oldest are removed first."""
 
 SETTLE_SECONDS = 0.3
 """Longest wait for the last keystroke's file where the program ends by itself."""
@@ -56,7 +56,7 @@ class Drafts:
         self._over = self._writing = False
 
     def keep(self, target: str, draft: Draft | None) -> None:
-        """Have the groups written at once, in a thread: a slow disk gets the latest of them, and slows no typing.
+        """Have a thread write the groups at once: a slow disk gets the latest of them, and does not slow typing.
 
         Args:
             target: What they are tried on, as the user named it.
@@ -79,7 +79,7 @@ class Drafts:
             self._due.notify_all()
 
     def left(self, target: str) -> Draft | None:
-        """Return the groups that a session left behind on a target as it ended badly, the latest; or `None`."""
+        """Return the latest groups that a session left on a target when it ended badly, or `None`."""
         from explorer.core import draft as drafting  # noqa: PLC0415 - as above
         from explorer.core import grouping_file  # noqa: PLC0415 - as above
 
@@ -97,12 +97,12 @@ class Drafts:
         return None
 
     def settle(self) -> None:
-        """Wait for what is to be written, but not long: the program ends, and a disk may hang."""
+        """Wait for the last write, but not long: the program ends, and a disk may hang."""
         with self._due:
             self._due.wait_for(lambda: not self._wanted and not self._writing, SETTLE_SECONDS)
 
     def clear(self) -> None:
-        """Remove this session's drafts, and those that were offered: it ended well."""
+        """Remove this session's drafts, and those that it offered, because it ended well."""
         with self._lock:
             self._over = True
             for path in (*self._own, *self._left):
@@ -159,7 +159,7 @@ class Drafts:
 
 
 def _mark(text: str) -> str:
-    """Return a short name for a target, a path the same wherever it is named from, or for a machine."""
+    """Return a short file name for a target or a machine; a path has the same one from every directory."""
     import hashlib  # noqa: PLC0415 - reaches OpenSSL: not before the first frame
 
     if os.path.lexists(text):

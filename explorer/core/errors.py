@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""The error whose text is meant for the user."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ class ParamxError(Exception):
 
 
 class LostError(ParamxError):
-    """What served the open model is gone: it has to be opened again."""
+    """The worker of the open model is gone; the model has to be opened again."""

@@ -14,7 +14,7 @@ def first_values(ask: Ask, index: int) -> str:
     """Return the first values of a tensor as torch begins to print them: `tensor([[-0.0200, -0.0034, -0.0147, …`.
 
     Raises:
-        ParamxError: It has none.
+        ParamxError: The tensor has no values.
     """
     facts = ask("tensor", {"index": index})
     shape = tuple(facts["shape"])

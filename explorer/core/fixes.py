@@ -39,7 +39,7 @@ def _apply(grouping: Grouping, i: int, edit: str) -> Grouping | None:
         term = "" if edit[4:] == '""' else edit[4:]
         return grouping.with_terms(i, [each for each in rule.terms if (each.strip() if not term else each) != term])
     if edit.startswith(": "):
-        # A term may hold an arrow itself, so the one the rule has tells where the first ends.
+        # A term may hold an arrow itself: the rule's own terms show where the first one ends.
         for term in rule.terms:
             if edit.startswith(f": {term} -> "):
                 new = edit[len(term) + 6 :]

@@ -1,4 +1,4 @@
-"""A tensor of any rank as a grid of rows and columns: which elements a part of it shows, and how one is written."""
+"""A tensor of any rank as a grid of rows and columns: which elements a part of it holds, and how each is written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from explorer.core.text import plural
 from explorer.core.windows import Range, Selection
 
 PER_ROW = 10
-"""Elements in a row of the grid of a vector, which has no rows of its own, where nobody says how many fit."""
+"""Elements in a row of a vector's grid, where it is not known how many fit on the screen."""
 
 ROUND = 5
-"""A vector's rows of more elements than `PER_ROW` are a multiple of this long: indices are easier to read so."""
+"""Rows longer than `PER_ROW` hold a multiple of this many elements, so that indices are easy to read."""
 
 
 def fitting(cells: int) -> int:
-    """Return how many elements of a vector one row has on a screen that has room for `cells`."""
+    """Return how many elements of a vector to put in a row where `cells` fit on the screen."""
     return max(1, cells) if cells < PER_ROW else cells - cells % ROUND
 
 
@@ -108,7 +108,7 @@ def parse_index(text: str) -> tuple[int, ...]:
     """Read an index as people type it: `12,5`, `[3, 0, -1]`, `12 5`.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not an index.
     """
     parts = text.strip().strip("[]()").replace(",", " ").split()
     try:

@@ -51,7 +51,7 @@ def load(path: str | Path) -> Grouping:
     """Read groups from a file.
 
     Raises:
-        ParamxError: It can't be read, is no TOML, or does not say groups; the line is told.
+        ParamxError: It can't be read, is not TOML, or has no groups; the error names the line.
     """
     return loads(read(path), str(path))
 
@@ -60,7 +60,7 @@ def read(path: str | Path) -> str:
     """Read the text of a file of groups.
 
     Raises:
-        ParamxError: It can't be read, is too large, or no text.
+        ParamxError: It can't be read, is too large, or is not text.
     """
     try:
         # Not blocking: a named pipe would wait for a writer for ever.
@@ -91,7 +91,7 @@ def loads(text: str, source: str = "groups") -> Grouping:
         source: What the errors call it.
 
     Raises:
-        ParamxError: It is no TOML, or does not say groups; the line is told.
+        ParamxError: It is not TOML, or has no groups; the error names the line.
     """
     if _LONG_KEY.search(_STRINGS.sub('""', text)):
         raise ParamxError(source, "not a file of groups: a key of ten parts", "keys are optimizer and groups")
@@ -174,7 +174,7 @@ def dumps(grouping: Grouping) -> str:
     """Return the TOML that `loads` reads back.
 
     Raises:
-        ParamxError: An option is nothing that TOML can hold (`None`).
+        ParamxError: TOML can't hold one of the options (`None`).
     """
     lines = [f"optimizer = {_value(grouping.optimizer, 'optimizer')}"]
     for rule in grouping.rules:

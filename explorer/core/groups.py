@@ -12,7 +12,7 @@ from functools import cached_property, reduce
 from itertools import compress, repeat
 from operator import or_
 
-from explorer.core.classes import Classes
+from explorer.core.classes import FOLD, Classes
 from explorer.core.codes import FEW_RULES, first_match, sums_of, sums_of_few
 from explorer.core.matcher import SECONDS, RegexMatcher, search_here
 from explorer.core.param import Model
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 NO_GROUP = 255
-"""What stands for the position of a rule where a tensor is no parameter; `MAX_RULES` leaves it free."""
+"""What stands for the position of a rule where a tensor is not a parameter; `MAX_RULES` leaves it free."""
 
 Move = tuple[int, int, int]
 """A parameter's index, the rule it was in, the rule it is in."""
@@ -42,9 +42,9 @@ Move = tuple[int, int, int]
 _KEPT_MASKS = 96
 """How many terms' masks are remembered; one of a digit-telling term on 150,000 names takes 150 KB."""
 _FAILURE_SECONDS = 30.0
-"""How long a term that was stopped is not tried again; then the machine may be less busy."""
+"""How long before a term that was stopped is tried again; by then the machine may be less busy."""
 _TIMES_ALL = 5
-"""One assignment may take so many times what one term may, all its terms together."""
+"""All terms of one assignment together may take this many times the limit of one term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,11 @@ class Assignment:
 
     @property
     def groups(self) -> bytes:
-        """For every row, in model order, the position of its rule; `NO_GROUP` where it is no parameter."""
+        """For every row, in model order, the position of its rule; `NO_GROUP` where it is not a parameter."""
         return _without(self.grouper.model, self.codes)
 
     def group(self, index: int) -> str | None:
-        """Return the name of a row's group; `None` where it is no parameter."""
+        """Return the name of a row's group; `None` where it is not a parameter."""
         code = self.groups[index]
         return None if code == NO_GROUP else self.grouping.rules[code].name
 
@@ -155,7 +155,7 @@ class Grouper:
         self._masks: dict[str, Mask | _Failure] = {}
 
     def assign(self, grouping: Grouping) -> Assignment:
-        """Put every parameter under the first rule that matches. A bad term never raises, it is told."""
+        """Put every parameter under the first rule that matches. A bad term never raises; it becomes a `Problem`."""
         codes, by_row, problems = self._resolve(grouping)
         classes, rules = self.classes, len(grouping.rules)
         by_class = None if by_row else codes
@@ -182,7 +182,7 @@ class Grouper:
         return list(self.model.counted), nbytes
 
     def codes(self, grouping: Grouping) -> bytes:
-        """Return only `Assignment.groups`: what `assign` costs without its sums."""
+        """Return only `Assignment.groups`, which is cheaper than `assign` with its sums."""
         codes, by_row, _ = self._resolve(grouping)
         return _without(self.model, (codes if by_row else self.classes.expand(codes))[: self.classes.rows])
 
@@ -204,7 +204,7 @@ class Grouper:
                 except PatternError as error:
                     slow += isinstance(error, TooSlow)
                     bad.append(problem_of(i, position, rule.terms[position], error))
-            if rule.terms and all(_is_exclusion(text) for text in rule.terms) and negatives[i]:
+            if rule.terms and all(text.startswith("!") for text in rule.terms) and negatives[i]:
                 positives[i].append(Mask(b"\1" * self.classes.size, by_row=False))
             problems += sorted(bad, key=lambda problem: problem.term)
         by_row = any(mask.by_row for masks in (*positives, *negatives) for mask in masks)
@@ -303,7 +303,7 @@ class Grouper:
 
 
 def _without(model: Model, codes: bytes) -> bytes:
-    """Return the rows' codes with `NO_GROUP` for what is no parameter."""
+    """Return the rows' codes with `NO_GROUP` for what is not a parameter."""
     if not model.apart:
         return codes
     marked = bytearray(codes)
@@ -316,13 +316,9 @@ _OPPOSITE = b"\1\0" + bytes(254)
 """Turns 0 and 1 into each other."""
 
 
-def _is_exclusion(text: str) -> bool:
-    return text.startswith("!")
-
-
 def _find(test: Substring | Name, classes: Classes) -> bytes:
     """Find a text with digits in it: look at the folded names first, then only at the rows of those that match."""
-    fold: Callable[[str], str] = lambda text: text.translate(_FOLD)  # noqa: E731 - one expression
+    fold: Callable[[str], str] = lambda text: text.translate(FOLD)  # noqa: E731 - one expression
     folded = type(test)(fold(test.text))
     likely = bytes([folded.accepts(name, None, None) for name in classes.folded])
     text = test.text
@@ -334,9 +330,6 @@ def _find(test: Substring | Name, classes: Classes) -> bytes:
         for row in compress(range(len(bits)), classes.expand(likely)):
             bits[row] = text in classes.names[row]
     return bytes(bits)
-
-
-_FOLD = {ord(digit): "0" for digit in "123456789"}
 
 
 def moved(before: Assignment, after: Assignment) -> list[Move]:

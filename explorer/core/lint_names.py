@@ -12,7 +12,7 @@ NORM_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 """Buffers of torch's norms that track statistics (torch 2.13, `nn/modules/batchnorm.py`, `_NormBase`)."""
 
 WHOLE = ("int", "uint", "bool")
-"""How the dtypes begin that torch gives no gradients: `requires_grad` is refused for them."""
+"""Beginnings of the dtypes that have no gradients: torch refuses `requires_grad` for them."""
 
 
 def cannot_judge(scene: Scene) -> Iterator[Finding]:
@@ -64,7 +64,7 @@ def whole_numbers(scene: Scene) -> Iterator[Finding]:
 
 
 def _kept(scene: Scene, name: str, look: Callable[[Model], bytearray]) -> int:
-    """Return where a look at the table found something; it depends on no group, so it is taken once a model."""
+    """Return the rows that `look` finds in the table: they depend on no group, so it looks once a model."""
     looks = scene.facts.looks
     if name not in looks:
         looks[name] = int.from_bytes(look(scene.model), "little")
@@ -91,7 +91,7 @@ def _norm_buffers(model: Model) -> bytearray:
 
 
 def _whole_numbers(model: Model) -> bytearray:
-    """Return 1 for each row of such a dtype that nothing says to be no parameter, or frozen."""
+    """Return 1 for each row of such a dtype, unless it is known to be frozen or not to be a parameter."""
     values = model.dtypes.values
     whole = [str(value).startswith(WHOLE) for value in values]
     found = bytearray(len(model))

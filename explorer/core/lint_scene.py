@@ -1,4 +1,4 @@
-"""What every lint looks at: a model's facts, worked out once, and one assignment of its parameters."""
+"""What lints read: facts of the model, worked out once, and one assignment of its parameters to groups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_norm(module: ModuleClass | None) -> bool:
 
 
 class Facts:
-    """What the lints need of a model whatever the groups are; one byte a parameter each."""
+    """Masks of a model's parameters, one byte each, that lints need and that do not depend on the groups."""
 
     def __init__(self, grouper: Grouper) -> None:
         """Work the masks out by class."""
@@ -178,7 +178,7 @@ class Scene:
         return int.from_bytes(self.grouper.matches(Term(term.key, False, term.test)), "little")
 
     def still(self, mask: int, edited: Grouping) -> bool:
-        """Tell whether under an edited grouping any of a mask's parameters decays."""
+        """Tell whether any of a mask's parameters decays under an edited grouping."""
         other = Scene(self.model, edited, self.assignment)
         decaying = (i for i, decay in enumerate(other.decay) if decay > 0)
         return bool(mask & self.where(decaying, self.grouper.codes(edited)))

@@ -1,4 +1,4 @@
-"""What is likely wrong with a grouping, told before the run is paid for.
+"""Finds what is likely wrong with a grouping, before a training run is paid for.
 
 A new lint is one function in `LINTS`. Each takes the scene and yields findings; all of them together take a few
 milliseconds on 150,000 parameters.

@@ -1,11 +1,12 @@
-"""What is asked of a source, and the messages it sends while it opens: the contract between worker and interface."""
+"""The contract between worker and interface: what a source is asked to open, and the messages it sends meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from explorer.core.errors import ParamxError
 from explorer.core.param import Model
 
 
@@ -45,7 +46,7 @@ class OpenSpec:
     """Bytes that each device may take (`--max-memory`), by a GPU's number or `cpu`; empty asks the machine."""
 
     def __post_init__(self) -> None:
-        """Own the containers: a request that crossed a pipe as JSON has lists."""
+        """Make tuples of lists: a request that crossed a pipe as JSON has lists."""
         object.__setattr__(self, "max_memory", tuple((name, nbytes) for name, nbytes in self.max_memory))
         object.__setattr__(self, "arguments", tuple((name, text) for name, text in self.arguments))
 
@@ -116,3 +117,25 @@ class Opener(Protocol):
 
     def __call__(self, spec: OpenSpec) -> Loading:
         """Start to open `spec` and return at once."""
+
+
+def wait_for_model(loading: Loading, target: str, tell: Callable[[str], None]) -> Model:
+    """Wait for an opening and return its model.
+
+    Args:
+        loading: The opening.
+        target: What is opened, for the error.
+        tell: Called with the text of each stage as it begins.
+
+    Raises:
+        ParamxError: It can't be opened.
+    """
+    for event in loading.events():
+        match event:
+            case Stage(text):
+                tell(text)
+            case Loaded(model):
+                return model
+            case Failed(line):
+                raise ParamxError("", line)
+    raise ParamxError(target, "the worker ended without an answer", "try again")

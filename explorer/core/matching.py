@@ -1,4 +1,4 @@
-"""What names of two sides tell: prefixes that one side lacks, and which tensors of a file are no model's. Pure."""
+"""Compares names of two sides: prefixes that one side lacks, and tensors that belong to no model. Pure."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ TRAINING = frozenset(
         "loops",
     }
 )
-"""First parts of names under which training loops keep what is no model, beside those that begin with `optimizer` or
-`rng_state`."""
+"""First parts of names under which training loops keep what is not the model's, beside those that begin with
+`optimizer` or `rng_state`."""
 
 MOMENTS = frozenset(
     {"step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "sum"}
 )
-"""How names of an optimizer's state end, wherever it is kept (torch 2.13, `optim/*.py`), below `state`."""
+"""Last parts of the names of an optimizer's state, which stand below `state` (torch 2.13, `optim/*.py`)."""
 
 
 def training_state(names: Sequence[str]) -> frozenset[int]:
     """Return which rows of a training checkpoint are its optimizer's and scheduler's state, not the model's.
 
-    None are where nothing else is in the file: it is then the optimizer's own.
+    Empty where the file holds nothing else: it is then the optimizer's own file.
     """
     heads: dict[str, bool] = {}
     rows = []
@@ -55,7 +55,7 @@ def training_state(names: Sequence[str]) -> frozenset[int]:
 
 
 def set_apart(names: Sequence[str], apart: Mapping[int, str]) -> dict[int, str]:
-    """Return which rows of a checkpoint are no model's, and what each is.
+    """Return which rows of a checkpoint are not the model's, and what each is.
 
     Args:
         names: The rows' names: by these the training state is known where a file does not say what it holds.
@@ -70,7 +70,7 @@ def set_apart(names: Sequence[str], apart: Mapping[int, str]) -> dict[int, str]:
 
 
 def align(names_a: Sequence[str], names_b: Sequence[str]) -> tuple[str, str]:
-    """Return the prefix to leave out of each side's names, with which the most of them match; empty for none.
+    """Return the prefix to leave out of each side's names so that most of them match; empty for none.
 
     A prefix is a candidate if half of a side's names have it, and if leaving it out makes no two names equal.
     """

@@ -15,7 +15,6 @@ from typing import Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Assignment
-from explorer.core.param import Model
 from explorer.core.rules import Grouping
 
 STEP_BYTES = 4
@@ -162,51 +161,37 @@ class MemoryReport:
         return self.total.total <= nbytes
 
 
-def training_memory(
-    model: Model,
-    grouping: Grouping,
-    assignment: Assignment,
-    optimizer: str | None = None,
-    precision: str = "fp32",
-) -> MemoryReport:
+def training_memory(assignment: Assignment, optimizer: str | None = None, precision: str = "fp32") -> MemoryReport:
     """Estimate training memory.
 
     Args:
-        model: The model.
-        grouping: The groups.
-        assignment: Where each parameter falls.
+        assignment: The groups, and which parameters are in each.
         optimizer: A key of `OPTIMIZER_STATES` for all groups; `None` takes the grouping's and its rules' own.
         precision: A key of `PRECISIONS`.
 
     Raises:
         ParamxError: The optimizer or precision is not known.
     """
-    one = _one_of_each(grouping, assignment, optimizer, precision)
+    one = _one_of_each(assignment, optimizer, precision)
     classes = assignment.grouper.classes
     if assignment.class_codes is not None:
         kinds = {key: classes.tensors[key[1]] for key in _by_class(assignment.class_codes)}
     else:
         kinds = Counter(zip(assignment.codes, classes.ids, strict=False))  # the ids of aliases come last
-    rules = [Memory() for _ in grouping.rules]
+    rules = [Memory() for _ in assignment.grouping.rules]
     for (code, number), count in kinds.items():
         if count:
             rules[code] += one(code, number).times(count)
     return MemoryReport(tuple(rules), sum(rules, Memory()))
 
 
-def memory_column(
-    model: Model,
-    grouping: Grouping,
-    assignment: Assignment,
-    optimizer: str | None = None,
-    precision: str = "fp32",
-) -> array[int]:
+def memory_column(assignment: Assignment, optimizer: str | None = None, precision: str = "fp32") -> array[int]:
     """Return the bytes of training memory of each parameter (typecode `q`); see `training_memory`."""
-    one = _one_of_each(grouping, assignment, optimizer, precision)
+    one = _one_of_each(assignment, optimizer, precision)
     ids = assignment.grouper.classes.ids
     if assignment.class_codes is not None:
         totals = [one(*key).total for key in _by_class(assignment.class_codes)]
-        return array("q", map(totals.__getitem__, ids[: len(model)]))
+        return array("q", map(totals.__getitem__, ids[: len(assignment)]))
     pairs = zip(assignment.codes, ids, strict=False)
     return array("q", (one(code, number).total for code, number in pairs))
 
@@ -216,13 +201,12 @@ def _by_class(codes: bytes) -> Iterable[tuple[int, int]]:
     return zip(codes, range(len(codes)), strict=True)
 
 
-def _one_of_each(
-    grouping: Grouping, assignment: Assignment, optimizer: str | None, precision: str
-) -> Callable[[int, int], Memory]:
+def _one_of_each(assignment: Assignment, optimizer: str | None, precision: str) -> Callable[[int, int], Memory]:
     """Return what gives the memory of one parameter, from its rule and its class of names.
 
     A class holds parameters of one shape, so 150,000 of them are a few hundred sums.
     """
+    grouping = assignment.grouping
     formulas, widths = _formulas(grouping, optimizer), _precision(precision)
     classes = assignment.grouper.classes
 

@@ -1,4 +1,4 @@
-"""The names of some parameters of a model, told when somebody asks: a lint at each keystroke may be about 140,000."""
+"""Names of some parameters of a model, looked up only when read: a finding at each keystroke may name 140,000."""
 
 from __future__ import annotations
 

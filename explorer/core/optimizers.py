@@ -1,6 +1,6 @@
-"""What optimizers take in a parameter group, and whether they decay weights when nothing is said.
+"""The keys that optimizers read of a parameter group, and their default weight decay.
 
-An optimizer copies every key of a group and reads only its own: a misspelt one is accepted without a word.
+An optimizer copies every key of a group and reads only its own: a misspelt one is accepted silently.
 """
 
 from __future__ import annotations
@@ -19,29 +19,24 @@ class OptimizerFacts:
     """Weight decay of a group that sets none; `None` for an optimizer without weight decay."""
     module: str = "torch.optim"
     """Where the class is imported from."""
-    decoupled: bool = False
-    """Whether decay is applied to the weights (AdamW) rather than added to the gradients (Adam's L2)."""
     matrices_only: bool = False
     """Whether it refuses parameters that are not 2-D."""
 
 
-def _torch(
-    keys: str, weight_decay: float | None, *, decoupled: bool = False, matrices_only: bool = False
-) -> OptimizerFacts:
-    return OptimizerFacts(frozenset(keys.split()), weight_decay, "torch.optim", decoupled, matrices_only)
+def _torch(keys: str, weight_decay: float | None, *, matrices_only: bool = False) -> OptimizerFacts:
+    return OptimizerFacts(frozenset(keys.split()), weight_decay, matrices_only=matrices_only)
 
 
 _ADAM = "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
 
 OPTIMIZERS: Mapping[str, OptimizerFacts] = {
-    "AdamW": _torch(_ADAM, 0.01, decoupled=True),
+    "AdamW": _torch(_ADAM, 0.01),
     "Adam": _torch(_ADAM, 0.0),
     "SGD": _torch("lr momentum dampening weight_decay nesterov maximize foreach differentiable fused", 0.0),
-    "Adafactor": _torch("lr beta2_decay eps d weight_decay foreach maximize", 0.0, decoupled=True),
+    "Adafactor": _torch("lr beta2_decay eps d weight_decay foreach maximize", 0.0),
     "Muon": _torch(
         "lr weight_decay momentum nesterov ns_coefficients eps ns_steps adjust_lr_fn",
         0.1,
-        decoupled=True,
         matrices_only=True,
     ),
     "Adadelta": _torch("lr rho eps weight_decay maximize foreach capturable differentiable", 0.0),
@@ -61,9 +56,7 @@ OPTIMIZERS: Mapping[str, OptimizerFacts] = {
     "Rprop": _torch("lr etas step_sizes maximize foreach capturable differentiable", None),
     "SparseAdam": _torch("lr betas eps maximize", None),
     # bitsandbytes 0.45, optim/adamw.py and optim/optimizer.py (Optimizer2State): the keys its update reads.
-    "AdamW8bit": OptimizerFacts(
-        frozenset({"lr", "betas", "eps", "weight_decay"}), 0.01, "bitsandbytes.optim", decoupled=True
-    ),
+    "AdamW8bit": OptimizerFacts(frozenset({"lr", "betas", "eps", "weight_decay"}), 0.01, "bitsandbytes.optim"),
 }
 """By class name; torch's from torch 2.13 (`defaults` and signature of each class; the tests compare). LBFGS is left
 out: it takes no groups."""

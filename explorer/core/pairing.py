@@ -1,4 +1,4 @@
-"""Finds for each tensor of two models or checkpoints the other's, and says how the two differ. Pure.
+"""Pairs the tensors of two models or checkpoints, and says how each pair differs. Pure.
 
 Names are matched as they are shown. Where one side has a prefix that the other lacks (`model.` under a head,
 `module.` in a wrapper), the prefix is left out for matching, if more names match so. What a library calls otherwise
@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from explorer.core.arrange import Fusion, Move, arrange, expert_moves
+from explorer.core.asking import Ask
 from explorer.core.compare import Comparison, Fused, Pair, Side
 from explorer.core.compare_files import Held, as_held, ask_held
 from explorer.core.errors import ParamxError
@@ -31,9 +32,6 @@ BUFFERS = "buffers"
 
 ASKED_AT_ONCE = 5_000
 """Names that one request carries; a request has at most a megabyte."""
-
-Ask = Callable[[str, Mapping[str, Any]], Any]
-"""Asks what serves an open model: see `Loading.ask`."""
 
 
 def compare(
@@ -138,7 +136,7 @@ def compare(
 def _known_to_either(
     model: Model, state: Mapping[int, str], other: Model, other_state: Mapping[int, str]
 ) -> dict[int, str]:
-    """Return what is no model's of one side, with what the other side knows to be none by the same name."""
+    """Return the rows of one side that are not its model's, with those that the other side knows by the same name."""
     known = {other.names[row]: what for row, what in other_state.items()}
     found = {row: known[name] for row, name in enumerate(model.names) if name in known} if known else {}
     found |= state
@@ -239,7 +237,7 @@ def _rearranged(
 
 
 def _without(move: Move, prefix: str) -> Move:
-    """Return a move whose targets are called as they are matched."""
+    """Return a move whose targets have the names that are matched."""
     return replace(move, targets=tuple(target.removeprefix(prefix) for target in move.targets))
 
 
@@ -284,7 +282,7 @@ def _add(
 
 
 def askers(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Ask | None, Ask | None]:
-    """Return whom to ask how the other's tensors are loaded: a built model, where the other side is a file's.
+    """Return what to ask how the other's tensors are loaded: a built model, where the other side is a file.
 
     Args:
         a: The first model.
@@ -297,7 +295,7 @@ def askers(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Ask | None
 
 
 def files_of(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Held | None, Held | None]:
-    """Return what the files of two models hold that their tables do not say; `None` for what is no directory's.
+    """Return how the files of two models differ from their tables; `None` for a model without a directory.
 
     Args:
         a: The first model.
@@ -309,7 +307,7 @@ def files_of(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Held | N
 
 
 def ask_buffers(ask: Ask, names: Sequence[str]) -> list[str]:
-    """Ask which tensors of a file are buffers of a model; none where nothing can be asked."""
+    """Ask which tensors of a file are buffers of a model; empty where that can't be asked."""
     found: list[str] = []
     for start in range(0, len(names), ASKED_AT_ONCE):
         try:
@@ -320,7 +318,7 @@ def ask_buffers(ask: Ask, names: Sequence[str]) -> list[str]:
 
 
 def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:
-    """Ask what a library makes of tensors of a file; nothing is told where none can be asked."""
+    """Ask what a library makes of tensors of a file; empty where no library can be asked."""
     moves: dict[str, Move] = {}
     for start in range(0, len(names), ASKED_AT_ONCE):
         some = names[start : start + ASKED_AT_ONCE]
@@ -335,7 +333,7 @@ def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:
 
 
 def _groups(model: Model, grouping: Grouping) -> Sequence[str | None]:
-    """Return the name of each row's group; `None` where it is no parameter."""
+    """Return the name of each row's group; `None` where it is not a parameter."""
     grouper = Grouper(model)
     try:
         groups = grouper.codes(grouping)

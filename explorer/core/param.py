@@ -70,7 +70,7 @@ class Param:
     place: Place | None = None
     """Where its module stands; `None` where only names are known."""
     apart: str = ""
-    """What it is where it is a tensor and no parameter: `buffer`; empty for a parameter."""
+    """What it is where it is a tensor but not a parameter: `buffer`; empty for a parameter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +128,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Every way in which people count a model, each taken from the library's own method. `None`: not known."""
+    """The ways in which people count a model, each taken from the library's own method. `None`: not known."""
 
     loop: int
     """`sum(p.numel() for p in model.parameters())`: the counting loop, run by the source on the real object."""
@@ -209,7 +209,7 @@ class Model:
     places: Column[Place | None] | None = None
     """Where the module of each parameter stands; `None` for all where only names are known."""
     apart: Mapping[int, str] = field(default_factory=dict)
-    """Tensors that are no parameters, by index, and what they are: `buffer`, `optimizer state`, … A file holds them,
+    """Tensors that are not parameters, by index, and what they are: `buffer`, `optimizer state`, … A file holds them,
     so they have rows; they are in no group, and in no sum of parameters. A module's table has none."""
     state: tuple[int, int] | None = None
     """Names in the state dict that a file is, and elements under them, a tied tensor's once for each of its names;
@@ -279,7 +279,7 @@ class Model:
 
     @cached_property
     def counted(self) -> array[int]:
-        """Elements that each row adds to a sum of parameters: `numels`, but 0 for what is none."""
+        """Elements that each row adds to a sum of parameters: `numels`, but 0 where it is not a parameter."""
         if not self.apart:
             return self.numels
         counted = array("q", self.numels)

@@ -7,7 +7,7 @@ r"""The pattern language of groups and filters: what one term means, and how a l
 | `re:layers\.[0-5]\.` | the regular expression is found in its name |
 | `name:lm_head.weight` | its name is exactly that |
 | `type:*Norm` | the class of the module that owns it, or one of its bases, matches the shell pattern |
-| `ndim<2` | its number of dimensions compares so (`<`, `<=`, `==`, `!=`, `>=`, `>`) |
+| `ndim<2` | its number of dimensions compares like that (`<`, `<=`, `==`, `!=`, `>=`, `>`) |
 | `!term` | never: what the term matches is excluded |
 """
 
@@ -49,7 +49,7 @@ class PatternError(ValueError):
         self.column = column
 
 
-class TooSlow(PatternError):  # noqa: N818 - told to people as a state, not as an error of theirs
+class TooSlow(PatternError):  # noqa: N818 - a state, not a mistake of the user
     """A regular expression took longer, or more memory, than a keystroke may; it was stopped."""
 
 

@@ -1,4 +1,4 @@
-"""Pictures of block characters, told by shape and shade so that they read without any colour. Pure."""
+"""Bars, histograms and heat maps in block characters, which need no colour. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BROKEN = "!"
 
 
 def bar(part: float, width: int) -> str:
-    """Return a bar that fills `part` (0 to 1) of `width` cells; what is not nothing shows."""
+    """Return a bar that fills `part` (0 to 1) of `width` cells; more than 0 is never blank."""
     eighths = round(max(0.0, min(1.0, part)) * width * 8)
     if part > 0 and eighths == 0:
         eighths = 1
@@ -30,7 +30,7 @@ def bar(part: float, width: int) -> str:
 
 
 def merged(counts: Sequence[int], bins: int) -> list[int]:
-    """Return a histogram in fewer bins, `bins` a divisor of theirs; other numbers give the next larger divisor's."""
+    """Return a histogram with at most `bins` bins, each the sum of as many old ones."""
     if len(counts) <= bins:
         return list(counts)
     step = next(step for step in range(1, len(counts) + 1) if len(counts) % step == 0 and len(counts) // step <= bins)
@@ -98,7 +98,7 @@ def heat(cells: Sequence[Sequence[float | None]]) -> tuple[list[str], list[float
         return [BROKEN * len(row) for row in cells], []
     # From the 2nd to the 98th of 100: one outlier would leave all others in one shade.
     low, high = known[len(known) // 50], known[-1 - len(known) // 50]
-    if high <= low:  # but for a few cells all are equal: those few are what there is to see
+    if high <= low:  # all but a few cells are equal: those few are what there is to see
         low, high = known[0], known[-1]
     steps = len(SHADES)
     bounds = [low + (high - low) * at / steps for at in range(1, steps)]

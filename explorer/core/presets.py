@@ -1,4 +1,4 @@
-"""The groups that well-known training code makes, each with its source, and a matrix that compares them on a model.
+"""The groups that well-known training code makes, each with its source, and a comparison of them on one model.
 
 A new preset is one function and one entry in `PRESETS`.
 """
@@ -28,7 +28,7 @@ class Asked:
     title: str
     """What it is, for people."""
     default: float
-    """What is taken if nothing is said."""
+    """The value if none is given."""
     low: float = 0.0
     """Smallest value."""
     high: float = 1.0
@@ -126,7 +126,7 @@ def timm(model: Model, weight_decay: float = 0.05, no_weight_decay: Collection[s
 def muon_split(model: Model, weight_decay: float = 0.1) -> Grouping:
     """Muon for the matrices of the hidden layers; AdamW for embeddings, heads, norms, biases and all else.
 
-    A matrix is hidden if it is inside a numbered layer and no embedding's.
+    A matrix is hidden if it is inside a numbered layer and not an embedding.
     """
     outside = [
         name
@@ -273,10 +273,12 @@ PRESETS: Mapping[str, Preset] = {
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """One preset on the model."""
+    """One preset on the model, or other groups beside the presets."""
 
-    preset: Preset
-    """The preset."""
+    title: str
+    """The preset's title."""
+    preset: Preset | None
+    """The preset; `None` for other groups."""
     grouping: Grouping | None
     """Its groups; `None` if it can't be built for this model."""
     assignment: Assignment | None
@@ -323,7 +325,7 @@ def _row(model: Model, grouper: Grouper, preset: Preset, params: Mapping[str, An
     try:
         grouping = preset.build(model, **params)
     except ValueError as error:
-        return MatrixRow(preset, None, None, (), b"", str(error))
+        return MatrixRow(preset.title, preset, None, None, (), b"", str(error))
     assignment = grouper.assign(grouping)
     decays = Scene(model, grouping, assignment).decaying.to_bytes(len(model), "little")
-    return MatrixRow(preset, grouping, assignment, lint(model, grouping, assignment), decays)
+    return MatrixRow(preset.title, preset, grouping, assignment, lint(model, grouping, assignment), decays)

@@ -1,4 +1,4 @@
-r"""What can be known of a regular expression before it runs: how long it may take, and whether digits matter to it.
+r"""What the text of a regular expression shows: how long a search may take, and whether digits matter to it.
 
 Python's `re` backtracks and holds the interpreter lock: `(\w+\.?)+z$` on one name freezes a program for minutes.
 So an expression runs in this process only if a bound of its steps can be shown from its text; all others run in a
@@ -26,7 +26,7 @@ _GROUP_OPENINGS = ("?:", "?=", "?!", "?<=", "?<!", "?>")
 
 
 class _Unsure(Exception):  # noqa: N818 - an answer, not an error
-    """The text is not understood well enough to promise anything."""
+    """The expression is not understood well enough to bound it."""
 
 
 def safe_to_compile(pattern: str) -> bool:

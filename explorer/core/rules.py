@@ -35,7 +35,7 @@ class Rule:
     """The group's options in order: `weight_decay`, `lr`, …; see also `OWN_OPTIONS`."""
 
     def __post_init__(self) -> None:
-        """Own the containers."""
+        """Copy the containers, so that nobody else changes them."""
         object.__setattr__(self, "terms", tuple(self.terms))
         object.__setattr__(self, "options", dict(self.options))
 
@@ -103,7 +103,7 @@ class Grouping:
         """Return the position of the rule with that name.
 
         Raises:
-            KeyError: There is none.
+            KeyError: No rule has that name.
         """
         for position, rule in enumerate(self.rules):
             if rule.name == name:

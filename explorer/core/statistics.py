@@ -1,4 +1,4 @@
-"""What is told about a tensor's values: one record a tensor, as the worker makes it and the screens show it. Pure."""
+"""Statistics of a tensor's values: the record that the worker makes and the screens show. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TensorStats:
     zeros: int
     """Elements that are 0 or -0."""
     nans: int
-    """Elements that are no number."""
+    """Elements that are NaN."""
     infs: int
     """Elements that are infinite, of either sign."""
     mean: float | None
@@ -66,7 +66,7 @@ class TensorStats:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What the statistics of several tensors add up to."""
+    """Sums over the statistics of several tensors."""
 
     tensors: int
     """Tensors."""
@@ -100,6 +100,6 @@ def edges(stats: TensorStats) -> list[float]:
     count = len(stats.histogram)
     if stats.least is None or stats.most is None or not count:
         return []
-    # Halves, because the width of the widest float64 range is no float64.
+    # Halves, because the width of the widest float64 range overflows.
     half = stats.most / 2 - stats.least / 2
     return [stats.least + 2 * (half * (at / count)) for at in range(count)] + [stats.most]

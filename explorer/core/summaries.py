@@ -1,4 +1,4 @@
-"""What the parameters below a module have in a column: one value, or the elements of each.
+"""Sums up a column over the parameters below a module: their one value, or the elements of each value.
 
 A row of the tree may stand for 150,000 parameters and is drawn at every key: a column is walked once, and from then
 on an answer takes a few look-ups, or one count of the row's own parameters.
@@ -28,7 +28,7 @@ class Summaries:
     """Answers for one tree, and for what a filter leaves of it."""
 
     def __init__(self, tree: Tree) -> None:
-        """Know nothing yet: the first question about a column walks it."""
+        """Start empty: the first question about a column walks it."""
         self._tree = tree
         self._mask: bytes | None = None
         self._changes: dict[int, list[int]] = {}
@@ -47,7 +47,7 @@ class Summaries:
         changes = self._changes.get(id(column))
         if changes is None:
             codes = self._tree.in_order(column.codes)
-            # The positions whose value is another than that of the leaf before.
+            # The positions whose value differs from that of the leaf before.
             changes = self._changes[id(column)] = list(compress(count(1), map(ne, codes, codes[1:])))
         return bisect_right(changes, start) == bisect_left(changes, end)
 

@@ -21,10 +21,10 @@ UNKNOWN = "–"
 """What stands for a figure that is not known."""
 
 FIGURE = 14
-"""Characters of a figure at most: more digits of a whole number are no help in a line of many."""
+"""Most characters of a figure: longer whole numbers get an exponent."""
 
 REASONS_TOLD = 3
-"""Reasons for which tensors were not measured that one line tells; the rest is counted."""
+"""Most reasons for unmeasured tensors that one line gives; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Figure:
     of: Callable[[TensorStats], float | None]
     """The figure."""
     rank: Callable[[TensorStats], float | None] | None = None
-    """What rows are sorted by, the largest first; `None` where nobody sorts by the column."""
+    """What rows are sorted by, the largest first; `None` for a column that can't be sorted by."""
 
 
 def _share_of_zeros(stats: TensorStats) -> float:
@@ -71,7 +71,7 @@ def short_figure(value: float | None, width: int = FIGURE) -> str:
 
 
 def whole_numbers(model: Model) -> frozenset[int]:
-    """Return the tensors of whole numbers: indices and masks, whose norms say nothing beside those of weights."""
+    """Return the tensors of integers and booleans: indices and masks, whose norms are no weights' norms."""
     kinds = {dtype: ELEMENTS[dtype].kind if dtype in ELEMENTS else "" for dtype in model.dtypes.values if dtype}
     whole = {dtype for dtype, kind in kinds.items() if kind in ("int", "bool")}
     return frozenset(index for index, dtype in enumerate(model.dtypes) if dtype in whole) if whole else frozenset()

@@ -22,7 +22,7 @@ LINE_WIDTH = 80
 """Columns at which torch breaks the lines of a vector."""
 
 DEFAULT_DTYPES = ("float32", "complex64", "int64", "bool")
-"""Dtypes that the print does not name."""
+"""Dtypes that the print leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _body(tensor: Printed, values: Sequence[Number], indent: int, line_width: in
         numbers = cast(Sequence[complex], values)
         real = _Formatter([number.real for number in numbers], True)
         imaginary = _Formatter([number.imag for number in numbers], True)
-        # A vector's elements are parted by two characters, and an imaginary part ends in `j`.
+        # A vector's elements are separated by two characters, and an imaginary part ends in `j`.
         length = real.width + imaginary.width + 3
 
         def write(number: Number) -> str:

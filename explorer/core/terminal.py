@@ -1,4 +1,4 @@
-"""Whether there is a terminal to type at and to draw on."""
+"""Tells whether the standard streams are a terminal that the interface can be drawn on."""
 
 from __future__ import annotations
 

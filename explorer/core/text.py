@@ -1,4 +1,4 @@
-"""Text for people: making a stranger's text harmless, and writing counts, bytes and shapes the usual way."""
+"""Text for people: makes control characters of strangers' text visible, and writes counts, bytes and shapes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ DEFAULT_IGNORABLE = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f") | {
     chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0x180B, 0x1810))
 }
 """Characters of other categories that draw nothing (Unicode's Default_Ignorable_Code_Point)."""
+
+QUOTED = 300
+"""Most characters of an exception's text that an error line quotes."""
 
 
 def visible(text: str) -> str:
@@ -39,7 +42,7 @@ class _Shown(dict[int, str]):
 
 
 REMEMBERED = 10_000
-"""Most characters of which it is remembered how they are shown: a stranger's text may have all 1.1 million."""
+"""Most characters whose shown form is remembered: a stranger's text may have all 1.1 million."""
 
 _SHOWN = _Shown()
 
@@ -124,7 +127,7 @@ def parse_bytes(text: str) -> int:
     """Read a size of memory: `80GiB`, `24 GB`, `512 MiB`; a bare number is GiB, as people say "an 80".
 
     Raises:
-        ValueError: It is no positive size.
+        ValueError: It is not a positive size.
     """
     compact = text.strip().lower().replace(" ", "").replace(",", "")
     digits = compact.rstrip("abcdefghijklmnopqrstuvwxyz")
@@ -161,6 +164,11 @@ def share_text(part: int, whole: int) -> str:
     if part != whole and percent >= 99.995:
         return "> 99.99 %"
     return f"{percent:.2f} %"
+
+
+def cut(text: str, length: int = QUOTED) -> str:
+    """Return a text of at most `length` characters; an ellipsis ends one that was longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def plural(count: int, noun: str) -> str:

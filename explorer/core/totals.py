@@ -1,4 +1,4 @@
-"""What a set of parameters sums to, and why other people's counts of the same model differ."""
+"""Sums over a set of parameters, and why other ways to count the same model differ."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ APART_MANY = {
     "optimizer state": "of optimizer state",
     "random state": "random states",
 }
-"""How many of what is no parameter are called, by `Model.apart`'s word for one."""
+"""The plural of each word of `Model.apart`."""
 
 
 def tensors_text(model: Model) -> str:
-    """Count a table's rows in words, and those that are no parameters: `7 tensors (3 buffers)`."""
+    """Count a table's rows in words, and those that are not parameters: `7 tensors (3 buffers)`."""
     kinds = Counter(model.apart.values())
     words = [f"{count:,} {what if count == 1 else APART_MANY.get(what, what)}" for what, count in kinds.items()]
     return plural(len(model), "tensor") + (f" ({', '.join(words)})" if words else "")
@@ -88,7 +88,7 @@ class OtherCount:
     elements: int
     """Elements counted."""
     reason: str
-    """Why it is not the counting loop's figure; says so where it is."""
+    """Why it differs from the counting loop's figure, or that it equals it."""
 
 
 def other_counts(model: Model) -> tuple[OtherCount, ...]:
@@ -120,7 +120,7 @@ def other_counts(model: Model) -> tuple[OtherCount, ...]:
 
 
 def _of_file(model: Model) -> Iterator[OtherCount]:
-    """Yield what a file holds in all, where that is more than parameters, and what of it is none."""
+    """Yield what a file holds in all, if that is more than parameters, and what else it holds."""
     rows = [row for row in range(len(model)) if model.apart.get(row, "buffer") == "buffer"]
     if model.state is not None and model.state[0] > len(rows):
         names, elements = model.state
@@ -187,7 +187,7 @@ def loop_check(model: Model) -> tuple[bool | None, str]:
 
 
 def _raising(model: Model, counters: Counters) -> str:
-    """Say of what the loop's figure is the sum, where the loop that people write raises."""
+    """Say which parameters the loop's figure leaves out, where the loop that people write raises."""
     rows = "" if counters.loop == model.total else f"; these rows {model.total:,}"
     if counters.lazy == counters.raising:
         without, until = f"lazy parameter{'s' if counters.lazy != 1 else ''}", " until they have shapes"

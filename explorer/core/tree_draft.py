@@ -1,4 +1,4 @@
-"""Lays a model's names out as a tree: one pass over the names where each module's stand together, as they mostly do.
+"""Builds the tree of modules from names: in one pass where each module's names are adjacent, as they mostly are.
 
 The steps are whole columns at a time wherever Python allows it: 150,000 names are on the way to the first screen.
 """

@@ -1,4 +1,4 @@
-"""What of a tree is on the screen: folds, runs of identical siblings, filter and order; sums of whatever is left."""
+"""The visible part of a tree: folds, runs of identical siblings, filter and order, and sums over what is shown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TreeView:
         """Take a table of the same parameters that knows more of them; folds, filter and order stay."""
         self.tree = replace(self.tree, model=model)
         self._summaries = Summaries(self.tree)
-        # What was summed up and remembered is of the table that is no more.
+        # Sums and answers kept so far belong to the table before.
         self._shown = Shown(self.tree, self._shown.mask)
         self._sorted_rows = None
         for known in ("_running", "_unknown", "_apart"):
@@ -126,12 +126,12 @@ class TreeView:
         return order.tolist() if mask is None else list(compress(order, mask[start:end]))
 
     def numel(self, row: int) -> int:
-        """Return the elements of the shown parameters that the row stands for; what is none adds nothing."""
+        """Return the elements of the shown parameters that the row stands for; other tensors add nothing."""
         start, end = self.leaves(row)
         return self._shown.sum(self.tree.model.counted, start, end)
 
     def apart(self, row: int) -> str:
-        """Return what the tensors of a row are where none of them is a parameter; else nothing."""
+        """Return what the tensors of a row are if none of them is a parameter, else an empty text."""
         start, end = self.leaves(row)
         none = bool(self._apart) and self._apart.find(0, start, end) < 0
         return self.tree.model.apart[self.tree.leaf_order[start]] if none else ""
@@ -142,7 +142,7 @@ class TreeView:
         return self._shown.sum(self.tree.model.numels, start, end)
 
     def training(self, row: int) -> int | None:
-        """Return the bytes of training memory of the row's shown parameters; `None` while nobody asked for it."""
+        """Return the bytes of training memory of the row's shown parameters; `None` while that is not shown."""
         start, end = self.leaves(row)
         return None if self._training is None else self._shown.sum(self._training, start, end)
 
@@ -351,7 +351,7 @@ class TreeView:
 
     @cached_property
     def _apart(self) -> bytes:
-        """1 where a tensor is no parameter, in leaf order; empty where all are parameters."""
+        """1 where a tensor is not a parameter, in leaf order; empty where all are parameters."""
         apart = self.tree.model.apart
         return bytes(index in apart for index in self.tree.leaf_order) if apart else b""
 

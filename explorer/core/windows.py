@@ -1,4 +1,4 @@
-"""Says which elements of a tensor a window, or torch's print, needs: few runs out of billions. Pure."""
+"""Which elements of a tensor a part of the grid, or torch's print, needs: few runs out of billions. Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check(shape: Sequence[int], selection: object) -> Selection:
     """Return a selection that crossed a pipe as JSON, checked against the shape.
 
     Raises:
-        ValueError: It is none, leads out of the tensor, or is too large.
+        ValueError: It is not a selection, leads out of the tensor, or is too large.
     """
     if not isinstance(selection, list | tuple) or len(selection) != len(shape):
         raise ValueError(f"a selection of {len(shape)} dimensions is needed")

@@ -1,4 +1,4 @@
-"""A model as one block of bytes, to cross a process boundary or lie in a cache.
+"""Encodes a model as one block of bytes, to cross a process boundary or to be cached.
 
 Layout: 4 bytes magic `PXM2`; 8 bytes little-endian length of the head; the head, UTF-8 JSON; then the blobs, whose
 lengths the head lists. Names travel as one newline-joined blob (`visible` names hold no newline), numbers as

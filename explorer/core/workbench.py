@@ -1,4 +1,4 @@
-"""The state of trying out groups on one model: what is typed, what it gives, what moved since it was last kept."""
+"""The state of editing groups on one model: what is typed, what it gives, what moved since it was last kept."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Workbench:
         self._kept_names = self.names
 
     def learn(self, model: Model) -> None:
-        """Take a table of the same parameters that knows more of them: classes, ties. What is typed stays typed."""
+        """Take a table of the same parameters with more facts (classes, ties); what is typed stays."""
         self.grouper.close()
         self.model = model
         self.grouper = Grouper(model)
@@ -254,7 +254,7 @@ class Workbench:
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """What is to be told: what is wrong with what was opened, then with the groups, then the hints of both.
+        """The findings to show: of what was opened, then of the groups, then the hints of both.
 
         Groups that do not fit yet are no news when a model opens; that its file is damaged, or names code to run, is.
         """
@@ -278,7 +278,7 @@ class Workbench:
         return warned.to_bytes(len(self.model), "little")
 
     def indices(self, names: Iterable[str]) -> list[int]:
-        """Return the parameters with these names; what is no parameter's name is left out."""
+        """Return the parameters with these names; other names are left out."""
         if isinstance(names, Named):
             return list(compress(range(len(names.rows)), names.rows))
         index = self._numbers
@@ -320,11 +320,11 @@ class Workbench:
         )
 
     def _baseline(self) -> bytes:
-        """Return the kept assignment in today's codes: groups are the same when their names are."""
+        """Return the kept assignment in codes of the present groups; groups with one name are the same."""
         places = {name: code for code, name in enumerate(self.names)}
         table = bytearray(range(256))
         for code, name in enumerate(self._kept_names):
-            table[code] = places.get(name, NO_GROUP)  # a group that there is no more
+            table[code] = places.get(name, NO_GROUP)  # a group that no longer exists
         return self._kept_codes.translate(bytes(table))
 
 

@@ -1,17 +1,19 @@
-"""What wrappers put into names, taken out again: groups are tried on the bare model and found in the wrapped one."""
+"""Removes what wrappers put into names: groups tried on the bare model are found in the wrapped one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-_INSIDE = r"_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
+INSIDE = r"_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 """Where torch.compile, FSDP1 and activation checkpointing keep what they wrap, at any depth. Torch 2.13:
 `_dynamo/eval_frame.py`, `distributed/fsdp/_common_utils.py`,
 `distributed/algorithms/_checkpoint/checkpoint_wrapper.py`."""
 
-_WRAPPED = re.compile(rf"^(?:(?:module|{_INSIDE})\.)+|\b(?:{_INSIDE})\.")
-_PLAIN = re.compile(rf"^(?:(?:{_INSIDE})\.)+|\b(?:{_INSIDE})\.")
+WRAPPED = re.compile(rf"^(?:(?:module|{INSIDE})\.)+|\b(?:{INSIDE})\.")
+"""What wrappers put into names; DataParallel, DDP and DeepSpeed put `module.` in front."""
+
+_PLAIN = re.compile(rf"^(?:(?:{INSIDE})\.)+|\b(?:{INSIDE})\.")
 
 
 def unwrapped(names: Sequence[str]) -> list[str]:
@@ -27,6 +29,6 @@ def unwrapped(names: Sequence[str]) -> list[str]:
         As many names; the same ones if taking the wrappers out would make two of them equal.
     """
     below = all(name.startswith("module.") for name in (_PLAIN.sub("", name) for name in names))
-    pattern = _WRAPPED if below else _PLAIN
+    pattern = WRAPPED if below else _PLAIN
     plain = [pattern.sub("", name) for name in names]
     return plain if len(set(plain)) == len(set(names)) else list(names)

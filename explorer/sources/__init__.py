@@ -148,8 +148,3 @@ def _with_file_values(spec: OpenSpec, model: Model) -> Opened:
 
     values = FileValues(model, spec.target)
     return Opened(model, value_answers(values), values)
-
-
-def open_source(spec: OpenSpec, report: Report) -> Model:
-    """Open a target as `open_served` does; return only the table of its parameters."""
-    return open_served(spec, report).model

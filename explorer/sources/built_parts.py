@@ -1,4 +1,4 @@
-"""Ends the building of a model that would not end: libraries build layer by layer, as often as a config says.
+"""Stops a build that would not end: libraries build as many layers as a config asks for.
 
 What a config's keys say is bounded where it is read (`explorer.sources.hub`); here is what they make together: blocks
 times repeats times a coefficient, in a model type that nobody has met yet.
@@ -30,7 +30,7 @@ def bounded() -> Iterator[None]:
     """Count what is built inside, one model, and end it.
 
     Raises:
-        TooManyPartsError: It is too much. It does not say what is opened: who knows it adds it.
+        TooManyPartsError: It is too much. The caller adds what is opened.
     """
     from torch.nn.modules import module
 

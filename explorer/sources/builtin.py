@@ -16,7 +16,6 @@ A file of `architectures/` is one architecture, `NAME.json`:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -36,42 +35,17 @@ FAMILIES = (
 )
 """Families in the order a list of architectures shows them."""
 
-_FIGURE = re.compile(r"(?P<exact>\d{1,3}(?:,\d{3})*)|(?P<whole>\d+)(?:\.(?P<decimals>\d+))?(?P<unit>[KMBT])")
-"""Either all digits, grouped by commas, or a rounded number and its unit."""
-
-_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-"""Parameters per unit of a rounded figure; papers say B, not G."""
-
 _SUFFIX = ".json"
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigure:
-    """A parameter count that somebody else published; what a built total is held to."""
+    """A parameter count that somebody else published; a test holds the built total to it."""
 
     parameters: str
     """The figure as written: exact (`124,697,433`) or rounded (`46.7B`)."""
     source: str
     """Where it stands, so that a reader can look it up."""
-
-    def agrees(self, total: int) -> bool:
-        """Whether a total is this figure, at the precision the figure is written with.
-
-        Args:
-            total: Number of parameters, tied ones once.
-
-        Raises:
-            ValueError: The figure is neither exact nor rounded as described.
-        """
-        figure = _FIGURE.fullmatch(self.parameters)
-        if figure is None:
-            raise ValueError(f"{self.parameters!r} is not a figure; write 124,697,433 or 46.7B")
-        if figure["exact"] is not None:
-            return total == int(figure["exact"].replace(",", ""))
-        decimals = figure["decimals"] or ""
-        step: int = _UNITS[figure["unit"]] // 10 ** len(decimals)
-        # Integers, half up: a float would lose the last digits of 671B.
-        return (2 * total + step) // (2 * step) == int(figure["whole"] + decimals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +63,7 @@ class Architecture:
     source: str
     """Where `config` comes from."""
     published: PublishedFigure
-    """The figure that `total` is held to."""
+    """The published figure for `total`."""
     total: int
     """Parameters of the class that `config["architectures"]` names, tied ones once."""
     tensors: int

@@ -1,4 +1,4 @@
-"""Says what is odd in a `config.json` that a library takes without a word."""
+"""Finds oddities of a `config.json` that transformers accepts silently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding
 from explorer.core.text import plural, visible
-from explorer.sources.checkpoint.files import File, UnreadableError, doubled_keys, warn
+from explorer.sources.checkpoint.files import File, UnreadableError, parse_doubled, warn
 from explorer.sources.hub import Found
 
 COUNTS = re.compile(r"(num|n)_\w*(layers?|heads|experts|blocks|labels)$")
@@ -57,6 +57,6 @@ def _doubled(found: Found) -> list[str]:
         return []
     try:
         with File(found.path) as file:
-            return doubled_keys(file.read(0, file.size)) if file.size <= MAX_TEXT else []
+            return parse_doubled(file.read(0, file.size))[1] if file.size <= MAX_TEXT else []
     except (UnreadableError, ValueError, RecursionError):  # it was replaced since it was read
         return []

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Origin
-from explorer.core.text import visible
+from explorer.core.text import cut, visible
 from explorer.sources import Opened, Report
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ WORD = re.compile(r"[\w./:@+-]+")
 FRAMES = 3
 """Most of the user's frames that an error names, the innermost last."""
 
-LINE_LENGTH = 300
-"""Longest text taken from an exception, in characters."""
-
 OFFERED = 6
 """Most names of a module that an error offers in place of one that is not there."""
 
@@ -60,7 +57,7 @@ def is_factory(target: str) -> bool:
 
 
 def misspelt(target: str) -> ParamxError | None:
-    """Say how a factory is written, where a target seems meant as one and is none; `None` where it does not."""
+    """Say how a factory is written, where a target looks like one but is not; `None` for other targets."""
     head, colon, name = target.partition(":")
     path = Path(head if head.endswith(".py") else f"{head}.py")
     is_code = (head.endswith(".py") or "/" in head) and os.path.isfile(path)  # noqa: PTH113 - too long a name is no file, not an error
@@ -290,5 +287,4 @@ def _shown(path: str) -> str:
 def _first_line(error: BaseException) -> str:
     """Return the first line of an exception's text, with a mark where there are more."""
     text, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    text += " …" * bool(more)
-    return text if len(text) <= LINE_LENGTH else text[: LINE_LENGTH - 1] + "…"
+    return cut(text + " …" * bool(more))

@@ -1,4 +1,4 @@
-"""Which class of transformers to build for a config: the one that is named, or the ones that fit, best first."""
+"""Which transformers class to build for a config: the one it names, or the ones that fit, best first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
+from explorer.core.text import cut
 from explorer.sources.hub import Found, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-LINE_LENGTH = 300
-"""Longest text taken from a library's exception, in characters."""
 
 HEADS = (
     "ImageTextToText",
@@ -166,9 +164,7 @@ def cannot_build(
             )
     # What torch quotes may end in a line of its own with nothing but a closing quote.
     lines = [line.strip() for line in without_trace(str(error)).splitlines() if re.search(r"\w", line)]
-    last = lines[-1] if lines else ""
-    if len(last) > LINE_LENGTH:
-        last = last[: LINE_LENGTH - 1] + "…"
+    last = cut(lines[-1]) if lines else ""
     return ParamxError(target, f"{what} {how}: {type(error).__name__}: {last}")
 
 

@@ -11,13 +11,12 @@ from explorer.core.compare_files import FILES
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
-from explorer.core.text import short_count, visible
+from explorer.core.text import QUOTED, short_count, visible
 from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.checkpoint.limits import MAX_PARAMETERS
 from explorer.sources.config_told import findings as config_findings
 from explorer.sources.hf_classes import (
-    LINE_LENGTH,
     architecture,
     cannot_build,
     classes,
@@ -249,7 +248,7 @@ def _skeleton(
             except ParamxError as error:
                 reason = error.line.removeprefix(f"{visible(beside)}: " if beside else "")
             except Exception as error:  # the skeleton of the config is still worth showing
-                reason = visible(" ".join(without_trace(f"{error}").split())[:LINE_LENGTH]) or type(error).__name__
+                reason = visible(" ".join(without_trace(f"{error}").split())[:QUOTED]) or type(error).__name__
         notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
         description = description.replace("no weights", "weights not read")
     elif found.directory is not None and (others := others_beside(found.directory)):

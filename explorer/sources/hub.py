@@ -1,4 +1,4 @@
-"""From a target to the configuration to build: local path, then local hub cache, then built-in, then the hub."""
+"""Finds the configuration of a target: a local path, then the hub cache, then built-in names, then the hub."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
         what: How an error names it.
 
     Raises:
-        ParamxError: It can't be read, is no JSON, or no object.
+        ParamxError: It can't be read, is not JSON, or not an object.
     """
     try:
         # Without O_NONBLOCK a named pipe would block for ever.

@@ -1,4 +1,4 @@
-"""The hub's cache on this disk, read with the standard library alone: the start screen lists it without a delay.
+"""Reads the hub's cache on this disk with the standard library alone, so that the start screen lists it quickly.
 
 Layout (huggingface_hub, "Understand caching"): `ROOT/models--ORG--NAME/refs/REVISION` holds a commit, and
 `ROOT/models--ORG--NAME/snapshots/COMMIT/` the files of it, as links into `blobs/`.

@@ -1,4 +1,4 @@
-"""Asks the hub for one `config.json` under a deadline of our own, and tells the ways in which it can fail apart."""
+"""Fetches one `config.json` from the hub under a deadline of our own, and tells apart the ways it can fail."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def read_headers(spec: OpenSpec, report: Report) -> Checkpoint:
         report: Called with how many shards are read.
 
     Raises:
-        ParamxError: There are none, or they can't be read.
+        ParamxError: The repository has none, or they can't be read.
     """
     shards = Shards({WHOLE: Path(WHOLE)}, None, None, {}, ())
     files: dict[str, File | UnreadableError]
@@ -167,7 +167,7 @@ def _shards(spec: OpenSpec) -> Shards:
     """Fetch the index, which may be large, and say which files it names.
 
     Raises:
-        ParamxError: There is none, or it names none.
+        ParamxError: There is no index, or it names no shard.
     """
     try:
         with RemoteFile(spec, INDEX) as file:
@@ -234,7 +234,7 @@ class RemoteFile(File):
         from explorer.sources.checkpoint.safetensors_header import LENGTH_BYTES, MAX_HEADER
 
         length = int.from_bytes(self._head[:LENGTH_BYTES], "little")
-        # A length that can't be is told by who reads the header.
+        # An impossible length is reported by the reader of the header.
         if len(self._head) >= LENGTH_BYTES and length <= min(MAX_HEADER, self.size - LENGTH_BYTES):
             self.read(0, LENGTH_BYTES + length)
         return self

@@ -1,4 +1,4 @@
-"""A configuration as JSON holds it."""
+"""Turns a configuration into what JSON can hold."""
 
 from __future__ import annotations
 

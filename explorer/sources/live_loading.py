@@ -1,4 +1,4 @@
-"""Opens what this process already holds, without a worker: the interface meets it as it meets any other opening."""
+"""Serves a model of this process, without a worker, through the protocol of any other opening."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module in this process as a table: names, shapes, owners and ties from the objects, totals from real loops."""
+"""Reads a module of this process as a table: names, shapes, owners and ties from objects, totals from real loops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
 
     What wrappers put into names (`module.`, `_orig_mod.`, `_fsdp_wrapped_module.`) is left out of the table, for
     display and for matching alike: groups tried on a wrapped model are those of the bare one, and exported code and
-    `param_groups` clean names in the same way. A finding says so; `wrapped_names` has the names as torch has them.
+    `param_groups` clean names in the same way. A finding says so.
 
     Args:
         module: The module as it is; it is read, never changed.
@@ -92,12 +92,6 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
     if model.counters is None or model.counters.loop != said:
         raise RuntimeError(f"the table adds up to {said:,}, the counting loop to {model.counters}")
     return model
-
-
-def wrapped_names(module: torch.nn.Module) -> dict[str, str]:
-    """Return the names that torch has for the parameters, by the names that the table shows, both made visible."""
-    raw = [name for name, _ in module.named_parameters(remove_duplicate=False)]
-    return {visible(plain): visible(name) for name, plain in zip(raw, unwrapped(raw), strict=True)}
 
 
 def live_origin(module: torch.nn.Module, kind: str) -> Origin:

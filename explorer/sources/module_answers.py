@@ -1,4 +1,4 @@
-"""What a built module can still be asked, in the process that holds it."""
+"""Answers requests about a built module, in the process that holds it."""
 
 from __future__ import annotations
 

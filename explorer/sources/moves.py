@@ -1,4 +1,4 @@
-"""What transformers does to the names and tensors of a file as it loads them, by its own functions."""
+"""Asks transformers how it renames, stacks and splits the tensors of a file as it loads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says what would give a transformers skeleton its weights, and why they could not be loaded."""
+"""Says how to get values for a transformers skeleton, and why its weights could not be loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether it was memory that ran out: said only where something shows it."""
+"""Tells whether memory ran out, and only where there is evidence of it."""
 
 from __future__ import annotations
 

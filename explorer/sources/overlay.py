@@ -54,7 +54,7 @@ class Overlay:
     stacks: list[Stack] = field(default_factory=list)
     """What the library puts together, or takes apart, as it loads."""
     ignored: list[str] = field(default_factory=list)
-    """Tensors that the class leaves unread, by a list of its own, and without a word."""
+    """Tensors that the class leaves unread, by a list of its own, and silently."""
     unexpected: list[str] = field(default_factory=list)
     """Tensors that the model does not have."""
     missing: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Where each parameter's module stands in a model of this process: the classes around it, and its configuration."""
+"""Finds the classes around each parameter's module in a model of this process, and its configuration."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.text import visible
+from explorer.core.text import QUOTED, cut, visible
 from explorer.core.wire import decode, encode
 from explorer.sources import out_of_memory
 from explorer.sources.forked import ForkedProcess, can_fork
@@ -64,9 +64,6 @@ MAX_REQUEST = 1 << 20
 
 LOG_BYTES = 16_384
 """How much of what the child's libraries print is kept, from the end, in bytes."""
-
-LINE_LENGTH = 300
-"""Longest text taken from an exception nobody expected, in characters."""
 
 REAP_SECONDS = 1.0
 """How long a killed worker is waited for; one stuck in a disk read is left to the system."""
@@ -247,7 +244,7 @@ class WorkerLoading:
             why = f"the worker ended (exit {code}){doing}"
         if short:
             return ParamxError(self._spec.target, f"{why}: {out_of_memory.shortage()}", out_of_memory.REMEDY).line
-        return ParamxError(self._spec.target, f"{why}: {last[:LINE_LENGTH]}" if last else why).line
+        return ParamxError(self._spec.target, f"{why}: {last[:QUOTED]}" if last else why).line
 
 
 def _start(spec: OpenSpec, frames: int, fork: bool) -> Process:
@@ -418,6 +415,4 @@ def unexpected(target: str, error: BaseException) -> ParamxError:
     if out_of_memory.was_short(error):
         return ParamxError(target, out_of_memory.shortage(), out_of_memory.REMEDY)
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if len(text) > LINE_LENGTH:
-        text = text[: LINE_LENGTH - 1] + "…"
-    return ParamxError(target, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return ParamxError(target, f"{type(error).__name__}: {cut(text)}" if text else type(error).__name__)

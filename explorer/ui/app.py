@@ -1,4 +1,4 @@
-"""The app: which screen is up, the colours, and the palette. It is given its sources and knows none."""
+"""The app: which screen is shown, the colours, the command palette. What it opens comes through `Services`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ParamxApp(KeyOrderApp[str]):
 
     def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
         """Open `spec`; with an empty target, offer what can be opened; with another, compare the two."""
-        # Empty, it is as good as not set (no-color.org); Textual asks only whether it is there.
+        # An empty NO_COLOR counts as not set (no-color.org); Textual only looks whether it is there.
         if os.environ.get("NO_COLOR") == "":
             del os.environ["NO_COLOR"]
         # Said here and not by the theme alone: under NO_COLOR Textual picks its filter before it knows the theme, and
@@ -178,7 +178,7 @@ class ParamxApp(KeyOrderApp[str]):
             self._services.drafts.keep(shown.spec.target, None if as_at_the_start else message.draft)
 
     def on_recovery_lost(self, message: Recovery.Lost) -> None:
-        """Forget the keys that wait for a model, if there will be none."""
+        """Forget the keys that wait for a model, if it will never be there."""
         if not self.opening:
             self.drop_keys()
 

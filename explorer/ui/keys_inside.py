@@ -1,4 +1,4 @@
-"""The keys of the screens that look inside a tensor, in one table: bindings and the help screen derive from it."""
+"""The keys of the tensor screen and the statistics screen in one table: bindings and help derive from it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 from textual.binding import Binding, BindingType
 
 Place = Literal["values", "sweep"]
-"""The screen of one tensor; that of the statistics of many."""
+"""The screen of one tensor's values, and that of the statistics of many."""
 
 Part = Literal["screen", "grid", "lines"]
-"""What of the screen does it: the screen itself, the grid of values, a list of lines (which binds its own keys)."""
+"""What binds the keys: the screen itself, the grid of values, or a list of lines (with bindings of its own)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the help screen, and the keys that it speaks of."""
+    """One line of the help screen, and its keys."""
 
     shown: str
     """How the keys are written for people."""
@@ -27,7 +27,7 @@ class Entry:
     part: Part = "screen"
     """What binds them."""
     before_all: bool = False
-    """Whether no widget of the screen may take them first."""
+    """Whether the screen takes the keys before its widgets do."""
 
 
 INSIDE: dict[Place, tuple[Entry, ...]] = {

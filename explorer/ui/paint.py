@@ -1,4 +1,4 @@
-"""Text in cells: cutting and padding by what a terminal draws, where a wide character takes two cells."""
+"""Cuts and pads text by terminal cells; a wide character takes two."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fit_right(text: str, width: int) -> str:
 
 
 def cut_middle(text: str, width: int) -> str:
-    """Return `text` in at most `width` cells, its middle left out: both ends of a dotted name tell most."""
+    """Return `text` in at most `width` cells, its middle left out: the ends of a dotted name say most."""
     if cell_len(text) <= width:
         return text
     if width <= 1:
@@ -41,7 +41,7 @@ def cut_middle(text: str, width: int) -> str:
 
 
 def cut_name(name: str, width: int) -> str:
-    """Return a dotted name in at most `width` cells: its beginning goes first, layers' numbers and its end stay.
+    """Return a dotted name in at most `width` cells: its beginning is cut first, layer numbers and its end stay.
 
     Args:
         name: `encoder.layer.0.attention.self.query.weight`, in 24 cells `…0…self.query.weight`.

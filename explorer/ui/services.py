@@ -1,4 +1,4 @@
-"""What the interface is given: it opens models, lists them and writes exports only through this record."""
+"""What the interface is given from outside: it opens and lists models only through this record."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Services:
     gpu_memory: Callable[[], int | None] = lambda: None
     """Bytes of the smallest GPU of this box, `None` without one; may take a moment, so it is called in a thread."""
     skeleton: Callable[[OpenSpec, Model], OpenSpec | None] = lambda spec, model: None
-    """Says how to open a model again so that more of it is known, `None` where no more is to be had; called in a
+    """Says how to open a model again with more facts, `None` where there are none; called in a
     thread. A checkpoint file is shown at once, and gets its module classes from the config beside it afterwards."""
     filter: str = ""
     """The filter to start with (`--filter`)."""
     gpu: int | None = None
     """Bytes of one GPU as the user gave them (`--gpu-memory`); `None` has the box asked."""
     shown: Callable[[], None] = lambda: None
-    """Told when a model is on the screen, and everything that lives as long as it is made."""
+    """Called when a model is on the screen, and every object that lives as long as it is made."""
     drafts: Drafts | None = None
-    """Keeps the groups as typed on the disk; `None` where who called the interface gets them back."""
+    """Keeps the groups as typed on the disk; `None` where the caller of the interface gets them back."""
     leaving: Callable[[str | None], None] = lambda error: None
-    """Told when the program is about to leave, and why (`None` if the user wants to): the last moment at which
-    something can be done about a thread that hangs."""
+    """Called when the program is about to leave, with the error (`None` if the user leaves): the last moment to
+    do something about a thread that hangs."""
     taking: Callable[[], None] = lambda: None
-    """Told just before the interface changes the terminal's modes."""
+    """Called just before the interface changes the terminal's modes."""
     broken: Callable[[BaseException], None] | None = None
-    """Ends the program for an exception that nobody expected, and gives the terminal back; `None` where only the
-    interface itself can do that, and who called it gets the exception."""
+    """Ends the program because of an unexpected exception and gives the terminal back; `None` where only the
+    interface itself can do that, and its caller gets the exception."""

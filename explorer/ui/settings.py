@@ -1,4 +1,4 @@
-"""What the user sets on one screen and others go by."""
+"""Settings made on one screen and used by others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MemorySettings:
     precision: str = "fp32"
     """A key of `PRECISIONS`."""
     gpu: int | None = None
-    """Bytes of one GPU; `None` where nobody said and none was found."""
+    """Bytes of one GPU; `None` where none was given or found."""
     in_tree: bool = False
     """Whether the tree's Size column shows training memory."""
 

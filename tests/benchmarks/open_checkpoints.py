@@ -133,20 +133,20 @@ def measure(path: Path) -> None:
     """Print the figures of one target; run in a process of its own, so that the memory is its own."""
     from explorer.core.loading import OpenSpec
     from explorer.core.wire import decode, encode
-    from explorer.sources import open_source
+    from explorer.sources import open_served
 
     spec = OpenSpec(str(path))
     before = peak_memory()
-    model = open_source(spec, lambda _: None)
+    model = open_served(spec, lambda _: None).model
     peak = peak_memory()
-    line = f"{path.name}: {len(model):,} tensors; opened in {least(lambda: open_source(spec, lambda _: None)):.3f} s"
+    line = f"{path.name}: {len(model):,} tensors; opened in {least(lambda: open_served(spec, lambda _: None)):.3f} s"
     print(f"{line}; memory {peak} MiB (before: {before})")
     wire = least(lambda: decode(encode(model)))
     print(f"  to cross to the interface: {wire:.3f} s")
     if path.suffix in (".safetensors", ".json"):
         texts = headers(path)
         opened, yardstick = (
-            least(lambda: open_source(spec, lambda _: None)),
+            least(lambda: open_served(spec, lambda _: None)),
             least(lambda: list(map(json.loads, texts))),
         )
         print(f"  json.loads of the texts: {yardstick:.3f} s; ratio {opened / yardstick:.2f}, ", end="")

@@ -86,8 +86,8 @@ def main() -> None:
     assignment = grouper.assign(classic)
     other = grouper.assign(Grouping.classic(("bias", "norm")))
     print(f"{milliseconds(lambda: moved(assignment, other))}  moved")
-    print(f"{milliseconds(lambda: training_memory(model, classic, assignment))}  training memory")
-    print(f"{milliseconds(lambda: memory_column(model, classic, assignment))}  memory column")
+    print(f"{milliseconds(lambda: training_memory(assignment))}  training memory")
+    print(f"{milliseconds(lambda: memory_column(assignment))}  memory column")
     print(f"{milliseconds(lambda: export('torch', model, classic, assignment))}  export")
     for name, preset in PRESETS.items():
         grouping = preset.build(model)

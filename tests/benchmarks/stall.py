@@ -52,9 +52,9 @@ def _receive(path: str) -> dict[str, float]:
     """Time the decoding of a table as the worker sends it."""
     from explorer.core.loading import OpenSpec
     from explorer.core.wire import decode, encode
-    from explorer.sources import open_source
+    from explorer.sources import open_served
 
-    block = encode(open_source(OpenSpec(path), lambda _: None))
+    block = encode(open_served(OpenSpec(path), lambda _: None).model)
     timings = []
     for _ in range(5):
         start = time.perf_counter()

@@ -22,7 +22,7 @@ from pathlib import Path
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.wire import decode, encode
-from explorer.sources import open_source
+from explorer.sources import open_served
 
 SECONDS = 60
 """Longest that one model type may take, each way."""
@@ -85,7 +85,7 @@ def open_with_paramx(config, folder):
     """Open as the worker does, over the wire and back; return the total and the class."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config, default=str))
-    model = decode(encode(open_source(OpenSpec(str(folder)), lambda text: None)))
+    model = decode(encode(open_served(OpenSpec(str(folder)), lambda text: None).model))
     assert model.counters is not None
     assert model.counters.loop == model.total == sum(p.numel for p in model)
     return model.total, model.origin.class_name

@@ -86,8 +86,8 @@ def test_a_term_that_matches_only_them_is_told_as_without_effect(model):
 @pytest.mark.parametrize("grouping", [NORMS, DIGITS])
 def test_training_memory_does_not_count_them(model, plain, grouping):
     ours, theirs = (Grouper(each).assign(grouping) for each in (model, plain))
-    assert training_memory(model, grouping, ours) == training_memory(plain, grouping, theirs)
-    assert list(memory_column(model, grouping, ours)) == [*memory_column(plain, grouping, theirs), 0, 0, 0]
+    assert training_memory(ours) == training_memory(theirs)
+    assert list(memory_column(ours)) == [*memory_column(theirs), 0, 0, 0]
 
 
 def test_they_never_move_between_groups(model):

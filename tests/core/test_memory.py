@@ -21,7 +21,7 @@ SHAPES = [(), (1,), (7,), (3, 5), (5, 3), (1, 9), (2, 3, 4), (2, 2, 3, 3), (0,),
 
 
 def report(model, grouping, optimizer=None, precision="fp32"):
-    return training_memory(model, grouping, Grouper(model).assign(grouping), optimizer, precision)
+    return training_memory(Grouper(model).assign(grouping), optimizer, precision)
 
 
 def stepped(kind, shapes, dtype, **options):
@@ -88,9 +88,9 @@ def test_groups_add_up_to_the_total_and_to_the_column(architecture):
     assignment = Grouper(model).assign(grouping)
     for optimizer in OPTIMIZER_STATES:
         for precision in PRECISIONS:
-            got = training_memory(model, grouping, assignment, optimizer, precision)
+            got = training_memory(assignment, optimizer, precision)
             assert sum(each.total for each in got.rules) == got.total.total
-            assert sum(memory_column(model, grouping, assignment, optimizer, precision)) == got.total.total
+            assert sum(memory_column(assignment, optimizer, precision)) == got.total.total
 
 
 def test_a_rule_s_own_optimizer_counts_for_its_members(table):
@@ -124,10 +124,10 @@ def test_a_term_that_tells_digits_apart_changes_the_way_and_not_the_sum(table):
     split = Grouping.classic(("l.1",))
     assignment = Grouper(model).assign(split)
     assert assignment.class_codes is None
-    got = training_memory(model, split, assignment)
+    got = training_memory(assignment)
     assert got.total == whole.total
     assert (
         got.rules[0]
         == report(table([(n, model.shapes[i], None) for i, n in enumerate(model.names) if "l.1" in n]), split).total
     )
-    assert sum(memory_column(model, split, assignment)) == got.total.total
+    assert sum(memory_column(assignment)) == got.total.total

@@ -16,12 +16,12 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Model
 from explorer.core.wire import decode, encode
-from explorer.sources import open_source
+from explorer.sources import open_served
 
 
 def opened(target: Path | str) -> Model:
     """Open a target in this process."""
-    return open_source(OpenSpec(str(target), offline=True), lambda _: None)
+    return open_served(OpenSpec(str(target), offline=True), lambda _: None).model
 
 
 def outcome(target: Path | str) -> Model | ParamxError:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import open_served
-from explorer.sources.values import difference
+from explorer.sources.values import answers, difference
 from explorer.sources.values.difference import differ, difference_answers
 
 
@@ -119,7 +119,7 @@ def test_other_shapes_are_not_compared(tmp_path):
 
 
 def test_a_slice_of_the_work_is_done_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(difference, "SLICE", -1.0)
+    monkeypatch.setattr(answers, "SLICE", -1.0)
     one = opened(tmp_path, "a", x=torch.arange(30.0))
     opened(tmp_path, "b", x=torch.arange(30.0) + 1)
     answer = difference_answers(one.values)["difference"]

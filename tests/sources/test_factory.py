@@ -10,7 +10,7 @@ import pytest
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Loaded, OpenSpec
-from explorer.sources import SOURCES, open_served, open_source
+from explorer.sources import SOURCES, open_served
 from explorer.sources.factory import is_factory
 from explorer.sources.worker import open_in_worker
 
@@ -92,7 +92,7 @@ def project(tmp_path, monkeypatch):
 
 def open_it(target, **arguments):
     spec = OpenSpec(target, arguments=tuple(arguments.items()))
-    return open_source(spec, lambda text: None)
+    return open_served(spec, lambda text: None).model
 
 
 def refusal(target, **arguments):
@@ -215,7 +215,7 @@ def test_arguments_that_do_not_fit_are_refused(project):
     assert "unexpected keyword argument 'dpeth'" in refusal("minenet.models:Net", dpeth="1")
     assert "--arg depth: '[1' is no Python literal" in refusal("minenet.models:Net", depth="[1")
     with pytest.raises(ParamxError, match="given twice"):
-        open_source(OpenSpec("minenet.models:Net", arguments=(("depth", "1"), ("depth", "2"))), lambda text: None)
+        open_served(OpenSpec("minenet.models:Net", arguments=(("depth", "1"), ("depth", "2"))), lambda text: None)
 
 
 def test_an_installed_package_s_own_frames_are_told(project, monkeypatch):

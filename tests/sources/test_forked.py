@@ -7,34 +7,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 from checkpoint_files import entry, safetensors_bytes
+from command import alive, wait_for
 
 from explorer.sources.forked import can_fork
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux only")
-
-
-def gone(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state == "Z"
-
-
-def wait_until(condition, seconds=10.0):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def script(code, *arguments, **options):
@@ -119,10 +102,10 @@ def test_a_copy_dies_with_its_parent(checkpoint):
     """
     with script(OPEN + code, checkpoint) as parent:
         pid = int(parent.stdout.readline())
-        there = not gone(pid)
+        there = alive(pid)
         parent.kill()
     assert there
-    assert wait_until(lambda: gone(pid))
+    wait_for(lambda: not alive(pid))
 
 
 def test_a_copy_that_is_cancelled_at_once_is_gone(checkpoint):
@@ -135,7 +118,7 @@ def test_a_copy_that_is_cancelled_at_once_is_gone(checkpoint):
     with script(OPEN + code, checkpoint) as run:
         lines = run.stdout.read().splitlines()
     assert len(lines) == 20
-    assert all(line.split()[1] == str(-signal.SIGKILL) and gone(int(line.split()[0])) for line in lines)
+    assert all(line.split()[1] == str(-signal.SIGKILL) and not alive(int(line.split()[0])) for line in lines)
 
 
 def test_a_copy_that_crashes_tells_how(checkpoint):

@@ -314,12 +314,6 @@ def test_values_json_lacks_reach_the_json_contract(tmp_path: Path) -> None:
     assert isinstance(outcome(written(tmp_path / "x.gguf", made.done(bytes(200)))), Model)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples."""
-    return tmp_path_factory.mktemp("any")
-
-
 @settings(max_examples=300)
 @given(st.data())
 def test_a_mutated_file_opens_or_is_one_line(folder: Path, data: st.DataObject) -> None:

@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from explorer.core.elements import decode
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
-from explorer.core.tensor_text import Printed, tensor_text
-from explorer.core.windows import corners
 from explorer.sources import Opened, open_served
 
 sys.path.insert(0, str(Path(__file__).parent))
 import minilm
+from printed import shown
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -31,14 +29,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 def opened(target: object, **options: Any) -> tuple[Opened, list[str]]:
     stages: list[str] = []
     return open_served(OpenSpec(str(target), offline=True, **options), stages.append), stages
-
-
-def shown(served: Opened, index: int) -> str:
-    facts = served.answers["tensor"]({"index": index})
-    shape = tuple(facts["shape"])
-    printed = Printed(shape, facts["dtype"], facts["device"], facts["requires_grad"], facts["is_parameter"])
-    data = served.answers["values"]({"index": index, "selection": corners(shape)})
-    return tensor_text(printed, decode(facts["dtype"], data))
 
 
 @pytest.mark.parametrize("dtype", [None, "bfloat16", "float16"])

@@ -13,7 +13,7 @@ import pytest
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.wire import decode, encode
-from explorer.sources import open_source
+from explorer.sources import open_served
 from explorer.sources.json_safe import json_safe
 
 TEXT = {
@@ -35,22 +35,18 @@ GPT2 = {
 }
 
 
-@pytest.fixture(autouse=True)
-def away(tmp_path, monkeypatch):
-    """Offline, with an empty cache."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+pytestmark = pytest.mark.usefixtures("offline_hub")
 
 
 def open_it(target, **options):
-    model = decode(encode(open_source(OpenSpec(str(target), **options), lambda text: None)))
+    model = decode(encode(open_served(OpenSpec(str(target), **options), lambda text: None).model))
     assert model.counters.loop == model.total == sum(math.prod(param.shape) for param in model)
     return model
 
 
 def refusal(target, **options):
     with pytest.raises(ParamxError) as caught:
-        open_source(OpenSpec(str(target), **options), lambda text: None)
+        open_served(OpenSpec(str(target), **options), lambda text: None)
     line = caught.value.line
     assert line.isprintable()
     return line.removeprefix(f"{target}: ")
@@ -341,7 +337,7 @@ class TestRefusals:
         monkeypatch.setattr("explorer.sources.built_parts.MAX_PARTS", 2_000)
         stages = []
         with pytest.raises(ParamxError, match="more than 2,000 modules and parameters"):
-            open_source(OpenSpec(str(write(tmp_path / "model", config))), stages.append)
+            open_served(OpenSpec(str(write(tmp_path / "model", config))), stages.append)
         assert len([stage for stage in stages if stage.startswith("building")]) == 1
 
     def test_parts_are_counted_only_while_a_model_is_built(self, tmp_path, monkeypatch):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from played_hub import PlayedHub, run_client, serving
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
@@ -261,14 +260,8 @@ ANSWERS = {
 }
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(PlayedHub):
     """Answers as the hub does: a repository's name says which answer."""
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
 
     def answer(self):
         self.server.asked.append(self.path)
@@ -279,12 +272,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         body = b""
         if name not in ANSWERS:
             body = self.file(name)
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
+        self.reply(status, headers, body)
 
     def file(self, name):
         files = {"config.json": json.dumps(REMOTE if name == "coded" else CONFIG).encode(), "code.py": b"x = 1"}
@@ -297,9 +285,6 @@ class Hub(http.server.BaseHTTPRequestHandler):
             names = [{"rfilename": path} for path in [*files, "model.safetensors"]]
             return json.dumps({"id": f"org/{name}", "sha": COMMIT, "siblings": names}).encode()
         return files[self.path.rpartition("/")[2]]
-
-    def log_message(self, *_):
-        pass
 
 
 CLIENT = """
@@ -322,37 +307,14 @@ print(json.dumps(told))
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """Every answer of the played hub as paramx tells it, from one process: the endpoint is read at import."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.daemon_threads = True
-    server.asked = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     wanted = {name: {} for name in [*ANSWERS, "fine"]}
     wanted["no-revision"] = {"revision": "v9"}
     wanted["stalled"] = {"seconds": 1.0}
     wanted["coded"] = {"trust_remote_code": True}
     wanted["offline"] = {"offline": True}
-    told = run_client(wanted, f"http://127.0.0.1:{server.server_port}", tmp_path_factory.mktemp("home"))
-    server.shutdown()
-    server.server_close()
-    told["asked"] = server.asked
-    return told
-
-
-def run_client(wanted, endpoint, home):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
-    run = subprocess.run(
-        [sys.executable, "-c", CLIENT],
-        input=json.dumps(wanted),
-        env=environment,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=90,
-    )
-    return json.loads(run.stdout)
+    with serving(Hub, asked=[]) as server:
+        told = run_client(CLIENT, wanted, server.server_port, tmp_path_factory.mktemp("home"))
+    return {**told, "asked": server.asked}
 
 
 class TestHub:
@@ -392,5 +354,5 @@ class TestHub:
         assert not any("safetensors" in path for path in told["asked"])
 
     def test_no_connection_is_told(self, tmp_path):
-        told = run_client({"x": {}}, "http://127.0.0.1:9", tmp_path)
+        told = run_client(CLIENT, {"x": {}}, 9, tmp_path)
         assert "no connection to the hub" in told["x"]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import os
 import struct
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from played_hub import PlayedHub, run_client, serving
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "abc1234" + "0" * 33
@@ -20,16 +16,10 @@ HEADER_BYTES = 100_000
 """What is asked for first."""
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(PlayedHub):
     """Plays the hub. What a repository does is in its name; its files are those of a folder."""
 
     protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
 
     def answer(self):
         _, _, name, _, revision, *path = self.path.split("/")
@@ -86,14 +76,6 @@ class Hub(http.server.BaseHTTPRequestHandler):
             part = data[first : last + 1]
             self.reply(206, {"Content-Range": f"bytes {first}-{first + len(part) - 1}/{size}"}, part)
 
-    def reply(self, status, headers, body=b""):
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
     def pour(self, status, headers, nbytes, data=b""):
         """Send bytes until all are sent, or the other side has closed."""
         self.close_connection = True
@@ -110,9 +92,6 @@ class Hub(http.server.BaseHTTPRequestHandler):
                     return
         except OSError:
             pass
-
-    def log_message(self, *_):
-        pass
 
 
 CLIENT = """
@@ -204,31 +183,13 @@ WANTED = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory, files):
     """Every answer as paramx tells it, from one process: the endpoint is read at import."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.daemon_threads = True
-    server.asked, server.files, server.poured = [], files, 0
     entry = {"w": {"dtype": "F32", "shape": [(8 << 30) // 4 - 64], "data_offsets": [0, (8 << 30) - 256]}}
     text = json.dumps(entry).encode().ljust(248)
-    server.virtual = struct.pack("<Q", len(text)) + text
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    virtual = struct.pack("<Q", len(text)) + text
     home = tmp_path_factory.mktemp("home")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
-    environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(home)}
-    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, "-c", CLIENT],
-        input=json.dumps(WANTED),
-        env=environment,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    server.shutdown()
-    server.server_close()
-    assert run.returncode == 0, run.stderr
-    return {**json.loads(run.stdout), "asked": server.asked, "poured": server.poured, "home": home}
+    with serving(Hub, asked=[], files=files, poured=0, virtual=virtual) as server:
+        told = run_client(CLIENT, WANTED, server.server_port, home)
+    return {**told, "asked": server.asked, "poured": server.poured, "home": home}
 
 
 def asked(told, name):

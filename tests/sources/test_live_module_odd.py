@@ -15,7 +15,7 @@ from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import Listing, summary
 from explorer.core.totals import loop_check
 from explorer.core.wire import decode, encode
-from explorer.sources.live_module import live_origin, table_of, wrapped_names
+from explorer.sources.live_module import live_origin, table_of
 from explorer.sources.odd_parameters import VALUES_A_BYTE
 from explorer.ui.widgets.bars import checked
 
@@ -210,11 +210,10 @@ def test_tied_is_one_row_with_other_names_and_no_note():
 # --- wrappers
 
 
-def test_wrapped_names_are_shown_without_wrappers_and_kept_beside():
+def test_wrapped_names_are_shown_without_wrappers():
     module = torch.compile(nn.Sequential(nn.Linear(2, 2)))
     model = table(module)
     assert list(model.names) == ["0.weight", "0.bias"]
-    assert wrapped_names(module) == {"0.weight": "_orig_mod.0.weight", "0.bias": "_orig_mod.0.bias"}
     assert model.origin.description == "a module of this process, in OptimizedModule"
     (finding,) = model.findings
     assert (finding.id, finding.severity) == ("wrapped", "hint")

@@ -90,7 +90,7 @@ def test_every_real_checkpoint_that_is_listed_opens():
     from torch.distributed import checkpoint
 
     from explorer.core.loading import OpenSpec
-    from explorer.sources import open_source
+    from explorer.sources import open_served
 
     for folder in ("st", "pt", "dcp"):
         Path(folder).mkdir()
@@ -101,7 +101,7 @@ def test_every_real_checkpoint_that_is_listed_opens():
     found = files()
     assert len(found) == 6
     for choice in found:
-        assert list(open_source(OpenSpec(choice.target, offline=True), lambda _: None).names) == ["a"]
+        assert list(open_served(OpenSpec(choice.target, offline=True), lambda _: None).model.names) == ["a"]
 
 
 def test_what_a_trainer_leaves_beside_the_weights_is_no_checkpoint():

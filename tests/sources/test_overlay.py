@@ -14,7 +14,7 @@ from explorer.core.groups import Grouper, Grouping
 from explorer.core.lints import lint
 from explorer.core.loading import OpenSpec
 from explorer.core.wire import decode, encode
-from explorer.sources import open_served, open_source
+from explorer.sources import open_served
 from explorer.sources.beside import config_beside, skeleton_spec
 from explorer.sources.hf_weights import over_weights, read_weights
 
@@ -27,11 +27,7 @@ TEXT = {
 }
 
 
-@pytest.fixture(autouse=True)
-def away(tmp_path, monkeypatch):
-    """Offline, with an empty cache."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+pytestmark = pytest.mark.usefixtures("offline_hub")
 
 
 def make(folder, name, **config):
@@ -72,7 +68,7 @@ def configured(folder, **settings):
 
 
 def open_it(target, **options):
-    return decode(encode(open_source(OpenSpec(str(target), **options), lambda text: None)))
+    return decode(encode(open_served(OpenSpec(str(target), **options), lambda text: None).model))
 
 
 def as_file(folder, **options):

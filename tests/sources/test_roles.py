@@ -432,14 +432,14 @@ def test_a_file_beside_a_config_has_the_roles_of_its_model() -> None:
     from minilm import directory
 
     from explorer.core.loading import OpenSpec
-    from explorer.sources import open_source
+    from explorer.sources import open_served
 
     def told(model: Model) -> dict[str, tuple[str | None, str | None]]:
         roles = Roles(model)
         return {model.names[index]: (roles.line(index), roles.formula(index)) for index in range(len(model))}
 
-    file = open_source(OpenSpec(str(directory() / "model.safetensors"), skeleton=True), lambda text: None)
-    model = open_source(OpenSpec(str(directory())), lambda text: None)
+    file = open_served(OpenSpec(str(directory() / "model.safetensors"), skeleton=True), lambda text: None).model
+    model = open_served(OpenSpec(str(directory())), lambda text: None).model
     of_file, of_model = told(file), told(model)
     assert of_file.pop("embeddings.position_ids") == (None, None)
     assert of_file == of_model
@@ -451,7 +451,7 @@ def test_experts_that_a_file_holds_apart_have_roles_of_their_own(tmp_path: Path)
     from safetensors.torch import load_file
 
     from explorer.core.loading import OpenSpec
-    from explorer.sources import open_source
+    from explorer.sources import open_served
 
     config = transformers.MixtralConfig(
         hidden_size=16,
@@ -465,7 +465,7 @@ def test_experts_that_a_file_holds_apart_have_roles_of_their_own(tmp_path: Path)
     transformers.MixtralForCausalLM(config).save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     assert any(".w1." in name for name in load_file(path))
-    model = open_source(OpenSpec(str(path), skeleton=True), lambda text: None)
+    model = open_served(OpenSpec(str(path), skeleton=True), lambda text: None).model
     roles = Roles(model)
     told = {
         name.partition("experts.")[2]: (roles.line(index), roles.formula(index))

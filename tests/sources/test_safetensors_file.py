@@ -304,9 +304,9 @@ def test_no_kind_of_checkpoint_needs_torch_or_numpy_to_open(tmp_path: Path) -> N
     code = """
 import sys
 from explorer.core.loading import OpenSpec
-from explorer.sources import open_source
+from explorer.sources import open_served
 for target in sys.argv[1:]:
-    assert list(open_source(OpenSpec(target), lambda _: None).names) == ["a"]
+    assert list(open_served(OpenSpec(target), lambda _: None).model.names) == ["a"]
 heavy = {"torch", "transformers", "numpy", "safetensors", "gguf", "pickle", "mmap", "ctypes"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -786,12 +786,6 @@ def test_names_of_controls_and_of_any_length_are_shown(tmp_path: Path) -> None:
     assert findings(model) == {"same-name"}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples."""
-    return tmp_path_factory.mktemp("any")
-
-
 @settings(max_examples=300)
 @given(st.data())
 def test_a_mutated_file_opens_or_is_one_line(folder: Path, data: st.DataObject) -> None:

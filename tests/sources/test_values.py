@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from printed import shown
 
 from explorer.core.elements import decode
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
-from explorer.core.tensor_text import Printed, tensor_text
 from explorer.core.windows import corners
 from explorer.sources import Opened, open_served
 from explorer.sources.checkpoint.files import File
@@ -35,15 +35,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 def opened(target: object) -> Opened:
     return open_served(OpenSpec(str(target), offline=True), lambda text: None)
-
-
-def shown(served: Opened, index: int) -> str:
-    """Return a tensor as the screen prints it, from what the answers say."""
-    facts = served.answers["tensor"]({"index": index})
-    shape = tuple(facts["shape"])
-    printed = Printed(shape, facts["dtype"], facts["device"], facts["requires_grad"], facts["is_parameter"])
-    data = served.answers["values"]({"index": index, "selection": corners(shape)})
-    return tensor_text(printed, decode(facts["dtype"], data))
 
 
 def every_byte(served: Opened, index: int) -> bytes:

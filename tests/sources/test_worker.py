@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from checkpoint_files import safetensors_bytes
+from command import alive, wait_for
 
 from explorer.core.asking import ask_to_the_end
 from explorer.core.errors import ParamxError
@@ -28,29 +29,22 @@ ROOT = Path(__file__).parents[2]
 FACTS = Path(__file__).parents[1] / "facts/kantaibert.json"
 
 
-def gone(pid):
-    """Whether a process has ended (a zombie that waits for init has)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
-    return state == "Z"
-
-
-def wait_until(condition, seconds=10.0):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
-
-
 def small(folder):
     """A checkpoint with one tensor."""
     path = folder / "small.safetensors"
     path.write_bytes(safetensors_bytes({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}, bytes(24)))
     return path
+
+
+def waiting(target):
+    """Open a target, and wait in a thread for the end of its worker."""
+    loading = open_in_worker(OpenSpec(str(target)))
+    list(loading.events())
+    told = []
+    thread = threading.Thread(target=lambda: told.append(loading.lost()))
+    thread.start()
+    time.sleep(0.1)
+    return loading, told, thread
 
 
 def limited(folder, monkeypatch, nbytes):
@@ -140,7 +134,7 @@ class TestKantaibert:
         assert loading._process.poll() is None
         loading.cancel()
         loading.cancel()
-        assert gone(pid)
+        assert not alive(pid)
         assert list(loading.events()) == []
 
 
@@ -182,26 +176,26 @@ class TestCancel:
         thread.start()
         assert not any(isinstance(event, Loaded | Failed) for event in events)
         thread.join()
-        assert gone(loading._process.pid)
+        assert not alive(loading._process.pid)
 
     def test_cancel_before_the_first_event(self):
         loading = open_in_worker(OpenSpec("kantaibert"))
         loading.cancel()
         assert list(loading.events()) == []
-        assert gone(loading._process.pid)
+        assert not alive(loading._process.pid)
 
     def test_noise_stays_out_of_the_frames_and_the_worker_s_children_go_with_it(self, coded, capfd):
         loading = open_in_worker(OpenSpec(str(coded), trust_remote_code=True))
         seen = []
         thread = threading.Thread(target=lambda: seen.extend(loading.events()))
         thread.start()
-        assert wait_until((coded / "child").exists, 60), seen
+        wait_for((coded / "child").exists, 60)
         child = int((coded / "child").read_text())
-        assert not gone(child)
+        assert alive(child)
         loading.cancel()
         thread.join(5)
         assert not thread.is_alive()
-        assert wait_until(lambda: gone(child), 2)
+        wait_for(lambda: not alive(child), 2)
         assert all(isinstance(event, Stage) for event in seen)
         assert len(loading._log) <= worker.LOG_BYTES
         assert capfd.readouterr() == ("", "")
@@ -210,7 +204,7 @@ class TestCancel:
         loading = open_in_worker(OpenSpec("kantaibert"))
         pid = loading._process.pid
         del loading
-        assert wait_until(lambda: gone(pid), 2)
+        wait_for(lambda: not alive(pid), 2)
 
 
 class TestDeath:
@@ -271,24 +265,14 @@ class TestDeath:
         loading.cancel()
 
     def test_who_waits_learns_at_once_that_the_worker_is_gone(self, tmp_path):
-        loading = open_in_worker(OpenSpec(str(small(tmp_path))))
-        list(loading.events())
-        told = []
-        thread = threading.Thread(target=lambda: told.append(loading.lost()))
-        thread.start()
-        time.sleep(0.1)
+        loading, told, thread = waiting(small(tmp_path))
         assert not told, "it waits"
         os.kill(loading._process.pid, signal.SIGKILL)
         thread.join(20)
         assert told == [f"{tmp_path / 'small.safetensors'}: the worker was killed (signal 9)"]
 
     def test_who_waits_learns_nothing_of_a_worker_that_was_ended(self, tmp_path):
-        loading = open_in_worker(OpenSpec(str(small(tmp_path))))
-        list(loading.events())
-        told = []
-        thread = threading.Thread(target=lambda: told.append(loading.lost()))
-        thread.start()
-        time.sleep(0.1)
+        loading, told, thread = waiting(small(tmp_path))
         loading.cancel()
         thread.join(20)
         assert told == [None]
@@ -305,7 +289,7 @@ class TestDeath:
         )
         (event,) = open_in_worker(OpenSpec("x")).events()
         assert event == Failed("x: the worker ended (exit 0) while starting", lost=True)
-        assert wait_until(lambda: gone(int(note.read_text())), 2)
+        wait_for(lambda: not alive(int(note.read_text())), 2)
 
     def test_frames_that_do_not_read_back_are_a_failure(self, monkeypatch):
         boot = "import os, sys; os.write(int(sys.argv[2]), b'L' + (3).to_bytes(8, 'little') + b'abc')"
@@ -340,9 +324,9 @@ class TestDeath:
             [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         ) as parent:
             pid = int(parent.stdout.readline())
-            assert not gone(pid)
+            assert alive(pid)
             parent.kill()
-        assert wait_until(lambda: gone(pid), 10)
+        wait_for(lambda: not alive(pid), 10)
 
 
 class TestTree:

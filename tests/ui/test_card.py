@@ -9,7 +9,7 @@ import pytest
 from fakes import make_app, model_of, running
 
 from explorer.core.param import Model
-from explorer.ui.screens.card import CardScreen, bar
+from explorer.ui.screens.card import CardScreen
 from explorer.ui.widgets.bars import DetailBar
 
 
@@ -101,14 +101,6 @@ async def test_a_strangers_configuration_is_never_markup(roberta: Model) -> None
         await opened(ui)
         for text in ("[red]key[/red]", "[/nope]", "[@click=app.quit]"):
             assert text in ui.text
-
-
-def test_a_bar_is_as_long_as_its_share_and_never_gone() -> None:
-    assert bar(10_000, 10) == "█" * 10
-    assert bar(5_000, 10) == "█" * 5 + " " * 5
-    assert bar(1, 10).strip() == "▏"
-    assert bar(0, 10).strip() == ""
-    assert [len(bar(share, 8)) for share in range(0, 10_001, 7)] == [8] * 1429
 
 
 async def test_the_detail_tells_role_and_formula_where_there_is_room(roberta: Model) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Any
 from unittest import mock
 
 import pytest
 from fakes import FakeOpener, Hands, make_app, running
+from textual.screen import Screen
 
 from explorer.core.draft import Draft
 from explorer.core.groups import Grouping
@@ -280,13 +282,18 @@ async def _(ui: Hands, key: str) -> None:
     assert paths(ui) == order
 
 
-@does("card")
-async def _(ui: Hands, key: str) -> None:
+async def opens(ui: Hands, key: str, screen: type[Screen[Any]], *told: str) -> None:
+    """Check that a key opens a screen that shows some texts, and that Esc leaves it."""
     await ui.press(key)
-    assert isinstance(ui.app.screen, CardScreen)
-    assert "Parameters by role" in ui.text
+    assert isinstance(ui.app.screen, screen)
+    await ui.until(lambda: all(text in ui.text for text in told))
     await ui.press("escape")
     assert ui.app.screen is ui.model_screen
+
+
+@does("card")
+async def _(ui: Hands, key: str) -> None:
+    await opens(ui, key, CardScreen, "Parameters by role")
 
 
 @does("sweep")
@@ -307,21 +314,12 @@ async def _(ui: Hands, key: str) -> None:
 
 @does("counters")
 async def _(ui: Hands, key: str) -> None:
-    await ui.press(key)
-    assert isinstance(ui.app.screen, CountersScreen)
-    for count in ("83,504,416", "123,492,416", "43,172,896"):
-        assert count in ui.text
-    await ui.press("escape")
-    assert ui.app.screen is ui.model_screen
+    await opens(ui, key, CountersScreen, "83,504,416", "123,492,416", "43,172,896")
 
 
 @does("presets")
 async def _(ui: Hands, key: str) -> None:
-    await ui.press(key)
-    assert isinstance(ui.app.screen, PresetsScreen)
-    await ui.until(lambda: "nanoGPT" in ui.text)
-    await ui.press("escape")
-    assert ui.app.screen is ui.model_screen
+    await opens(ui, key, PresetsScreen, "nanoGPT")
 
 
 @does("findings")
@@ -371,11 +369,7 @@ async def _(ui: Hands, key: str) -> None:
 
 @does("export")
 async def _(ui: Hands, key: str) -> None:
-    await ui.press(key)
-    assert isinstance(ui.app.screen, ExportScreen)
-    assert "weight_decay" in ui.text
-    await ui.press("escape")
-    assert ui.app.screen is ui.model_screen
+    await opens(ui, key, ExportScreen, "weight_decay")
 
 
 @does("open")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from fakes import running
-from test_values import Two, grid_of, open_values, served, swept
+from serving import Two, grid_of, open_values, served, swept
 
 from explorer.ui import keys_inside
 from explorer.ui.keys_inside import INSIDE, TITLES, Place
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.sweep import SweepScreen
 from explorer.ui.screens.values import ValuesScreen
-from explorer.ui.widgets.lines import Lines
+from explorer.ui.widgets.line_list import LineList
 
 pytest.importorskip("torch")
 
@@ -27,7 +27,7 @@ async def test_every_key_of_the_table_runs_its_action_on_that_screen(place: Plac
         screen = app.screen
         assert isinstance(screen, ValuesScreen if place == "values" else SweepScreen)
         bound = {key: list(bindings) for key, bindings in screen._bindings.key_to_bindings.items()}
-        for node in [*screen.query(Lines), *screen.query("ValueGrid")]:
+        for node in [*screen.query(LineList), *screen.query("ValueGrid")]:
             for key, bindings in node._bindings.key_to_bindings.items():
                 bound.setdefault(key, []).extend(bindings)
         for entry in INSIDE[place]:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from fakes import Hands, running
-from test_values import grid_of, open_values, served
+from serving import grid_of, open_values, served
 
 from explorer.core.grid import Grid
 from explorer.core.statistics import TensorStats

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from fakes import running
-from test_values import served
+from serving import failing, served
 
-from explorer.core.errors import ParamxError
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import FIGURES
 from explorer.ui.paint import cut_name
@@ -110,14 +109,7 @@ async def test_the_share_is_of_the_elements_of_all_tensors() -> None:
 
 async def test_after_one_tensor_failed_the_others_are_still_offered() -> None:
     app, loading = served(torch.nn.Linear(3, 3))
-    measure = loading.answers["statistics"]
-
-    def some(arguments: Mapping[str, Any]) -> Any:
-        if arguments["index"] == 0:
-            raise ParamxError("weight", "cut short: the file ends in the middle")
-        return measure(arguments)
-
-    loading.answers["statistics"] = some
+    failing(loading, 0, "cut short: the file ends in the middle")
     async with running(app, (80, 24)) as ui:
         await ui.go("weight")
         await ui.press("S")

@@ -5,51 +5,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from fakes import FakeLoading, FakeOpener, Hands, make_app, model_of, running
+from fakes import make_app, model_of, running
+from serving import Two, failing, grid_of, open_values, served, sweep_of, swept
 
 from explorer.core.errors import ParamxError
-from explorer.core.loading import Loaded, OpenSpec
-from explorer.core.param import Model
-from explorer.ui.app import ParamxApp
-from explorer.ui.screens.sweep import SweepScreen
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.groups_panel import GroupsPanel
-from explorer.ui.widgets.value_grid import ValueGrid
 
 torch = pytest.importorskip("torch")
-
-Answers = Mapping[str, Callable[[Mapping[str, Any]], Any]]
-
-
-class Serving(FakeLoading):
-    """A loading that answers, and keeps what it was asked."""
-
-    def __init__(self, model: Model, answers: Answers) -> None:
-        super().__init__([Loaded(model)])
-        self.answers, self.asked = dict(answers), list[tuple[str, dict[str, Any]]]()
-        self.lock = threading.Lock()
-
-    def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
-        with self.lock:
-            self.asked.append((request, dict(arguments)))
-            if request not in self.answers:
-                raise ParamxError(request, "nothing here answers that")
-            return self.answers[request](arguments)
-
-
-class ServingOpener(FakeOpener):
-    """Opens one model that answers."""
-
-    def __init__(self, loading: Serving) -> None:
-        super().__init__()
-        self.loading = loading
-
-    def __call__(self, spec: OpenSpec) -> Serving:
-        return self.loading
 
 
 @pytest.mark.parametrize("key", ["v", "S"])
@@ -61,41 +28,6 @@ async def test_where_there_is_no_tensor_the_keys_of_values_say_so(key: str) -> N
     async with running(make_app(model_of("w"))) as ui:
         await ui.press("slash", *"zzz", "enter", key)
         assert [note.message for note in ui.app._notifications] == ["No name contains the filter's text."]
-
-
-def served(module: torch.nn.Module) -> tuple[ParamxApp, Serving]:
-    from explorer.sources.live_module import live_origin, table_of
-    from explorer.sources.module_answers import answers_of
-
-    loading = Serving(table_of(module, live_origin(module, "live")), answers_of(module))
-    return make_app(opener=ServingOpener(loading)), loading
-
-
-class Two(torch.nn.Module):
-    """A matrix, a stack of matrices and a vector whose values say where they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.matrix = torch.nn.Parameter(torch.arange(200.0 * 30).reshape(200, 30))
-        self.stack = torch.nn.Parameter(torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5))
-        self.vector = torch.nn.Parameter(torch.arange(25.0))
-        self.odd = torch.nn.Parameter(torch.tensor([[1.0, math.nan], [math.inf, 0.0]]))
-
-
-async def open_values(ui: Hands, name: str) -> ValuesScreen:
-    await ui.go(name)
-    await ui.press("v")
-    screen = ui.app.screen
-    assert isinstance(screen, ValuesScreen)
-    await ui.until(
-        lambda: bool(screen.query_one(ValueGrid).cell) or "Esc closes" not in ui.text or bool(screen._failed)
-    )
-    await ui.settle()
-    return screen
-
-
-def grid_of(ui: Hands) -> ValueGrid:
-    return ui.app.screen.query_one(ValueGrid)
 
 
 async def test_v_shows_torchs_print_and_the_grid() -> None:
@@ -411,19 +343,6 @@ async def test_what_the_program_says_in_passing_is_never_cut(size: tuple[int, in
 # --- many tensors ---------------------------------------------------------------------------------------------------
 
 
-def sweep_of(ui: Hands) -> SweepScreen:
-    screen = ui.app.screen
-    assert isinstance(screen, SweepScreen)
-    return screen
-
-
-async def swept(ui: Hands) -> SweepScreen:
-    await ui.press("S")
-    await ui.until(lambda: "finite" in ui.text or " NaN," in ui.text)
-    await ui.until(lambda: not sweep_of(ui)._working and not sweep_of(ui)._stale)
-    return sweep_of(ui)
-
-
 async def test_a_sweep_measures_what_is_below_the_cursor_and_a_the_rest() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 3))
     app, loading = served(module)
@@ -537,14 +456,7 @@ async def test_a_narrow_sweep_cuts_nothing_of_its_sum() -> None:
     module.bias = torch.nn.Parameter(torch.randn(400_000))
     module.cut = torch.nn.Parameter(torch.randn(3))
     app, loading = served(module)
-    measure = loading.answers["statistics"]
-
-    def some(arguments: Mapping[str, Any]) -> Any:
-        if arguments["index"] == 3:
-            raise ParamxError("cut", "cut short: the file ends in the middle")
-        return measure(arguments)
-
-    loading.answers["statistics"] = some
+    failing(loading, 3, "cut short: the file ends in the middle")
     async with running(app, (60, 20)) as ui:
         await ui.press("S", "a")
         await ui.until(lambda: "3 of 4 tensors" in ui.text and not sweep_of(ui)._working)

@@ -1,4 +1,4 @@
-"""Takes groups home: as Python for a training script, as JSON, as TOML.
+"""Exports groups: as Python for a training script, as JSON, as TOML.
 
 A new form is one function and one entry in `EXPORTS`.
 """

@@ -1,4 +1,4 @@
-"""What an export is made from, and how its values and comments are written so that no name can break out."""
+"""What an export is made from, and how values and comments are written so that no name becomes code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Sheet:
         """Return the name of the optimizer of a rule.
 
         Raises:
-            ParamxError: It is no name of a class, so it can't be written as code.
+            ParamxError: It is not a class name, so it can't be written as code.
         """
         name = str(self.grouping.rules[rule].options.get("optimizer", self.grouping.optimizer))
         if not name.isidentifier() or not name.isascii():
@@ -74,7 +74,7 @@ def literal(value: Any) -> str:
     """Return a value as a Python literal.
 
     Raises:
-        ParamxError: It has none.
+        ParamxError: There is no literal for it.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return repr(value)
@@ -87,12 +87,12 @@ def literal(value: Any) -> str:
 
 
 def strings(values: Sequence[str]) -> str:
-    """Return strings as the inside of a list literal, double-quoted where `repr` allows it to be undone."""
+    """Return string literals with commas between, as a list literal holds them."""
     return ", ".join(map(quoted, values))
 
 
 def quoted(text: str) -> str:
-    """Return a string literal in double quotes, as formatters write it, or as `repr` does where that is hard."""
+    """Return a string literal: in double quotes, or as `repr` writes it if something needs an escape."""
     plain = text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}
     return f'"{text}"' if plain else repr(text)
 

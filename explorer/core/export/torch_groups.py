@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from explorer.core.errors import ParamxError
 from explorer.core.export.conditions import condition
 from explorer.core.export.sheet import (
@@ -15,11 +13,7 @@ from explorer.core.export.sheet import (
     quoted,
     strings,
 )
-
-_INSIDE = r"_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
-WRAPPED = rf"^(?:(?:module|{_INSIDE})\.)+|\b(?:{_INSIDE})\."
-"""What wrappers put into names: DDP and DeepSpeed in front, torch.compile, FSDP1 and activation checkpointing
-anywhere."""
+from explorer.core.wrapped import INSIDE, WRAPPED
 
 
 def write(sheet: Sheet) -> str:
@@ -44,7 +38,7 @@ def body(sheet: Sheet, named: bool = False, imports: tuple[str, ...] = ()) -> li
     takes = [condition(sheet.grouping, i) for i in range(len(rules) - 1)]
     text = "\n".join(takes)
     used = sorted({sheet.optimizer(i) for i in range(len(rules)) if not sheet.frozen(i)})
-    stripped = not any(re.search(WRAPPED, name) for name in sheet.model.names)
+    stripped = not any(WRAPPED.search(name) for name in sheet.model.names)
     kinds, needs_re = " kinds" in text, "re.search(" in text or stripped
     standard = ["import re"] * needs_re + ["from fnmatch import fnmatchcase"] * ("fnmatchcase(" in text)
     lines = [
@@ -104,7 +98,7 @@ def _clean(stripped: bool) -> list[str]:
             "",
         ]
     return [
-        f'INSIDE = "{_INSIDE}"',
+        f'INSIDE = "{INSIDE}"',
         "",
         "",
         "def clean(name):",

@@ -1,4 +1,4 @@
-"""What each parameter is for: proven by classes, attributes, shapes and the configuration, or not said at all.
+"""What each parameter is for, as far as classes, attributes, shapes and the configuration prove it.
 
 A name is no proof: what counts is the class of the module that owns a parameter, the classes around it, the
 attributes under which they hold one another, and that the shape is what the configuration gives it. The rules were
@@ -28,10 +28,10 @@ FAMILIES: tuple[Callable[[Facts], Role | None], ...] = (
     joints.role,
     plain.role,
 )
-"""What is asked in turn; the first answer counts."""
+"""Asked in this order; the first answer counts."""
 
 TIES_TOLD = 3
-"""Names of a tied tensor that its role tells; the rest is counted."""
+"""Names of a tied tensor that the line of its role holds; the others are counted."""
 
 
 def role_of(facts: Facts) -> Role | None:
@@ -40,7 +40,7 @@ def role_of(facts: Facts) -> Role | None:
 
 
 class Roles:
-    """The roles of a model's parameters; each kind of parameter is thought about once."""
+    """The roles of a model's parameters; worked out once for each kind of parameter."""
 
     def __init__(self, model: Model) -> None:
         """Prepare for `model`; nothing is worked out before it is asked for."""

@@ -1,4 +1,4 @@
-"""Roles of what turns inputs into vectors: tokens, positions, segments, patches and sound."""
+"""Roles of embeddings: tokens, positions, segments, image patches and sound."""
 
 from __future__ import annotations
 

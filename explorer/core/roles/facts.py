@@ -1,4 +1,4 @@
-"""What is known about one parameter, and the sizes that its model's configuration names."""
+"""What is known about one parameter, and sizes by the names that its model's configuration gives them."""
 
 from __future__ import annotations
 
@@ -74,25 +74,25 @@ def literal(number: int) -> Size:
 
 
 WIDTHS = ("hidden_size", "d_model", "n_embd", "dim", "embed_dim")
-"""How configurations call the width of the residual stream; `attribute_map` maps most to the first."""
+"""Keys of the width of the residual stream; `attribute_map` maps most to the first."""
 
 STAGES = ("depths", "hidden_sizes", "embed_dims")
 """Lists of configurations whose models have stages, each of its own width: Swin, ConvNeXt, ResNet."""
 
 HEADS = ("num_attention_heads", "num_heads", "n_head", "n_heads")
-"""How they call the number of query heads, beside `encoder_attention_heads` and `decoder_attention_heads`."""
+"""Keys of the number of query heads, beside `encoder_attention_heads` and `decoder_attention_heads`."""
 
 KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads")
-"""How they call the number of key and value heads, where it may differ."""
+"""Keys of the number of key and value heads, where it may differ."""
 
 HEAD_DIMS = ("head_dim", "d_kv", "attention_head_size")
-"""How they call the width of one head, where it is not the width by the heads."""
+"""Keys of the width of one head, where it is not the width divided by the heads."""
 
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-"""How they call the number of routed experts."""
+"""Keys of the number of routed experts."""
 
 EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "moe_k")
-"""How they call the number of experts that each token is sent to."""
+"""Keys of the number of experts that each token is sent to."""
 
 
 def size_in(config: Mapping[str, Any], *names: str) -> Size | None:

@@ -1,4 +1,4 @@
-"""Roles of what turns vectors into answers: language-model heads, classifiers, poolers, shared spaces."""
+"""Roles of output heads: language-model heads, classifiers, poolers, projections into shared spaces."""
 
 from __future__ import annotations
 

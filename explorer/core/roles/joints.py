@@ -1,4 +1,4 @@
-"""Roles of what joins the parts of a composite model: projectors and patch mergers between pictures and language."""
+"""Roles of the modules between the parts of a composite model: projectors and patch mergers."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MIXTURE = re.compile(r"(MoE|Moe|MoeBlock|MoEBlock|SparseMLP)$")
 """Classes of mixtures of experts; GPT-OSS calls its own an MLP."""
 
 NUMBERED = re.compile(r"(?:expert_)?([0-9]+)")
-"""How a module of experts calls each; Switch Transformers and NLLB write `expert_0`."""
+"""Attribute of one expert in a module of experts; Switch Transformers and NLLB write `expert_0`."""
 
 KIND_OF = {
     **dict.fromkeys(("up_proj", "fc1", "c_fc", "dense_h_to_4h", "wi", "wi_1", "lin1", "intermediate_dense"), "up"),
@@ -27,7 +27,7 @@ APART = {"w1": "gate", "w3": "up", "w2": "down"}
 """Attributes of one expert in Mixtral's files (`conversion_mapping.py` of transformers 5.23)."""
 
 NAMED = frozenset({"up_proj", "down_proj", "wi_1"})
-"""Attributes that say themselves which way is up, even where an expert is narrower than the model."""
+"""Attributes whose name tells up from down, even where an expert is narrower than the model."""
 
 OWN = {
     ("GPT2MLP", "c_proj"): "down",
@@ -38,7 +38,7 @@ OWN = {
     ("ConvNextLayer", "pwconv1"): "up",
     ("ConvNextLayer", "pwconv2"): "down",
 }
-"""Attributes that only one class uses so."""
+"""Attributes that have this meaning in one class only."""
 
 
 def role(facts: Facts) -> Role | None:
@@ -79,7 +79,7 @@ def _layer(facts: Facts, kind: str, out: int, inputs: int | None) -> Role | None
             ("down", out > inputs),
         )
     ):
-        return None  # a block that squeezes: the usual words would be wrong of it
+        return None  # a bottleneck: "up" and "down" would be the wrong words
     fused = kind in ("gate and up", "up and gate")
     if fused and out % 2:
         return None

@@ -1,4 +1,4 @@
-"""Roles that the owner's class alone shows: norms, and torch's own layers wherever they stand."""
+"""Roles that follow from the owner's class alone: norms, and torch's own layers wherever they stand."""
 
 from __future__ import annotations
 

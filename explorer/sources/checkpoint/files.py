@@ -161,7 +161,7 @@ def parse_json(data: bytes, what: str) -> Any:
         what: How an error calls it: `the header`.
 
     Raises:
-        UnreadableError: It is no JSON, or would fill the memory.
+        UnreadableError: It is not JSON, or would fill the memory.
     """
     if holds_too_much(data):
         raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")
@@ -182,8 +182,8 @@ def parse_json(data: bytes, what: str) -> Any:
     raise UnreadableError(reason, "download it again")
 
 
-def doubled_keys(data: bytes) -> list[str]:
-    """Return the keys that stand twice in one object of a JSON text that `parse_json` has taken."""
+def parse_doubled(data: bytes) -> tuple[Any, list[str]]:
+    """Parse a JSON text that `parse_json` has taken; return also the keys that stand twice in one object."""
     doubled: dict[str, None] = {}
 
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -192,8 +192,7 @@ def doubled_keys(data: bytes) -> list[str]:
             doubled.update((key, None) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         return made
 
-    json.loads(data.decode("utf-8"), object_pairs_hook=build)
-    return list(doubled)
+    return json.loads(data.decode("utf-8"), object_pairs_hook=build), list(doubled)
 
 
 def inside(directory: Path, name: str) -> Path | None:

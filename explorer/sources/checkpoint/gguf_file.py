@@ -98,7 +98,7 @@ def _parts(target: str) -> tuple[dict[str, Path], list[Finding]]:
     """Return the files of a target by name, in order, and what is missing.
 
     Raises:
-        ParamxError: There is none, or several checkpoints are.
+        ParamxError: There is no GGUF file, or files of several checkpoints.
     """
     path = path_of(target)
     if is_directory(path):

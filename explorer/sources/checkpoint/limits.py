@@ -1,4 +1,4 @@
-"""Bounds that no checkpoint passes, whatever its format."""
+"""Bounds on what a checkpoint may hold, whatever its format."""
 
 from __future__ import annotations
 

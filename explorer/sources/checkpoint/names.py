@@ -1,4 +1,4 @@
-"""The names of a file's tensors: made visible, and told apart."""
+"""Makes the names of a file's tensors visible, and unique."""
 
 from __future__ import annotations
 

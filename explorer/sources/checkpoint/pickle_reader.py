@@ -1,4 +1,4 @@
-"""Reads a pickle without running it: every opcode is followed, but what it builds are inert records.
+"""Reads a pickle without running it: every opcode is followed, but only inert records are built.
 
 A pickle is a program for a stack machine (CPython, Lib/pickletools.py documents each opcode); the dangerous ones
 import a global and call it. Here a global is a `Global`, two texts, and a call is given to `Rules.call`, which knows

@@ -1,4 +1,4 @@
-"""Where a tensor's bytes lie, in one place or in pieces, for those who read values later."""
+"""Where a tensor's bytes lie in files, in one place or in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the header of one safetensors file, and nothing else of it; what is wrong with one entry spoils no other.
+"""Reads the header of one safetensors file and nothing else; one bad entry does not spoil the others.
 
 Format (safetensors 0.8, README "Format"):
 
@@ -11,9 +11,7 @@ Format (safetensors 0.8, README "Format"):
 
 from __future__ import annotations
 
-import json
 from array import array
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -24,7 +22,7 @@ from typing import Any
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded, each
-from explorer.sources.checkpoint.files import File, UnreadableError, parse_json, tensors, warn
+from explorer.sources.checkpoint.files import File, UnreadableError, parse_doubled, parse_json, tensors, warn
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.safetensors_regular import Parts, read_regular
 
@@ -35,7 +33,7 @@ LENGTH_BYTES = 8
 """Bytes before the header: its length."""
 
 METADATA = "__metadata__"
-"""The one key of the header that is no tensor."""
+"""The one key of the header that does not name a tensor."""
 
 METADATA_TEXT, METADATA_KEYS = 65_536, 10_000
 """Longest value of the metadata that is kept, in characters, and most keys; trainers put whole data sets there."""
@@ -290,18 +288,9 @@ def _entry_by_entry(
 
 def _pairs(text: bytes) -> tuple[dict[str, Any], list[str]]:
     """Parse the header again, watching for keys that stand there twice; return its entries, and those."""
-    doubled: dict[str, None] = {}
-
-    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            doubled.update((key, None) for key, count in counts.items() if count > 1)
-        return made
-
-    entries = json.loads(text.decode(), object_pairs_hook=build)
+    entries, doubled = parse_doubled(text)
     entries.pop(METADATA, None)
-    return entries, [name for name in doubled if name in entries] or list(doubled)
+    return entries, [name for name in doubled if name in entries] or doubled
 
 
 def _bad_entry(item: Any) -> str:

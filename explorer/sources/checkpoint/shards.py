@@ -13,7 +13,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding
 from explorer.core.text import plural
 from explorer.sources.checkpoint.columns import each, picked, rows_of
-from explorer.sources.checkpoint.files import File, UnreadableError, doubled_keys, inside, parse_json, tensors, warn
+from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_doubled, parse_json, tensors, warn
 from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, is_directory, names_of, only_set, path_of
 
 MAX_INDEX = 100_000_000
@@ -128,7 +128,7 @@ def _doubled(text: bytes, content: Any, label: str) -> list[Finding]:
     odd = any(not isinstance(file, str) for file in weight_map.values())
     if not odd and b"\\" not in text and text.count(b'"') == 4 * len(weight_map) + rest.count('"') + 2:
         return []
-    found = doubled_keys(text)
+    found = parse_doubled(text)[1]
     return (
         [warn("duplicate-key", f"{label}: {plural(len(found), 'key')} twice; the last counts", found)]
         if found

@@ -52,7 +52,7 @@ def path_of(target: str) -> Path:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether a path is a directory; one that can't be a path is none."""
+    """Whether a path is a directory; what can't be a path is not."""
     try:
         return path.is_dir()
     except (OSError, ValueError):  # too long, a NUL in it
@@ -60,7 +60,7 @@ def is_directory(path: Path) -> bool:
 
 
 def kind_of(target: str) -> str | None:
-    """Return the kind of checkpoint that a target is, `None` where it is none, or a model with a config."""
+    """Return the kind of checkpoint that a target is; `None` for anything else, and for a model with a config."""
     if not target.strip() or "\0" in target:
         return None
     path = path_of(target)

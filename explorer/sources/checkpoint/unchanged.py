@@ -1,4 +1,4 @@
-"""Notices that a file is no more the one that was opened: offsets of the one would show the other's bytes as numbers.
+"""Notices that a file is no longer the one that was opened: its offsets would show other bytes as numbers.
 
 While a target is opened, each of its files is noted as it was then. Whatever is asked later reads those files alone,
 and every read looks at the file once more.

@@ -1,4 +1,4 @@
-"""Reads the directory of a zip archive: which entry lies where. No data, and a size is believed only if it fits.
+"""Reads the directory of a zip archive: where each entry lies. No data is read, and sizes are checked.
 
 Format (APPNOTE.TXT 6.3.10, little-endian), the parts that are read:
 
@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from explorer.sources.checkpoint.files import File, UnreadableError
 
 STORED, DEFLATED, ENCRYPTED = 0, 8, -1
-"""Methods of compression; torch stores, other tools deflate. The last is none: an entry whose flag 1 is set."""
+"""Methods of compression; torch stores, other tools deflate. The last is not a method: it stands for flag 1."""
 
 MAX_DIRECTORY = 256 << 20
 """Longest central directory in bytes: 2 million entries with torch's names."""
@@ -176,7 +176,7 @@ def first_entry(file: File) -> tuple[str, int]:
     For an archive whose end is missing: torch writes `data.pkl` first.
 
     Raises:
-        UnreadableError: There is none.
+        UnreadableError: There is no entry.
     """
     head = file.read(0, 30)
     (method,) = struct.unpack_from("<H", head, 8)

@@ -1,4 +1,4 @@
-"""Values of tensors, for whoever asks: read from files, from modules in memory, and measured."""
+"""Values of tensors: read from files or from modules in memory, and measured."""
 
 from __future__ import annotations
 

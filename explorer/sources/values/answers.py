@@ -1,4 +1,4 @@
-"""Answers about values: what a tensor is, the elements of a window, statistics, and a picture's cells."""
+"""Answers requests about values: a tensor's facts, the elements of a window, statistics, cells of a heat map."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from explorer.sources.values import OpenTensor
 from explorer.sources.values.measuring import measure
 
 SLICE = 0.15
-"""Seconds that one answer works on what takes long: who asks tells the share that is done, and asks again or not."""
+"""Seconds that one answer works on a slow request: then it returns the share that is done, and is asked again."""
 
 MOST_WORK = 4
-"""Works that are kept half done; a sweep and a screen over it may both have one, and neither may end the other's."""
+"""Half-done works that are kept of each request: a sweep and a screen over it must not end each other's."""
 
 
 def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
@@ -26,14 +26,13 @@ def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
 
     `tensor` {"index"} tells the facts; `values` {"index", "selection"} gives the bytes of the selected elements;
     `statistics` {"index"} and `heat` {"index", …} do a slice of the work and answer {"done": share, "result": …}:
-    they are asked until `result` is not null, and who asks no more has cancelled.
+    they are asked until `result` is not null; not to ask again cancels.
     """
-    work: dict[str, Generator[float, None, Any]] = {}
     return {
         "tensor": partial(_tensor, open_tensor),
         "values": partial(_values, open_tensor),
-        "statistics": partial(_slice, work, "statistics", lambda wanted: _statistics(open_tensor, wanted)),
-        "heat": partial(_slice, work, "heat", lambda wanted: _heat(open_tensor, wanted)),
+        "statistics": in_slices(partial(_statistics, open_tensor), MOST_WORK),
+        "heat": in_slices(partial(_heat, open_tensor), MOST_WORK),
     }
 
 
@@ -62,25 +61,30 @@ def _heat(open_tensor: OpenTensor, wanted: Mapping[str, Any]) -> Generator[float
     return (yield from shade(tensor, wanted["leading"], wanted["rows"], wanted["columns"]))
 
 
-def _slice(
-    work: dict[str, Generator[float, None, Any]],
-    request: str,
-    begin: Callable[[Mapping[str, Any]], Generator[float, None, Any]],
-    arguments: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Go on with what was begun, for a moment; of what nobody asks for any more only a few are kept."""
-    key = f"{request} {sorted(arguments.items())}"
-    going = work.pop(key, None)
-    if going is None:
-        while len(work) >= MOST_WORK:
-            del work[next(iter(work))]
-        going = begin(arguments)
-    until = time.monotonic() + SLICE
-    try:
-        while True:
-            done = next(going)
-            if time.monotonic() > until:
-                work[key] = going
-                return {"done": done, "result": None}
-    except StopIteration as end:
-        return {"done": 1.0, "result": end.value}
+def in_slices(begin: Callable[[Mapping[str, Any]], Generator[float, None, Any]], most: int) -> Answer:
+    """Return what answers a request by a slice of its work, and goes on with it when it is asked the same again.
+
+    Args:
+        begin: Begins the work that the arguments ask for: yields the share that is done, returns the result.
+        most: How many works are kept half done; the oldest is dropped for a new one.
+    """
+    work: dict[str, Generator[float, None, Any]] = {}
+
+    def answer(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        key = repr(sorted(arguments.items()))
+        going = work.pop(key, None)
+        if going is None:
+            while len(work) >= most:
+                del work[next(iter(work))]
+            going = begin(arguments)
+        until = time.monotonic() + SLICE
+        try:
+            while True:
+                done = next(going)
+                if time.monotonic() > until:
+                    work[key] = going
+                    return {"done": done, "result": None}
+        except StopIteration as end:
+            return {"done": 1.0, "result": end.value}
+
+    return answer

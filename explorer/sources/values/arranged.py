@@ -1,4 +1,4 @@
-"""Values that lie in another arrangement than a table has them: slices of a tensor, and tensors made of several."""
+"""Values stored in another arrangement than the table has: slices of a tensor, and tensors made of several."""
 
 from __future__ import annotations
 

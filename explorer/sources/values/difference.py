@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Mapping, Sequence
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import Answer, open_served
 from explorer.sources.values import OpenTensor, Readable
-from explorer.sources.values.answers import SLICE
+from explorer.sources.values.answers import in_slices
 from explorer.sources.values.arranged import Slice, in_order
 from explorer.sources.values.measuring import as_floats
 
@@ -36,7 +35,6 @@ def difference_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
         open_tensor: Opens the tensors of the model that is open.
     """
     others: dict[str, OpenTensor | None] = {}
-    work: dict[str, Generator[float, None, dict[str, Any]]] = {}
 
     def begin(arguments: Mapping[str, Any]) -> Generator[float, None, dict[str, Any]]:
         key = repr(arguments["other"])
@@ -53,24 +51,7 @@ def difference_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
             b = _slice(b, arguments["other_region"], a)
         return differ(a, b)
 
-    def answer(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on for a moment with what was begun: who asks no more has stopped it."""
-        key = repr(sorted(arguments.items()))
-        going = work.pop(key, None)
-        if going is None:
-            work.clear()
-            going = begin(arguments)
-        until = time.monotonic() + SLICE
-        try:
-            while True:
-                done = next(going)
-                if time.monotonic() > until:
-                    work[key] = going
-                    return {"done": done, "result": None}
-        except StopIteration as end:
-            return {"done": 1.0, "result": end.value}
-
-    return {REQUEST: answer}
+    return {REQUEST: in_slices(begin, most=1)}
 
 
 def _slice(tensor: Readable, region: Sequence[Sequence[int]], part: Readable) -> Readable:

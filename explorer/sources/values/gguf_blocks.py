@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 from explorer.core.errors import ParamxError
-from explorer.core.text import visible
 from explorer.core.windows import Run, Selection, runs
-from explorer.sources.checkpoint.files import File, UnreadableError
+from explorer.sources.checkpoint.files import File
 from explorer.sources.checkpoint.ggml_types import TYPES, BlockType
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.values import Facts
-from explorer.sources.values.in_file import OpenFile
+from explorer.sources.values.in_file import OpenFile, opened
 
 BLOCKS: dict[str, tuple[int, BlockType]] = {kind.name: (number, kind) for number, kind in TYPES.items()}
 """ggml's types by name: the number, and how a block is laid out."""
@@ -51,24 +49,16 @@ class BlockTensor:
         note = f"dequantized from {place.dtype} by gguf, {self._block.elements} elements a block"
         self.facts = Facts("float32", place.shape, note=note)
 
-    @contextmanager
-    def _file(self) -> Iterator[File]:
-        try:
-            with self._open(self._place.path) as file:
-                yield file
-        except UnreadableError as error:
-            raise ParamxError(visible(self._place.path.name), error.why, error.remedy) from None
-
     def take(self, selection: Selection) -> bytes:
         """Return the bytes of the selected elements; only the blocks that hold them are read."""
-        with self._file() as file:
+        with opened(self._open, self._place.path) as file:
             return b"".join(self._run(file, run) for run in runs(self._place.shape, selection))
 
     def chunks(self, elements: int) -> Iterator[bytes]:
         """Yield all elements."""
         numel = prod(self._place.shape)
         step = max(elements // self._block.elements, 1) * self._block.elements
-        with self._file() as file:
+        with opened(self._open, self._place.path) as file:
             for start in range(0, numel, step):
                 yield self._run(file, Run(start, 1, min(step, numel - start)))
 

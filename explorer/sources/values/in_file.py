@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
+from pathlib import Path
 
 from explorer.core.elements import ELEMENTS, unpack
 from explorer.core.errors import ParamxError
@@ -27,8 +28,18 @@ PACKED = {
 NEAR = 1 << 16
 """Bytes up to which the gaps between the elements of a row are read too, rather than each element by itself."""
 
-OpenFile = Callable[..., File]
+OpenFile = Callable[[Path], File]
 """Opens a path; tests count what is read through their own."""
+
+
+@contextmanager
+def opened(open_file: OpenFile, path: Path) -> Iterator[File]:
+    """Open a file for its tensors' values; what can't be read raises `ParamxError`, named by the file."""
+    try:
+        with open_file(path) as file:
+            yield file
+    except UnreadableError as error:
+        raise ParamxError(visible(path.name), error.why, error.remedy) from None
 
 
 class FileTensor:
@@ -61,18 +72,10 @@ class FileTensor:
         self.facts = Facts(dtype, place.shape)
         self.in_order = place.stride is None or not _is_dense(place.shape, place.stride) or _rows_first(place)
 
-    @contextmanager
-    def _file(self) -> Iterator[File]:
-        try:
-            with self._open(self._place.path) as file:
-                yield file
-        except UnreadableError as error:
-            raise ParamxError(visible(self._place.path.name), error.why, error.remedy) from None
-
     def take(self, selection: Selection) -> bytes:
         """Return the bytes of the selected elements; nothing else is read but what lies between near ones."""
         shape = self._place.shape
-        with self._file() as file:
+        with opened(self._open, self._place.path) as file:
             parts = [self._run(file, run) for run in _joined(runs(shape, selection, self._stride))]
         return self._little(b"".join(parts))
 
@@ -82,7 +85,7 @@ class FileTensor:
         if self._stride is not None and not _is_dense(shape, self._stride):
             yield from self._rows(elements)
             return
-        with self._file() as file:
+        with opened(self._open, self._place.path) as file:
             for start in range(0, numel, elements):
                 yield self._little(self._run(file, Run(start, 1, min(elements, numel - start))))
 
@@ -91,7 +94,7 @@ class FileTensor:
         shape = self._place.shape
         everything = tuple(((0, size),) for size in shape)
         held: list[bytes] = []
-        with self._file() as file:
+        with opened(self._open, self._place.path) as file:
             for run in runs(shape, everything, self._stride):
                 for start in range(0, run.count, elements):
                     part = Run(run.start + start * run.step, run.step, min(elements, run.count - start))

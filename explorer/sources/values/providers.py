@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from explorer.core.arrange import Fusion, arrange
-from explorer.core.asking import NO_WEIGHTS
 from explorer.core.errors import ParamxError
 from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
@@ -202,12 +201,3 @@ class _InModel:
         both = ", ".join(filter(None, (facts.note, note)))
         self.facts = Facts(facts.dtype, facts.shape, facts.device, requires_grad, True, both)
         self.take, self.chunks, self.in_order = tensor.take, tensor.chunks, tensor.in_order
-
-
-def without_values(model: Model) -> Callable[[int], Readable]:
-    """Return what refuses every row, for tables that have nothing behind them."""
-
-    def refuse(index: int) -> Readable:
-        raise ParamxError(model.names[index], f"{NO_WEIGHTS}: only names and shapes were opened", REMEDY)
-
-    return refuse

@@ -1,4 +1,4 @@
-"""Answers about an open target out of the files that were opened, or not at all."""
+"""Answers requests only while the files on disk are still those that were opened."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What fills the terminal."""
+"""The screens."""

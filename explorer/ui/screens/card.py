@@ -1,4 +1,4 @@
-"""The card of a model: its architecture, what its parameters are for, and the configuration, to be searched."""
+"""The model card: architecture, parameters by role, and the configuration, which can be searched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.card import Active, Context, Share, active, architecture, context, settings, shares
+from explorer.core.pictures import bar
 from explorer.core.roles import Roles
 from explorer.core.text import plural, short_count
 from explorer.core.totals import loop_check, other_counts
@@ -27,15 +28,12 @@ if TYPE_CHECKING:
 
     from explorer.core.param import Model
 
-EIGHTHS = " ▏▎▍▌▋▊▉"
-"""The end of a bar, by eighths of a cell."""
-
 WIDEST_BAR = 40
 """Cells of a bar that stands for the whole model."""
 
 
 class CardScreen(Dialog[None]):
-    """Everything that is known of the model as a whole; what is typed searches its configuration."""
+    """Everything that is known of the model as a whole; typing searches its configuration."""
 
     HEADING = "Model"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,7 +66,7 @@ class CardScreen(Dialog[None]):
         self._sums: CardScreen.Summed | None = None
 
     def compose(self) -> ComposeResult:
-        """Put the field above what scrolls."""
+        """Put the search field above the scrolling text."""
         with Vertical(classes="dialog"):
             yield Static(classes="dialog-title")
             yield self._field
@@ -97,7 +95,7 @@ class CardScreen(Dialog[None]):
         self.call_after_refresh(self._show)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search with each keystroke; what was found stands at the top."""
+        """Search at each keystroke, and scroll to the top."""
         event.stop()
         self._show()
         self.query_one(Body).scroll_home(animate=False)
@@ -144,7 +142,7 @@ class CardScreen(Dialog[None]):
         for share in sums.shares:
             table.add_row(
                 Text(share.part),
-                Text(bar(share.hundredths, width)),
+                Text(bar(share.hundredths / 10_000, width).ljust(width)),
                 Text(f"{share.hundredths / 100:.2f} %", "bold"),
                 Text(short_count(share.parameters)),
                 Text(plural(share.tensors, "tensor"), "dim"),
@@ -206,18 +204,6 @@ class CardScreen(Dialog[None]):
     def action_to_end(self) -> None:
         """Scroll to the end."""
         self.query_one(Body).scroll_end(animate=False)
-
-
-def bar(hundredths: int, width: int) -> str:
-    """Draw a share as a bar of block characters, to an eighth of a cell; what is not zero is seen.
-
-    Args:
-        hundredths: The share, in hundredths of a percent.
-        width: Cells of the whole.
-    """
-    eighths = max(round(hundredths * width * 8 / 10_000), min(hundredths, 1))
-    whole, rest = divmod(eighths, 8)
-    return ("█" * whole + EIGHTHS[rest].strip()).ljust(width)
 
 
 def _experts(found: Active) -> RenderableType:

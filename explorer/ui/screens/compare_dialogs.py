@@ -1,4 +1,4 @@
-"""What opens over the comparison of two targets: both sides of one tensor, and the keys."""
+"""The dialogs over a comparison: both sides of one tensor, and the keys."""
 
 from __future__ import annotations
 

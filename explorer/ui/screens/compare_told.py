@@ -1,4 +1,4 @@
-"""What the screen of a comparison says: the lines of its list, and the texts around it, of plain arguments."""
+"""The texts of the comparison screen: the lines of its list and what stands around it, without any widget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from explorer.core.text import plural, shape_text, short_bytes, visible
 from explorer.ui.paint import cut_middle, fit
 
 ODD_LINES = 3
-"""Most lines that say what is wrong with the files; the list needs the room."""
+"""Most lines that say what is wrong with the files, so that the list keeps its room."""
 
 LETTERS = ("A", "B")
 """What the two sides are called."""
@@ -25,7 +25,7 @@ UNKNOWN = "unknown"
 """Kind of the entries whose values could not be compared."""
 
 TITLES = {**KINDS, UNKNOWN: "values not compared"}
-"""What the list calls each kind of its entries."""
+"""Headings of the kinds of entries in the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def _told(comparison: Comparison, pair: Pair, kind: str) -> str:
 
 
 def detail_text(comparison: Comparison, entry: Entry) -> Text:
-    """Say both sides of what the cursor is on."""
+    """Describe both sides of what the cursor is on."""
     text = Text(overflow="fold")
     text.append(f"{entry.label}\n", "bold")
     pair = comparison.pairs[entry.positions[0]]

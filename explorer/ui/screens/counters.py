@@ -1,4 +1,4 @@
-"""The other ways to count the same model, each with the reason why its figure differs."""
+"""The screen of other ways to count the same model, each with the reason why its figure differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screens that lie over the main one have in common: a titled box, closed by Esc, q or their own key."""
+"""The base of all dialogs: a titled box, closed by Esc, q or the key that opened it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Body(VerticalScroll, can_focus=True):
     ]
 
     class Resized(Message):
-        """It has another size: what is drawn to its width is to be drawn anew."""
+        """The body has another size: what was drawn for its width has to be drawn again."""
 
     def on_resize(self) -> None:
-        """Say so."""
+        """Post the message."""
         self.post_message(self.Resized())
 
 
@@ -50,7 +50,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     HEADING = ""
     """Title of the box."""
     HELP_ON: ClassVar[Place | None] = None
-    """Which screen's keys the help begins with; `None` where it has no section of its own."""
+    """The screen whose keys the help begins with; `None` where this one has no section of its own."""
     FOOT = "Esc closes"
     """Line under the box: the keys that work in it."""
 
@@ -64,11 +64,11 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
 
     def on_mount(self) -> None:
-        """Name the keys that scroll, where there is more than the screen shows."""
+        """Show the keys that scroll, if the body holds more than the screen shows."""
         self.call_after_refresh(self._tell_scrolling)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Look again whether all of it is shown."""
+        """Check again whether the whole body is shown."""
         self.call_after_refresh(self._tell_scrolling)
 
     def _tell_scrolling(self) -> None:

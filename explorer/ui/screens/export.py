@@ -74,11 +74,11 @@ class ExportScreen(Dialog[None]):
         self._replace: Path | None = None
 
     def content(self) -> list[Widget]:
-        """Return the place of the code."""
+        """Return the widget that shows the code."""
         return [self._code]
 
     def below(self) -> list[Widget]:
-        """Return the forms, the field for the path, and what happened."""
+        """Return the list of forms, the field for the path, and the line that says what happened."""
         return [self._tabs, self._field, self._told]
 
     def on_mount(self) -> None:
@@ -144,7 +144,7 @@ class ExportScreen(Dialog[None]):
         self._tell(told)
 
     def on_input_changed(self) -> None:
-        """Another name is another question."""
+        """Ask again before replacing a file, since the name is another."""
         self._replace = None
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -169,7 +169,7 @@ class ExportScreen(Dialog[None]):
             self.post_message(self.Saved(path, ""))
 
     def on_export_screen_saved(self, message: Saved) -> None:
-        """Say what became of the file."""
+        """Say whether the file was written."""
         name = visible(str(message.path))
         if message.exists:
             self._replace = message.path

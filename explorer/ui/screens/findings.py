@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from explorer.core.workbench import Workbench
 
 LISTED = 2_000
-"""Most lines of a list; what is more is counted."""
+"""Most lines of a list; the others are counted."""
 
 NAMED = 6
-"""Tensors that the text about a finding names."""
+"""Most tensors that the text about a finding names."""
 
 
 class FindingsScreen(ListDialog):

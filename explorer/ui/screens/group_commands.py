@@ -1,4 +1,4 @@
-"""What the main screen does with groups: typing, undoing, keeping, and the screens that lead back into the tree."""
+"""The commands of the main screen on groups: typing, undo, keeping, and the dialogs about groups."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class GroupCommands(Screen[None]):
 
     @dataclass
     class GroupsChanged(Message):
-        """The groups that the tree shows are others."""
+        """The groups have changed."""
 
         grouping: Grouping
         """The last groups without a bad term."""
@@ -52,7 +52,7 @@ class GroupCommands(Screen[None]):
         raise NotImplementedError
 
     def edited(self) -> None:
-        """Know that the user has changed the groups."""
+        """React to a change of the groups by the user."""
 
     # -- editing ----------------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class GroupCommands(Screen[None]):
             self.app.push_screen(MemoryScreen(self.bench, self.memory, self.services.gpu_memory), self._after_memory)
 
     def _after_memory(self, settings: MemorySettings | None) -> None:
-        """Take what the memory screen was left with."""
+        """Take the settings that the memory screen was left with."""
         if settings is not None:
             self.memory = settings
             self.tell_memory()
@@ -253,7 +253,7 @@ class GroupCommands(Screen[None]):
             return
         from explorer.core.memory import memory_column, training_memory  # noqa: PLC0415 - told after the first frame
 
-        arguments = (bench.model, bench.assigned, bench.assignment, settings.optimizer, settings.precision)
+        arguments = (bench.assignment, settings.optimizer, settings.precision)
         try:
             report = training_memory(*arguments)
             column = memory_column(*arguments) if settings.in_tree else None

@@ -40,12 +40,12 @@ class HelpScreen(Dialog[None]):
     HEADING = "Help"
 
     def __init__(self, first: Place | None = None) -> None:
-        """Begin with the keys of a screen that looks inside, if it was asked for there."""
+        """Begin with the keys of the screen it was opened on, if that has a section of its own."""
         super().__init__()
         self._first = first
 
     def content(self) -> list[Widget]:
-        """Return the keys by panel, those of the screen it was asked on first; the columns, the terms."""
+        """Return the keys by panel (those of the screen it was opened on first), the columns and the terms."""
         text = Text()
         if self._first is not None:
             _add_inside(text, self._first)
@@ -67,7 +67,7 @@ class HelpScreen(Dialog[None]):
 
 
 def _add_inside(text: Text, place: Place) -> None:
-    """Write the keys of a screen that looks inside."""
+    """Write the keys of the tensor screen or the statistics screen."""
     text.append(f"{TITLES[place]}\n", "bold")
     for entry in INSIDE[place]:
         text.append(f"  {entry.shown:<10}", "bold")

@@ -1,4 +1,4 @@
-"""Lists over the main screen, and what choosing from one asks of it."""
+"""The dialogs that are lists, and what choosing from one asks of the main screen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ShowTensors:
     indices: Sequence[int]
     """Parameters, the one to go to first."""
     what: str
-    """What they have in common, for the notice."""
+    """What they have in common, for the notice on the screen."""
 
 
 @dataclass(frozen=True, slots=True)

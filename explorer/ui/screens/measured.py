@@ -1,4 +1,4 @@
-"""What the screen of a tensor shows beside the grid, as text: torch's print, statistics, a heat map."""
+"""The text views of the tensor screen: torch's print, statistics, a heat map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = 9
 """Cells of its name."""
 
 MOST_LINES = 9
-"""More lines than any text here takes: it is folded, never cut."""
+"""More lines than any text here needs, so that texts are folded and never cut."""
 
 CAPTION, LEGEND = 80, 120
 """Cells that a heat map's caption and its legend may take, on one line or on several."""
@@ -96,7 +96,7 @@ def _share(count: int, whole: int) -> str:
 
 
 def head_of_print(lines: list[str], room: int) -> Text:
-    """Return torch's print where it has room above the grid, else its beginning and how to see the rest.
+    """Return torch's print if it fits above the grid, else its beginning and the key that shows the rest.
 
     Args:
         lines: The whole print.
@@ -117,7 +117,7 @@ def heat_text(answer: Any, grid: Grid, width: int) -> Text:
     """Return a heat map with its legend.
 
     Args:
-        answer: What the worker answered: rows of numbers, `None` for those that are none.
+        answer: What the worker answered: rows of numbers, `None` where a cell has none.
         grid: The tensor's.
         width: Cells of a line.
     """

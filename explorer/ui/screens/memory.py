@@ -1,4 +1,4 @@
-"""Training memory of the groups: weights, gradients and optimizer states, against one GPU's memory."""
+"""The screen of training memory: weights, gradients and optimizer states of each group, against one GPU."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MemoryScreen(Dialog[MemorySettings]):
         """Memory of the smallest GPU here; `None` without one."""
 
     def __init__(self, bench: Workbench, settings: MemorySettings, gpu_memory: Callable[[], int | None]) -> None:
-        """Estimate for the groups of `bench`; `gpu_memory` asks the box, and may take a moment."""
+        """Estimate for the groups of `bench`; `gpu_memory` asks the machine, and may take a moment."""
         super().__init__()
         self._bench = bench
         self._settings = settings
@@ -56,7 +56,7 @@ class MemoryScreen(Dialog[MemorySettings]):
         self._field = Field("", placeholder="80GiB", classes="gpu-field")
 
     def content(self) -> list[Widget]:
-        """Return the place of the table."""
+        """Return the widget that shows the table."""
         return [self._table]
 
     def below(self) -> list[Widget]:
@@ -83,7 +83,7 @@ class MemoryScreen(Dialog[MemorySettings]):
         bench, settings = self._bench, self._settings
         grouping = bench.assigned
         try:
-            report = training_memory(bench.model, grouping, bench.assignment, settings.optimizer, settings.precision)
+            report = training_memory(bench.assignment, settings.optimizer, settings.precision)
         except ParamxError as error:
             self._table.update(Text(error.line, "bold"))
             return

@@ -78,7 +78,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
 
     @dataclass
     class Learned(Message):
-        """More is known of the open model: the same parameters, with their classes."""
+        """More is known of the open model: the same parameters, now with their classes."""
 
         model: Model
         """The table that knows more."""
@@ -126,7 +126,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         if self._opening is None:
             self._opening = Opening(self.spec, self.services)
         self._loading = self._opening.loading
-        # What is there already is drawn at once: to mount, lay out and draw the waiting first took 60 ms.
+        # A model that is there already is drawn at once: mounting and drawing the waiting screen first takes 60 ms.
         self._ready = self._opening.ready
         self.update_classes(_classes(self.app.size), update=False)
         yield TitleBar(id="title")
@@ -142,7 +142,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         yield KeysBar(id="keys")
 
     def update_node_styles(self, animate: bool = True) -> None:
-        """Look the styles of everything up, but not a second time as the new screen comes up: 15 ms."""
+        """Apply the styles, but not a second time when the new screen is mounted: that takes 15 ms."""
         if self._fresh and not animate:  # as `Screen` asks when it is resumed
             self._fresh = False
         else:
@@ -176,7 +176,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
                 self._learn(event.bench.model)
 
     def _learn(self, model: Model) -> None:
-        """Open the model once more where that tells more of it; in the thread, while the model is on the screen."""
+        """Open the model once more where that gives more facts; in the thread, while the model is on the screen."""
         spec = self.services.skeleton(self.spec, model)
         if spec is None or self._left:
             return
@@ -274,7 +274,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self.post_message(self.Lost(line))
 
     async def _show(self, ready: Ready) -> None:
-        """Show a model in the place of what is there, drawn once."""
+        """Show a model in place of what is on the screen, drawn once."""
         with self.app.batch_update():
             await self.query("#waiting").remove()
             panel, table = self.query_one(GroupsPanel), self.query_one(TreeTable)
@@ -283,7 +283,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self._draw()
 
     def _draw(self) -> None:
-        """Draw the model, and mount the groups' fields only then: that takes as long again."""
+        """Draw the model, and mount the groups' fields after that: it takes as long again."""
         self.refresh()
         self.call_after_refresh(self._show_groups)
 
@@ -329,7 +329,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             bar.tell(self.bench.model, view)
 
     def on_model_screen_learned(self, message: Learned) -> None:
-        """Show what more is known; the cursor, the folds, the filter and the groups stay."""
+        """Show the table with more facts; the cursor, the folds, the filter and the groups stay."""
         table, bench, model = self.query_one(TreeTable), self.bench, message.model
         if bench is None or table.view is None:  # it is not drawn yet
             self.set_timer(TICK, lambda: self.post_message(self.Learned(model)))
@@ -460,7 +460,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self._match(1)
 
     def action_previous_match(self) -> None:
-        """Go to the tensor before that the filter finds."""
+        """Go to the previous tensor that the filter finds."""
         self._match(-1)
 
     def _match(self, by: int) -> None:
@@ -513,7 +513,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
 
 
 def _classes(size: Size) -> dict[str, bool]:
-    """Return what the stylesheet goes by in a screen of some size."""
+    """Return the classes that the stylesheet needs for a screen of this size."""
     return {
         "narrow": size.width < SIDE_BY_SIDE,
         "low": size.height < LOW,

@@ -10,10 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from explorer.core.groups import Grouping
 from explorer.core.lint_scene import Scene
 from explorer.core.options import OptionError, options_text, parse_options
-from explorer.core.presets import Matrix, Preset, matrix
+from explorer.core.presets import Matrix, MatrixRow, Preset, matrix
 from explorer.core.text import plural, short_count
 from explorer.ui.paint import fit, fit_right
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
@@ -22,8 +21,6 @@ from explorer.ui.widgets.groups_panel import Field
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from explorer.core.groups import Assignment
-    from explorer.core.param import Finding
     from explorer.core.workbench import Workbench
 
 NAME_WIDTH = 30
@@ -33,30 +30,10 @@ CELL_WIDTH = 9
 """Cells of a figure."""
 
 LISTED = 2_000
-"""Most tensors of the list of disagreements; what is more is counted."""
+"""Most tensors of the list of disagreements; the others are counted."""
 
 GROUPS_SHOWN = 6
-"""Groups that the text about a recipe lists; what is more is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One recipe on the model, or the groups as typed."""
-
-    title: str
-    """Its name, for people."""
-    preset: Preset | None
-    """The recipe; `None` for the groups as typed."""
-    grouping: Grouping | None
-    """Its groups; `None` if it can't be made for this model."""
-    assignment: Assignment | None
-    """Where each parameter falls."""
-    findings: tuple[Finding, ...]
-    """What the lints say."""
-    decays: bytes
-    """For every parameter 1 if it decays."""
-    error: str = ""
-    """Why it can't be made."""
+"""Most groups that the text about a recipe lists; the others are counted."""
 
 
 class PresetsScreen(ListDialog):
@@ -86,11 +63,11 @@ class PresetsScreen(ListDialog):
         super().__init__()
         self._bench = bench
         self._decay_names = decay_names
-        self._lines: list[Line] = [self._typed()]
+        self._lines: list[MatrixRow] = [self._typed()]
         self._matrix: Matrix | None = None
         self._params: dict[str, dict[str, Any]] = {}
         self._field = Field("", classes="preset-field")
-        self._asking: Line | None = None
+        self._asking: MatrixRow | None = None
 
     def on_mount(self) -> None:
         """Compare in a thread: a large model takes a moment."""
@@ -108,17 +85,14 @@ class PresetsScreen(ListDialog):
     def on_presets_screen_compared(self, message: Compared) -> None:
         """Show one line a recipe."""
         self._matrix = message.result
-        self._lines = [self._typed()] + [
-            Line(row.preset.title, row.preset, row.grouping, row.assignment, row.findings, row.decays, row.error)
-            for row in message.result.rows
-        ]
+        self._lines = [self._typed(), *message.result.rows]
         self.fill()
 
-    def _typed(self) -> Line:
+    def _typed(self) -> MatrixRow:
         bench = self._bench
         scene = Scene(bench.model, bench.assigned, bench.assignment)
         decays = scene.decaying.to_bytes(len(bench.model), "little")
-        return Line("the groups as typed", None, bench.assigned, bench.assignment, bench.findings, decays)
+        return MatrixRow("the groups as typed", None, bench.assigned, bench.assignment, bench.findings, decays)
 
     def head(self) -> Text:
         """Return the headings, and how much they disagree."""
@@ -144,7 +118,7 @@ class PresetsScreen(ListDialog):
         """Return one line a recipe: what decays, what does not, how many warnings."""
         return [self._line(line) for line in self._lines]
 
-    def _line(self, line: Line) -> Text:
+    def _line(self, line: MatrixRow) -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(fit(line.title, NAME_WIDTH), "bold")
         if line.error:
@@ -269,7 +243,7 @@ class DisagreementsScreen(ListDialog):
     FOOT = "Enter goes to the tensor   Esc goes back"
     EMPTY = "All recipes decay the same tensors of this model."
 
-    def __init__(self, bench: Workbench, recipes: Sequence[Line], indices: Sequence[int]) -> None:
+    def __init__(self, bench: Workbench, recipes: Sequence[MatrixRow], indices: Sequence[int]) -> None:
         """Compare `recipes` on the parameters at `indices`."""
         super().__init__()
         self._bench = bench
@@ -297,7 +271,7 @@ class DisagreementsScreen(ListDialog):
         return lines
 
     def about(self, line: int) -> Text:
-        """Return who decays the tensor and who does not."""
+        """Return which recipes decay the tensor and which do not."""
         if line >= LISTED:
             return Text("Enter on another line; n and N in the tree then step through all of them.")
         param = self._bench.model[self._indices[line]]

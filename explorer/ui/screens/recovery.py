@@ -1,4 +1,4 @@
-"""What the main screen does after something went wrong: it opens the model again, and offers groups left behind."""
+"""The main screen after something went wrong: opening the model again, offering groups left behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Recovery(GroupCommands):
 
     @dataclass
     class Lost(Message):
-        """What served the model is gone."""
+        """The worker that served the model is gone."""
 
         line: str
         """How, as far as it is known."""
@@ -73,7 +73,7 @@ class Recovery(GroupCommands):
             self.post_message(self.LeftBehind(found))
 
     def on_recovery_left_behind(self, message: LeftBehind) -> None:
-        """Offer them; nothing is changed without being asked."""
+        """Offer the groups; nothing changes unless the user takes them."""
         self._left_behind = message.draft
         if self.shown:
             self.offer()
@@ -84,7 +84,7 @@ class Recovery(GroupCommands):
             self._hint("R", "brings back your last groups")
 
     def action_recover(self) -> None:
-        """Take the groups left behind; undo brings back what was."""
+        """Take the groups left behind; undo brings back the present ones."""
         if not self.shown:
             return
         if self._left_behind is None:
@@ -103,7 +103,7 @@ class Recovery(GroupCommands):
             self._rewrite()
 
     def edited(self) -> None:
-        """Take the offer away: who types has groups of their own now. `R` still does it."""
+        """Take the offer away, because the user types groups of their own now; `R` still takes the others."""
         self._hint("R", "")
 
     # -- what was lost ----------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Recovery(GroupCommands):
         self._hint("r", "opens again: worker gone")
 
     def action_reload(self) -> None:
-        """Open the model again: its file changed, or what served it is gone."""
+        """Open the model again: its file changed, or its worker is gone."""
         if self.bench is not None:
             for editor in self.query(RuleEditor):
                 editor.flush()
@@ -125,7 +125,7 @@ class Recovery(GroupCommands):
             self.post_message(self.OpenAgain(self.spec, self._draft))
 
     def _hint(self, key: str, text: str) -> None:
-        """Show a key first in the keys bar; without a text, no longer."""
+        """Show a key first in the keys bar; without a text, remove it from there."""
         if text:
             self.hints[key] = text
             self.tell_keys()

@@ -45,7 +45,7 @@ class StartScreen(Screen[None]):
         target: str
         """What was chosen or typed."""
         typed: str
-        """What stood in the field, to be there again if this does not open."""
+        """The text of the field, which is shown again if this does not open."""
 
     @dataclass
     class Listed(Message):

@@ -22,7 +22,7 @@ from explorer.ui.screens.dialog import Dialog
 from explorer.ui.screens.lists import ShowTensors
 from explorer.ui.screens.sweep_lines import figures, headings, layer_line, layers_heading, tensor_line, told_lines
 from explorer.ui.screens.values import ValuesScreen
-from explorer.ui.widgets.lines import Lines
+from explorer.ui.widgets.line_list import MOVES, LineList
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,6 +38,12 @@ SUM_LINES = 3
 
 TELL_EVERY = 0.1
 """Seconds between two drawings while the table fills."""
+
+
+class FlatList(LineList, inherit_bindings=False):
+    """A list of lines none of which folds."""
+
+    BINDINGS = MOVES
 
 
 class SweepScreen(Dialog[ShowTensors]):
@@ -86,7 +92,7 @@ class SweepScreen(Dialog[ShowTensors]):
         self._stale = False
         self._head = Static(id="sweep-head")
         self._titles = Static(id="sweep-titles")
-        self._lines = Lines(self._line, id="sweep-lines")
+        self._lines = FlatList(id="sweep-lines")
         self._told = Static(id="sweep-told")
 
     def compose(self) -> ComposeResult:
@@ -109,7 +115,7 @@ class SweepScreen(Dialog[ShowTensors]):
         self._run += 1
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lay the columns out anew."""
+        """Lay out the columns again."""
         self.call_after_refresh(self._show)
 
     # -- measuring --------------------------------------------------------------------------------------------
@@ -150,7 +156,7 @@ class SweepScreen(Dialog[ShowTensors]):
         return run == self._run
 
     def on_sweep_screen_measured(self, message: Measured) -> None:
-        """Keep what was measured; the table is drawn some times a second."""
+        """Keep what was measured; the table is drawn a few times a second."""
         if message.index is None:
             if message.run == self._run:
                 self._working = False
@@ -182,14 +188,14 @@ class SweepScreen(Dialog[ShowTensors]):
             wanted = set(self._indices)
             known = {index: stats for index, stats in self._statistics.items() if index in wanted}
             self._series = by_layer(self._model, known)
-            self._lines.show(len(self._series))
+            self._lines.show(len(self._series), self._line)
         else:
             self._rows = ordered(self._indices, self._statistics, self._order, self._refused, self._whole)
             if self._failed:
                 self._rows = []
             if self._lines.cursor and chosen in self._rows:
                 self._lines.cursor = self._rows.index(chosen)
-            self._lines.show(len(self._rows))
+            self._lines.show(len(self._rows), self._line)
         width = self._width
         head = Text()
         head.append(f" {cut_middle(self._what, width - 24)}", "bold")
@@ -236,7 +242,7 @@ class SweepScreen(Dialog[ShowTensors]):
 
     @property
     def _chosen(self) -> int | None:
-        """The tensor under the cursor; of a series that of its first layer."""
+        """The tensor under the cursor; for a series of layers that of its first layer."""
         at = self._lines.cursor
         if self._layers:
             return (
@@ -249,15 +255,15 @@ class SweepScreen(Dialog[ShowTensors]):
         """Cells of a line."""
         return self._lines.scrollable_content_region.width or self.size.width
 
-    def _line(self, row: int) -> Text:
+    def _line(self, row: int, width: int) -> Text:
         if self._layers:
-            return layer_line(self._series[row], self._width)
+            return layer_line(self._series[row], width)
         index = self._rows[row]
         dtype = self._model.dtypes[index] if index in self._whole else None
         name, stats = self._model.names[index], self._statistics.get(index)
-        return tensor_line(name, stats, dtype or "", self._width, self._order)
+        return tensor_line(name, stats, dtype or "", width, self._order)
 
-    def on_lines_moved(self) -> None:
+    def on_line_list_moved(self) -> None:
         """Tell what is under the cursor."""
         self._tell()
 
@@ -312,7 +318,7 @@ class SweepScreen(Dialog[ShowTensors]):
         if index is not None:
             self.app.push_screen(ValuesScreen(self._ask, self._model, index, self._statistics))
 
-    def on_lines_chosen(self) -> None:
+    def on_line_list_chosen(self) -> None:
         """Go to the tensor in the tree; of a series to all of its layers."""
         index = self._chosen
         if index is None:

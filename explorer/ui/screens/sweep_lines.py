@@ -1,4 +1,4 @@
-"""The lines of the sweep's table: which figures fit on a screen, and how a tensor and a series of layers read."""
+"""The lines of the statistics screen: which figures fit, and how a tensor or a series of layers is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELL = 10
 """Cells of a figure: four digits, a sign, a point and an exponent."""
 
 NAME_MIN = 24
-"""Cells that the name keeps; figures leave from the left of those that are less asked for."""
+"""Cells that the name keeps; columns are dropped for them in the order of `LEAVING`."""
 
 LEAVING = ("mean", "min", "max", "std", "absmax", "inf", "nan", "zeros", "norm")
 """Order in which columns leave a narrow screen; the one that the table is sorted by stays."""
@@ -56,7 +56,7 @@ def headings(width: int, order: str) -> str:
 
 
 def layers_heading(width: int) -> str:
-    """Return what stands over the series of layers."""
+    """Return the heading of the series of layers."""
     return next((text for text in LAYERS_HEADINGS if len(text) <= width), fit(LAYERS_HEADINGS[-1], width))
 
 

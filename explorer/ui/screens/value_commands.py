@@ -1,4 +1,4 @@
-"""What the main screen does with values: it opens the screens that show them, and keeps what was measured."""
+"""The commands of the main screen on values: they open the screens that show them, and keep what was measured."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
 
 if TYPE_CHECKING:
     from explorer.core.loading import Loading
+    from explorer.core.param import Model
     from explorer.core.statistics import TensorStats
     from explorer.core.view import TreeView
     from explorer.core.workbench import Workbench
     from explorer.ui.screens.lists import ShowTensors, UseGroups
 
 MOST_GROUPS = 20
-"""Most groups whose first values are fetched; more are not on any screen."""
+"""Most groups whose first values are fetched; no screen shows more."""
 
 
 class ValueCommands(Screen[None]):
@@ -64,13 +65,13 @@ class ValueCommands(Screen[None]):
 
     @property
     def _is_remembered(self) -> bool:
-        """Whether the table is all that is there yet."""
+        """Whether only a cached table is there so far."""
         return self.bench is not None and self.bench.model.origin.remembered
 
     # -- the first values in the groups panel -----------------------------------------------------------------
 
     def on_group_commands_groups_changed(self) -> None:
-        """Other tensors may be the first of their groups now."""
+        """Fetch first values again: other tensors may be the first of their groups now."""
         self.want_first_values()
 
     def want_first_values(self) -> None:
@@ -99,7 +100,7 @@ class ValueCommands(Screen[None]):
         self.post_message(self.FirstValues(found))
 
     def on_value_commands_first_values(self, message: FirstValues) -> None:
-        """Show them."""
+        """Show the values in the groups panel."""
         panel = self.query_one(GroupsPanel)
         if self.bench is not None:
             names = self.bench.model.names
@@ -108,36 +109,38 @@ class ValueCommands(Screen[None]):
 
     # -- screens ----------------------------------------------------------------------------------------------
 
-    def _is_without_rows(self, view: TreeView) -> bool:
-        """Whether no tensor is under the cursor, because there is none; then say so."""
-        if len(view.rows):
-            return False
-        self.notify("No name contains the filter's text." if view.filtered else "There is no tensor here.", timeout=3)
-        return True
+    def _with_rows(self) -> tuple[Model, TreeView] | None:
+        """Return the model and its tree; `None` where the tree has no row, which the user is told."""
+        view = self.query_one(TreeTable).view
+        if self.bench is None or view is None:
+            return None
+        if not len(view.rows):
+            why = "No name contains the filter's text." if view.filtered else "There is no tensor here."
+            self.notify(why, timeout=3)
+            return None
+        return self.bench.model, view
 
     def action_values(self) -> None:
         """Show the values of the tensor under the cursor; of a module those of its first."""
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or self._is_without_rows(table.view):
+        shown = self._with_rows()
+        if shown is None:
             return
         from explorer.ui.screens.values import ValuesScreen  # noqa: PLC0415 - seldom asked for: not read at the start
 
-        view = table.view
-        leaf = view.tree.params[view.rows.nodes[table.cursor]]
-        index = leaf if leaf >= 0 else view.params(table.cursor)[0]
-        self.app.push_screen(ValuesScreen(self.ask, bench.model, index, self.statistics), self._after_values)
+        model, view = shown
+        index = view.params(self.query_one(TreeTable).cursor)[0]
+        self.app.push_screen(ValuesScreen(self.ask, model, index, self.statistics), self._after_values)
 
     def action_sweep(self) -> None:
         """Measure everything below the cursor."""
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None or self._is_without_rows(table.view):
+        shown = self._with_rows()
+        if shown is None:
             return
         from explorer.ui.screens.sweep import SweepScreen  # noqa: PLC0415 - as above
 
-        view = table.view
-        path = view.tree.path(table.cursor_node)
-        screen = SweepScreen(self.ask, bench.model, view.params(table.cursor), path, self.statistics)
-        self.app.push_screen(screen, self._after_values)
+        (model, view), table = shown, self.query_one(TreeTable)
+        indices, path = view.params(table.cursor), view.tree.path(table.cursor_node)
+        self.app.push_screen(SweepScreen(self.ask, model, indices, path, self.statistics), self._after_values)
 
     def _after_values(self, answer: ShowTensors | None = None) -> None:
         """Mark what holds NaN or infinities, up to the top of the tree; go to what was chosen."""

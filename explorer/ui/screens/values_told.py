@@ -1,4 +1,4 @@
-"""What the screen of a tensor's values says around its views: tabs, keys, the element under the cursor."""
+"""The texts around the views of the tensor screen: tabs, keys, the element under the cursor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from explorer.ui.paint import folded
 from explorer.ui.widgets.value_grid import ValueGrid
 
 HEAT_MAP = "heat map"
-"""The view of a matrix in shades; what refuses it begins with this."""
+"""Name of the view of a matrix in shades; an error about it begins with this."""
 
 TABS = ("values", "statistics", HEAT_MAP, "print")
 """The views of a tensor, in the order in which Tab goes through them."""

@@ -35,7 +35,7 @@ TREE_ROWS = 8
 """Lines that the tree keeps when the detail of a parameter takes one more."""
 
 GROUPS_TOLD = 4
-"""Groups of a module's parameters that are named; the rest is counted."""
+"""Most groups of a module's parameters that are named; the others are counted."""
 
 
 class TitleBar(Steady):
@@ -66,7 +66,7 @@ class TitleBar(Steady):
 
 
 def checked(model: Model) -> str:
-    """Return the sign that the total equals the source's own counting loop; empty where nothing counted it."""
+    """Return the sign that says that the total equals the source's counting loop; empty where no loop was run."""
     return " ✔" if loop_check(model)[0] else ""
 
 
@@ -74,7 +74,7 @@ class OriginBar(Steady):
     """Where the model came from, in one line."""
 
     pending = ""
-    """What more will be known of the model, and is on its way."""
+    """What is still being read about the model."""
 
     def tell(self, model: Model, view: TreeView) -> None:
         """Show tensors, dtypes, devices and the origin."""
@@ -118,7 +118,7 @@ class DetailBar(Steady):
             self.update(self._module(view, row, bench))
 
     def _role(self, model: Model, index: int) -> Role | None:
-        """Return what a parameter is for; the roles of a model are kept, for each kind is thought about once."""
+        """Return what a parameter is for; the roles of a model are kept, since each kind is worked out once."""
         if self._roles is None or self._roles[0] is not model:
             from explorer.core.roles import Roles  # noqa: PLC0415 - a module is under the cursor first
 
@@ -164,7 +164,7 @@ class DetailBar(Steady):
         return text
 
     def _most_lines(self) -> int:
-        """Return how many lines there may be: the tree keeps `TREE_ROWS`, and what it has beyond them can be had."""
+        """Return how many lines the detail may take: those that the tree has beyond its `TREE_ROWS`."""
         trees = self.screen.query("#tree")
         spare = trees.first().size.height - TREE_ROWS if trees else 0
         return max(LINES[0], min(LINES[1], self.size.height + spare))
@@ -176,7 +176,7 @@ class DetailBar(Steady):
             kept: What no column shows; it is all there, in more lines if need be.
             formula: The shape in the config's words; where it is left out, `…` says so.
             reason: Why the parameter is in its group; so too.
-            minor: What columns show: left out without a word, from the end.
+            minor: What columns show: left out from the end.
             lines: Most lines for all but `kept`.
         """
         width = self.size.width - 2
@@ -264,7 +264,7 @@ class FilterBar(Horizontal):
         self._view: TreeView | None = None
 
     async def open(self) -> None:
-        """Show the sign, the field and the count, which are mounted the first time."""
+        """Show the sign, the field and the count; they are mounted when first needed."""
         self.display = True
         if not self.field.is_attached:
             await self.mount(Static(" / ", classes="filter-sign"), self.field, self._count)
@@ -278,7 +278,7 @@ class FilterBar(Horizontal):
         self._count.update(count)
 
     def on_resize(self) -> None:
-        """Write the sum out if there is room now; there is none before the first layout."""
+        """Write the sum in full if there is room; there is none before the first layout."""
         if self._view is not None:
             self.tell(self._view)
 

@@ -22,7 +22,7 @@ SHORT_COUNT = 7
 """Cells of a count in three digits: the headings Running and Params↓ are wider than any."""
 
 MIXED = "mixed"
-"""What a module shows whose parameters differ."""
+"""What a module's cell shows if its parameters differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def layout(
 
 
 def _widest_apart(model: Model) -> int:
-    """Return the cells of the largest count of what is no parameter, in its parentheses."""
+    """Return the width of the largest count of a tensor that is not a parameter, with its parentheses."""
     return max((len(f"({model.numels[index]:,})") for index in model.apart), default=0)
 
 

@@ -16,19 +16,22 @@ from textual.strip import Strip
 if TYPE_CHECKING:
     from textual import events
 
+MOVES: list[BindingType] = [
+    Binding("up,k", "move(-1)", show=False),
+    Binding("down,j", "move(1)", show=False),
+    Binding("pageup,ctrl+b", "page(-1)", show=False),
+    Binding("pagedown,ctrl+f", "page(1)", show=False),
+    Binding("home,g", "go(0)", show=False),
+    Binding("end,G", "go(-1)", show=False),
+    Binding("enter", "choose", show=False),
+]
+"""The keys of every list of lines."""
+
 
 class LineList(ScrollView, can_focus=True):
-    """Lines that somebody else draws."""
+    """Lines drawn by the function given to `show`; some of them fold."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", show=False),
-        Binding("home,g", "go(0)", show=False),
-        Binding("end,G", "go(-1)", show=False),
-        Binding("enter,space,right,l,left,h", "choose", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("space,right,l,left,h", "choose", show=False)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--cursor-idle"}
 
     @dataclass

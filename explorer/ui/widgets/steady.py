@@ -1,4 +1,4 @@
-"""A text that is told at every key and seldom changes."""
+"""A text that is updated at every key but seldom changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Steady(Static):
-    """Draws only when its text is another, and has the screen laid out only when that takes other room.
+    """Draws only when its text changes, and has the screen laid out only when that changes its size.
 
     A layout of the screen takes as long as the rest of a keystroke; Textual's own `Static` asks for one each time.
     """

@@ -97,7 +97,7 @@ class ValueGrid(Widget, can_focus=True):
         """Put the cursor on an element.
 
         Raises:
-            ValueError: There is none.
+            ValueError: There is no such element.
         """
         leading, self.row, self.column = self.grid.place(index)
         if leading != self.leading:
