@@ -206,6 +206,37 @@ def test_odd_tensors_are_told(tmp_path: Path, save: Callable[..., Path]) -> None
     assert "bad-tensor" not in findings(model)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_packed_weights_of_quantized_modules_are_tensors_and_no_parameters(
+    tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    """A quantized module keeps its weights in an object of C++, which is neither a parameter nor a buffer."""
+    net = nn.Sequential(nn.Linear(8, 6), nn.LSTM(6, 4), nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5)).eval()
+    torch.ao.quantization.quantize_dynamic(net, {nn.Linear, nn.LSTM}, inplace=True)
+    net[2].qconfig = torch.ao.quantization.default_qconfig
+    torch.ao.quantization.prepare(net, inplace=True)
+    torch.ao.quantization.convert(net, inplace=True)
+    model = opened(save(net, tmp_path / "module.pt"))
+    of_file = opened(save(net.state_dict(), tmp_path / "dict.pt"))
+    packed = {
+        "0._packed_params._packed_params.0": net[0].weight(),
+        "0._packed_params._packed_params.1": net[0].bias(),
+        "1._all_weight_values.0.param.4.0.0": torch.empty(16, 6),
+        "2.weight": net[2].weight(),
+        "2.bias": net[2].bias(),
+    }
+    for table in (model, of_file):
+        rows = named(table)
+        assert {name: rows[name].shape for name in packed} == {name: tuple(held.shape) for name, held in packed.items()}
+        assert (rows["2.weight"].dtype, rows["2.weight"].nbytes) == ("qint8", 45)
+    assert {row.name: row.apart for row in model if row.name in packed} == dict.fromkeys(packed, "plain attribute")
+    assert model.total == sum(parameter.numel() for parameter in net.parameters()) == 10
+    for path in (tmp_path / "module.pt", tmp_path / "dict.pt"):
+        place = locate(str(path), opened(path).names.index("0._packed_params._packed_params.0"))
+        data = place.path.read_bytes()[place.offset : place.offset + place.nbytes]
+        assert torch.equal(torch.frombuffer(bytearray(data), dtype=torch.int8).view(6, 8), net[0].weight().int_repr())
+
+
 def test_a_parameter_keeps_its_flag_and_a_state_dict_s_tensor_has_none(
     tmp_path: Path, save: Callable[..., Path]
 ) -> None:
