@@ -147,7 +147,8 @@ def matching(comparison: Comparison) -> Iterator[str]:
     for letter in "AB":
         if again := sum(pair.stored_again == letter.lower() for pair in comparison.pairs):
             other = "B" if letter == "A" else "A"
-            yield f"tied in {other}, stored again in {letter}, whose format records no ties: {plural(again, 'tensor')}"
+            again_told = f"tied in {other}, stored again in {letter}, whose format records no ties"
+            yield f"{again_told}: {plural(again, 'tensor')}"
         fused = [
             pair.fused for pair in comparison.pairs if pair.fused is not None and pair.fused.of_a == (letter == "A")
         ]

@@ -30,9 +30,9 @@ BUFFERS = "buffers"
 """What is asked of what serves a model: takes `names` of a file; answers which of them are its buffers."""
 
 NO_TIES = frozenset({"dcp"})
-"""Kinds of sources that write a tied tensor once for each of its names, and record nowhere that it is one (torch 2.13,
-distributed/checkpoint: only pieces of one name are saved once). Of others that record none the writer refuses a tied
-tensor, or leaves its further names out: where it has them, they are no longer tied."""
+"""Kinds of sources that hold a tied tensor once for each of its names, and record nowhere that it is one (torch 2.13,
+distributed/checkpoint: pieces of one name are saved once, not those of two). Other writers that record none refuse a
+tied tensor, or leave its further names out: a file that has them holds tensors that are no longer tied."""
 
 ASKED_AT_ONCE = 5_000
 """Names that one request carries; a request has at most a megabyte."""

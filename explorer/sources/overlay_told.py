@@ -8,6 +8,7 @@ from dataclasses import replace
 from explorer.core.compare_files import Held
 from explorer.core.param import Column, Finding, Model, Place
 from explorer.core.text import plural, visible
+from explorer.sources.checkpoint.apart import NORM_BUFFERS
 from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.overlay import EXPERT, Overlay, Stack
 
@@ -209,7 +210,10 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         ),
         modules=Column.of(overlay.owners.get(name) or table.modules[row] for row, name in enumerate(names)),
         aliases=aliases,
-        findings=(*table.findings, *findings(overlay, of_file=True, whole=whole)),
+        findings=(
+            *(finding for finding in table.findings if finding.id != NORM_BUFFERS),  # told by the model now
+            *findings(overlay, of_file=True, whole=whole),
+        ),
         places=places,
         apart={**table.apart, **{row: "buffer" for row, name in enumerate(names) if name in buffers}},
     )

@@ -39,7 +39,7 @@ RANDOM_STATE = (5056,)
 """Shape of `torch.get_rng_state()`, in uint8: a generator's state on the CPU (torch 2.13, CPUGeneratorImpl.cpp)."""
 
 PACKED = "torch.ScriptObject"
-"""Class of what holds the packed weights of torch's quantized modules; it pickles as (what is in it, its own class)."""
+"""Class of what holds the packed weights of torch's quantized modules; it pickles as (what is in it, its class)."""
 
 QUANTIZED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.", "torch.nn.quantized.")
 """Where torch's quantized modules are from: their weights are in no `parameters()`."""
@@ -229,7 +229,7 @@ def _named(step: _Step, pairs: list[tuple[Any, Any]], members: Members | None = 
 
 
 def _module(step: _Step, value: Opaque, state: list[tuple[Any, Any]]) -> tuple[list[_Step], int]:
-    """Return a module's parameters, buffers and children, then tensors and packed weights that are plain attributes."""
+    """Return a module's parameters, buffers and children, then its plain attributes that are tensors or packed."""
     owner = _owner(value)
     parts = {key: part for key, part in state if isinstance(key, str)}
     steps = []
