@@ -17,7 +17,7 @@ NUMBERS = ("float", "bfloat")
 
 
 def norm_buffers(model: Model) -> list[int]:
-    """Return the rows that can only be a norm's buffers: mean and variance of one shape, and what stands beside them.
+    """Return the rows that can only be a norm's buffers: mean and variance of one shape beside what torch saves there.
 
     That is a weight or a bias of their shape, or the number of batches. Of a tensor of which more than a name is known,
     nothing is said.
