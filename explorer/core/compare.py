@@ -108,6 +108,8 @@ class Pair:
     """How the values differ; `None` where they were not compared."""
     fused: Fused | None = None
     """What is in parts on one side, whose row is then that of the first part; `None` for one and one."""
+    stored_again: str = ""
+    """`a` or `b`: the side that stores once more what is tied on the other, in a format that records no ties."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,10 @@ def matching(comparison: Comparison) -> Iterator[str]:
     if comparison.renamed:
         yield f"{plural(comparison.renamed, 'tensor')} matched under another name, as transformers loads it"
     for letter in "AB":
+        if again := sum(pair.stored_again == letter.lower() for pair in comparison.pairs):
+            other = "B" if letter == "A" else "A"
+            again_told = f"tied in {other}, stored again in {letter}, whose format records no ties"
+            yield f"{again_told}: {plural(again, 'tensor')}"
         fused = [
             pair.fused for pair in comparison.pairs if pair.fused is not None and pair.fused.of_a == (letter == "A")
         ]
@@ -172,6 +176,7 @@ def json_text(comparison: Comparison) -> Iterator[str]:
         "counts": comparison.counts,
         "uncompared": dict(comparison.uncompared),
         "renamed": comparison.renamed,
+        "stored_again": {pair.name: pair.stored_again for pair in comparison.pairs if pair.stored_again},
         "fused": {pair.name: _parts(comparison, pair) for pair in comparison.pairs if pair.fused is not None},
     }
     yield f'{{"format": {JSON_FORMAT},\n "compare": {encode(head)[:-1]},\n  "differences": ['

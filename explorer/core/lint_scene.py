@@ -55,8 +55,8 @@ class Facts:
         """Number of parameters whose owning module is unknown."""
         self.nearest: dict[str, tuple[str, ...]] = {}
         """Suggestions already looked up, by term."""
-        self.looks: dict[str, int] = {}
-        """Where a lint that asks nothing of the groups found something, by the lint's name."""
+        self.whole_numbers: int | None = None
+        """Rows of whole numbers that may be trained, as a mask; `None` before the first look."""
         self.overruns: dict[str, tuple[tuple[int, ...], str]] = {}
         """Digit boundaries already looked at, by term."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from explorer.core.fixes import apply_fix
 from explorer.core.groups import Assignment
-from explorer.core.lint_names import cannot_judge, norm_buffers, whole_numbers
+from explorer.core.lint_names import cannot_judge, whole_numbers
 from explorer.core.lint_options import (
     ignored_option,
     inverted,
@@ -54,7 +54,6 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     tied_split,
     one_dim_decays,
     looks_like_glob,
-    norm_buffers,
     whole_numbers,
     cannot_judge,
 )

@@ -30,6 +30,11 @@ MOVES = "moves"
 BUFFERS = "buffers"
 """What is asked of what serves a model: takes `names` of a file; answers which of them are its buffers."""
 
+NO_TIES = frozenset({"dcp"})
+"""Kinds of sources that hold a tied tensor once for each of its names, and record nowhere that it is one (torch 2.13,
+distributed/checkpoint: pieces of one name are saved once, not those of two). Other writers that record none refuse a
+tied tensor, or leave its further names out: a file that has them holds tensors that are no longer tied."""
+
 ASKED_AT_ONCE = 5_000
 """Names that one request carries; a request has at most a megabyte."""
 
@@ -83,9 +88,9 @@ def compare(
         if other is not None:
             matched[row] = Pair(name, row, other)
         elif name in tied[1]:
-            matched[row] = Pair(name, row, tied[1][name], ("tied",))
+            matched[row] = _tied(Pair(name, row, tied[1][name]), "a", a)
     others: dict[int, Pair] = {
-        row: Pair(name, tied[0][name], row, ("tied",))
+        row: _tied(Pair(name, tied[0][name], row), "b", b)
         for name, row in rows[1].items()
         if name not in rows[0] and name in tied[0]
     }
@@ -188,6 +193,11 @@ def _rows_by_name(
         for some, prefix, rows in zip(names, prefixes, kept, strict=True)
     )
     return (a, b), prefixes
+
+
+def _tied(pair: Pair, side: str, model: Model) -> Pair:
+    """Return a pair of a tensor that one side has by itself, and one of the other that is tied under its name."""
+    return replace(pair, stored_again=side) if model.origin.kind in NO_TIES else replace(pair, kinds=("tied",))
 
 
 def _judged(pair: Pair, comparison: Comparison) -> Pair:

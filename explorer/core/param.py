@@ -35,8 +35,8 @@ class Place:
     """The keys under which the configuration that its module was built from stands in the model's: `()` is the whole,
     `("text_config",)` a part; `None` where it can't be told."""
     named: bool = True
-    """Whether the parameter's name is its path in the model; a file may have another name for it, which then tells no
-    attribute."""
+    """Whether the parameter's path in the model is known: its name, or what `Model.renamed` has. A part of a stack,
+    as a file holds it, has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +211,8 @@ class Model:
     apart: Mapping[int, str] = field(default_factory=dict)
     """Tensors that are not parameters, by index, and what they are: `buffer`, `optimizer state`, … A file holds them,
     so they have rows; they are in no group, and in no sum of parameters. A module's table has none."""
+    renamed: Mapping[int, str] = field(default_factory=dict)
+    """What the model calls tensors of a file that have other names there, by index: loading renames them."""
     state: tuple[int, int] | None = None
     """Names in the state dict that a file is, and elements under them, a tied tensor's once for each of its names;
     `None` where no file says it, as of a whole pickled module with buffers, which need not all be saved ones."""

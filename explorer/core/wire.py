@@ -49,6 +49,7 @@ def encode(model: Model) -> bytes:
         "findings": [asdict(finding) for finding in model.findings],
         "notes": [[index, note] for index, note in model.notes.items()],
         "apart": [[index, what] for index, what in model.apart.items()],
+        "renamed": [[index, name] for index, name in model.renamed.items()],
         "state": model.state,
     }
     text = json.dumps(head).encode()
@@ -95,6 +96,7 @@ def decode(data: bytes | memoryview) -> Model:
             findings=tuple(Finding(**{**item, "names": tuple(item["names"])}) for item in head["findings"]),
             notes={range(rows)[index]: str(note) for index, note in head["notes"]},
             apart={range(rows)[index]: str(what) for index, what in head["apart"]},
+            renamed={range(rows)[index]: str(name) for index, name in head["renamed"]},
             state=None if head["state"] is None else (int(head["state"][0]), int(head["state"][1])),
             **columns,
         )

@@ -130,6 +130,10 @@ def _open(spec: OpenSpec, report: Report) -> Opened:
         why = "weights beside a local config are laid over without it"
         note = Finding("idle-weights", "hint", message, why=why)
         opened = replace(opened, model=replace(opened.model, findings=(*opened.model.findings, note)))
+    if opened.model.counters is None:  # a file's own table
+        from explorer.sources.checkpoint.apart import with_apart
+
+        opened = replace(opened, model=with_apart(opened.model))
     if spec.skeleton:
         from explorer.sources.beside import with_skeleton
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from explorer.core.compare_files import Held
 from explorer.core.param import Column, Finding, Model, Place
 from explorer.core.text import plural, visible
+from explorer.sources.checkpoint.apart import NORM_BUFFERS
 from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.overlay import EXPERT, Overlay, Stack
 
@@ -192,7 +193,15 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
             aliases[row] = (*aliases.get(row, ()), *further)
     origin = built.origin
     homes = [index.get(visible(overlay.homes.get(name, ""))) for name in names]
-    places = Column.of(_place(built, home, name) for home, name in zip(homes, table.names, strict=True))
+    renamed = {
+        row: built.names[home]
+        for row, (name, home) in enumerate(zip(names, homes, strict=True))
+        if home is not None
+        and name not in parts
+        and built.names[home] != table.names[row]
+        and built.shapes[home] == table.shapes[row]  # one that is transposed as it is loaded plays another part here
+    }
+    places = Column.of(_place(built, home, table.names[row], row in renamed) for row, home in enumerate(homes))
     return replace(
         table,
         origin=replace(
@@ -209,19 +218,35 @@ def with_classes(table: Model, names: Sequence[str], overlay: Overlay, built: Mo
         ),
         modules=Column.of(overlay.owners.get(name) or table.modules[row] for row, name in enumerate(names)),
         aliases=aliases,
-        findings=(*table.findings, *findings(overlay, of_file=True, whole=whole)),
+        findings=(
+            *(finding for finding in table.findings if finding.id != NORM_BUFFERS),  # told by the model now
+            *findings(overlay, of_file=True, whole=whole),
+            *_renamed(table, renamed),
+        ),
         places=places,
+        renamed=renamed,
         apart={**table.apart, **{row: "buffer" for row, name in enumerate(names) if name in buffers}},
     )
 
 
-def _place(built: Model, row: int | None, name: str) -> Place | None:
+def _renamed(table: Model, renamed: Mapping[int, str]) -> Iterator[Finding]:
+    """Say that patterns will meet other names in the model than the file has; a prefix alone is not worth it."""
+    names = {table.names[row]: home for row, home in renamed.items()}
+    other = {
+        name: home
+        for name, home in names.items()
+        if not f".{name}".endswith(f".{home}") and not f".{home}".endswith(f".{name}")
+    }
+    if other:
+        name, home = next(iter(other.items()))
+        message = f"{plural(len(other), 'tensor')} called otherwise in the model: {name} is {home} there"
+        why = "transformers renames them as it loads; patterns for an optimizer meet the model's names"
+        yield Finding("other-names", "hint", message, tuple(other)[:TOLD_NAMES], why)
+
+
+def _place(built: Model, row: int | None, name: str, renamed: bool) -> Place | None:
     """Return where a tensor of a file stands in the model, by the model's parameter that it is."""
     place = built.places[row] if built.places is not None and row is not None else None
-    if place is None or row is None or built.names[row] == name:
+    if place is None or row is None or renamed or built.names[row] == name:
         return place
-    home = built.names[row]
-    if home.endswith(f".{name}"):  # the weights of a base model, in a model with a head
-        outer = home.count(".") - name.count(".")
-        return replace(place, around=place.around[outer:])
     return replace(place, named=False)

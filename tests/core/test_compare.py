@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from explorer.core.compare import KINDS, Values, folded, spanned, together
 from explorer.core.compare_files import Held
-from explorer.core.compare_text import FORMATS, difference_text
+from explorer.core.compare_text import FORMATS, difference_text, matching
 from explorer.core.compare_values import GIVE_UP, compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
@@ -128,6 +128,20 @@ def test_a_name_that_is_another_name_of_a_tied_tensor_is_no_missing_one(table):
         assert told(comparison) == {"head": ("tied",)}
         (found,) = comparison.differences
         assert comparison.a.names[found.a] == ("wte" if comparison.a is tied else "head")
+
+
+def test_a_format_that_records_no_ties_differs_in_none(table):
+    """A distributed checkpoint has a tied tensor once for each name: whether these are equal only values tell."""
+    tied = table([("wte", (4, 4), None)], aliases={"wte": ("head",)})
+    apart = table([("wte", (4, 4), None), ("head", (4, 4), None)])
+    apart = replace(apart, origin=replace(apart.origin, kind="dcp"))
+    for letter, comparison in (("B", compare(tied, apart, CLASSIC)), ("A", compare(apart, tied, CLASSIC))):
+        assert comparison.equal and len(comparison.comparable) == 2
+        other = "BA"["AB".index(letter)]
+        line = f"tied in {other}, stored again in {letter}, whose format records no ties: 1 tensor"
+        assert list(matching(comparison)) == [line]
+        found = json.loads("".join(FORMATS["json"](comparison)))["compare"]
+        assert found["stored_again"] == {"head": letter.lower()}
 
 
 def test_every_name_is_in_one_pair(pair):

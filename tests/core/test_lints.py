@@ -124,17 +124,6 @@ def test_unknown_module_classes_are_told_and_not_passed_over(table):
     assert not findings(model, Grouping.classic(), "norm-decays")
 
 
-def test_where_no_classes_are_known_torchs_names_of_norm_buffers_are_told(table):
-    names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    rows = [(f"bn.{name}", (2,), None) for name in names]
-    lone = [("ema.running_mean", (2,), None), ("alone.running_mean", (2,), None), ("alone.running_var", (2,), None)]
-    (finding,) = findings(table([*rows, *lone]), Grouping.classic(), "norm-buffers")
-    assert (finding.severity, list(finding.names)) == ("hint", [f"bn.{name}" for name in names[2:]])
-    (untold,) = findings(table(lone), Grouping.classic(), "cannot-judge")
-    assert "buffers" in untold.message
-    assert not findings(table(lone), Grouping.classic(), "norm-buffers")
-
-
 def test_where_no_classes_are_known_integers_are_told_as_untrainable(table):
     model = table([("steps", (), None), ("mask", (2,), None), ("a.weight", (2, 2), None), ("gone", (), None)])
     dtypes = Column.of(["int64", "bool", "bfloat16", "uint8"])

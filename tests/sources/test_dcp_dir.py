@@ -69,7 +69,7 @@ def test_a_checkpoint_is_listed_as_the_library_lists_it(saved: Path) -> None:
         (finding,) = model.findings
         state = [name for name in tensors if name.startswith("optimizer.state.")]
         assert [model.names[index] for index in model.apart] == list(finding.names) == state
-        said = f"{len(tensors)} tensors in the files, {len(tensors) - len(state)} parameters"
+        said = f"{len(tensors)} tensors in the file, {len(tensors) - len(state)} parameters"
         assert finding.message == f"{said}: {len(state)} of optimizer state"
         assert model.total == sum(facts.size.numel() for name, facts in tensors.items() if name not in state)
         others = len(listed) - len(tensors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -478,30 +478,53 @@ def test_experts_that_a_file_holds_apart_have_roles_of_their_own(tmp_path: Path)
     assert told["3.w2.weight"] == ("expert 3 of 4: MLP down, 32 → 16", "hidden_size × intermediate_size")
 
 
-def test_a_file_of_the_base_model_has_the_roles_and_a_renamed_tensor_has_none() -> None:
-    from explorer.core.param import Column, ModuleClass, Place
-    from explorer.sources.overlay_told import _place
+def vit(folder: Path) -> Path:
+    """Write a model whose tensors the file calls otherwise than transformers 5 does."""
+    import transformers
 
-    built = model_of("bert-base-uncased")
-    row = list(built.names).index("bert.encoder.layer.0.attention.self.query.weight")
-    whole = built.places[row]
-    assert _place(built, row, built.names[row]) == whole
-    assert _place(built, row, "encoder.layer.0.attention.self.query.weight") == replace(
-        whole, around=whole.around[1:]
-    )
-    renamed = _place(built, row, "bert.encoder.layer.0.attention.self.key.weight")
-    assert renamed == Place(whole.around, whole.config, named=False)
-    assert _place(built, None, "elsewhere") is None
-    table = replace(
-        built,
-        names=["bert.encoder.layer.0.attention.self.key.weight"],
-        shapes=Column.constant((768, 768), 1),
-        modules=Column.constant(ModuleClass("Linear"), 1),
-        places=Column.constant(renamed, 1),
-        aliases={},
-    )
-    assert Roles(table)[0] is None
-    assert Roles(table).part(0) == "attention"
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.ViTConfig(**small, image_size=8, patch_size=4)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    return folder / "model.safetensors"
+
+
+def bare_bert(folder: Path) -> Path:
+    """Write the weights of a base model beside the config of one with a head."""
+    import transformers
+
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(**small, vocab_size=50, architectures=["BertForMaskedLM"])
+    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    config.architectures = ["BertForMaskedLM"]
+    config.save_pretrained(folder)
+    return folder / "model.safetensors"
+
+
+@pytest.mark.parametrize("write", [vit, bare_bert])
+def test_tensors_that_a_file_calls_otherwise_have_the_roles_of_the_model(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    from explorer.core.loading import OpenSpec
+    from explorer.sources import open_source
+
+    path = write(tmp_path)
+    file = open_source(OpenSpec(str(path), skeleton=True), lambda text: None)
+    model = open_source(OpenSpec(str(tmp_path)), lambda text: None)
+    of_file, of_model = Roles(file), Roles(model)
+    rows = {name: row for row, name in enumerate(model.names)}
+    assert file.renamed and len(file)
+    for row, name in enumerate(file.names):
+        home = rows[file.renamed.get(row, name)]
+        assert of_file[row] is not None, name
+        assert (of_file[row], of_file.formula(row)) == (of_model[home], of_model.formula(home)), name
+    told = [finding for finding in file.findings if finding.id == "other-names"]
+    if write is vit:
+        (finding,) = told
+        name = "vit.encoder.layer.0.attention.attention.key.bias"
+        assert finding.message.endswith(f": {name} is vit.layers.0.attention.k_proj.bias there")
+        assert len(finding.names) == len(file.renamed)
+    else:  # a prefix more is no other name
+        assert not told
 
 
 # --- what the card says of positions --------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_a_state_dict_equals_what_torch_loads(tmp_path: Path, save: Callable[...
     assert_equal(model, loaded)
     assert list(model.names) == [name for name in loaded if name != "head.weight"]
     assert named(model)["head.weight"].name == "embed.weight"
-    assert model.findings == ()
+    assert findings(model) == {"norm-buffers"}
 
 
 def test_a_files_state_dict_counts_a_tied_tensor_under_each_of_its_names(
@@ -114,7 +114,7 @@ def test_a_files_state_dict_counts_a_tied_tensor_under_each_of_its_names(
         assert model.state == (len(state), sum(value.numel() for value in state.values()))
         (said,) = [count for count in other_counts(model) if count.name == "state_dict()"]
         assert (said.tensors, said.elements) == model.state
-        assert said.reason == "+28 for 1 tied name, counted again"
+        assert said.reason == "+28 for 1 tied name, counted again; +8 in saved buffers"
 
 
 def test_which_buffers_a_pickled_module_saves_is_not_known(tmp_path: Path, save: Callable[..., Path]) -> None:
@@ -206,6 +206,39 @@ def test_odd_tensors_are_told(tmp_path: Path, save: Callable[..., Path]) -> None
     assert "bad-tensor" not in findings(model)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_packed_weights_of_quantized_modules_are_tensors_and_no_parameters(
+    tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    """A quantized module keeps its weights in an object of C++, which is neither a parameter nor a buffer."""
+    net = nn.Sequential(nn.Linear(8, 6), nn.LSTM(6, 4), nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5)).eval()
+    torch.ao.quantization.quantize_dynamic(net, {nn.Linear, nn.LSTM}, inplace=True)
+    net[2].qconfig = torch.ao.quantization.default_qconfig
+    torch.ao.quantization.prepare(net, inplace=True)
+    torch.ao.quantization.convert(net, inplace=True)
+    model = opened(save(net, tmp_path / "module.pt"))
+    of_file = opened(save(net.state_dict(), tmp_path / "dict.pt"))
+    packed = {
+        "0._packed_params._packed_params.0": net[0].weight(),
+        "0._packed_params._packed_params.1": net[0].bias(),
+        "1._all_weight_values.0.param.4.0.0": torch.empty(16, 6),
+        "2.weight": net[2].weight(),
+        "2.bias": net[2].bias(),
+    }
+    for table in (model, of_file):
+        rows = named(table)
+        assert {name: rows[name].shape for name in packed} == {
+            name: tuple(held.shape) for name, held in packed.items()
+        }
+        assert (rows["2.weight"].dtype, rows["2.weight"].nbytes) == ("qint8", 45)
+    assert {row.name: row.apart for row in model if row.name in packed} == dict.fromkeys(packed, "plain attribute")
+    assert model.total == sum(parameter.numel() for parameter in net.parameters()) == 10
+    for path in (tmp_path / "module.pt", tmp_path / "dict.pt"):
+        place = locate(str(path), opened(path).names.index("0._packed_params._packed_params.0"))
+        data = place.path.read_bytes()[place.offset : place.offset + place.nbytes]
+        assert torch.equal(torch.frombuffer(bytearray(data), dtype=torch.int8).view(6, 8), net[0].weight().int_repr())
+
+
 def test_a_parameter_keeps_its_flag_and_a_state_dict_s_tensor_has_none(
     tmp_path: Path, save: Callable[..., Path]
 ) -> None:
@@ -283,14 +316,16 @@ def test_an_optimizers_state_is_no_parameter(tmp_path: Path, save: Callable[...,
     optimizer.step()
     kept = optimizer if whole else optimizer.state_dict()
     model = opened(save({"state_dict": net.state_dict(), "optimizer_states": [kept]}, tmp_path / "x.ckpt"))
-    apart = {model.names[index] for index in model.apart}
-    assert set(model.apart.values()) == ({"optimizer state"} if apart else set())
+    apart = {model.names[index] for index, what in model.apart.items() if what == "optimizer state"}
     assert not any(name.startswith("state_dict") for name in apart)
-    assert model.total == sum(tensor.numel() for tensor in net.state_dict().values())
+    assert model.total == sum(parameter.numel() for parameter in net.parameters())
     if not whole:  # of an object's state the keys are the parameters themselves: it has no names
         assert apart == {name for name in model.names if name.startswith("optimizer_states.0.state.")}
-        (finding,) = (finding for finding in model.findings if finding.id == "optimizer-state")
-        assert finding.message == "19 tensors in the file, 7 parameters: 12 of optimizer state"
+        assert [finding.message for finding in model.findings] == [
+            "19 tensors in the file, 4 parameters: "
+            "3 buffers of batch norms by name and shape (9 elements), 12 of optimizer state",
+            "12 of optimizer state in the file",
+        ]
 
 
 def test_a_plain_attribute_and_a_random_state_are_no_parameters(tmp_path: Path, save: Callable[..., Path]) -> None:

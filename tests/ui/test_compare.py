@@ -105,11 +105,11 @@ async def running(app: ParamxApp, size: tuple[int, int] = (80, 24), wait: bool =
 
 
 LIST = [
-    "▾ only in B 3 tensors · 48 parameters",
+    "▾ only in B 3 tensors · 48 elements",
     "▸ layer.3…5.weight ×3 4x4 float32",
-    "▾ another shape 1 tensor · 8 parameters",
+    "▾ another shape 1 tensor · 8 elements",
     "head.weight 2x4 → 5x4",
-    "▾ another dtype 1 tensor · 4 parameters",
+    "▾ another dtype 1 tensor · 4 elements",
     "norm.weight float32 → bfloat16",
 ]
 
@@ -134,7 +134,7 @@ async def test_alike_differences_unfold_and_kinds_fold() -> None:
         await ui.press("enter")
         assert ui.list == LIST
         await ui.press("home", "enter")
-        assert ui.list == ["▸ only in B 3 tensors · 48 parameters", *LIST[2:]]
+        assert ui.list == ["▸ only in B 3 tensors · 48 elements", *LIST[2:]]
 
 
 async def test_the_line_under_the_list_and_the_dialog_show_both_sides() -> None:
@@ -170,10 +170,10 @@ async def test_values_are_compared_when_asked_and_what_can_not_be_is_told() -> N
     async with running(app) as ui:
         await ui.press("v")
         await ui.until(lambda: bool(ui.shown.comparison.compared))
-        assert "▾ other values 1 tensor · 16 parameters" in ui.list
+        assert "▾ other values 1 tensor · 16 elements" in ui.list
         assert "layer.1.weight 2 elements differ, by at most 0.25" in ui.list
         assert "2 tensors alike, and in values where those could be compared" in ui.lines[3]
-        assert ui.list[-2:] == ["▾ values not compared 1 tensor · 4 parameters", "norm.weight no weights here"]
+        assert ui.list[-2:] == ["▾ values not compared 1 tensor · 4 elements", "norm.weight no weights here"]
         await ui.on("no weights here")
         assert "not compared: no weights here" in ui.text
         asked = app._services.opener.loadings[0].asked

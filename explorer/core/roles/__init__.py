@@ -77,7 +77,7 @@ class Roles:
         places = model.places
         if places is None:
             return None, None
-        path = model.names[index].split(".")
+        path = (model.renamed.get(index) or model.names[index]).split(".")
         folded = tuple(_folded(path))
         key = (folded, places.codes[index], model.modules.codes[index], model.shapes.codes[index])
         if key not in self._known:
@@ -91,7 +91,7 @@ class Roles:
         if place is None or owner is None:
             return None, None
         facts = Facts(owner, path[-1], tuple(path[:-1]), place.around, shape or (), self._config(place.config))
-        # A name that is not the path of modules shows no attributes, and a lazy parameter has no shape yet.
+        # Without the path of modules no attribute is known, and a lazy parameter has no shape yet.
         told = place.named and shape is not None and len(place.around) == len(path) - 1
         role = role_of(facts) if told else mlp.apart(facts) if shape is not None else None
         return role, role.part if role is not None else plain.part_of(facts)

@@ -170,12 +170,6 @@ def _open(target: str) -> Model:
         replace(row, name=name, apart=OPTIMIZER if row.name.startswith(states) else "")
         for row, name in zip(rows, names, strict=True)
     )
-    if states and (held := [row.name for row in rows if row.name.startswith(states)]):
-        counts = f"{plural(len(rows), 'tensor')} in the files, {plural(len(rows) - len(held), 'parameter')}"
-        why = "saved to go on with the training: in no group, and in no sum of parameters"
-        findings.append(
-            Finding("optimizer-state", "hint", f"{counts}: {len(held):,} of optimizer state", told(held), why)
-        )
     others = sum(_is_a(value, "BytesStorageMetadata") for value in entries.values())
     model = Model.from_params(_origin(target, pieces, others), shown, findings=(*findings, *renamed))
     return replace(model, state=(len(model) - len(model.apart), model.total))

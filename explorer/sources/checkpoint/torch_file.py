@@ -8,7 +8,7 @@ pickle does not say is unknown: a module's class is known only where the whole m
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,7 +24,7 @@ from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.shards import Shards, failures, find_shards, lone_shard, order_of
 from explorer.sources.checkpoint.torch_contents import Contents, read_file
-from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM, Found
+from explorer.sources.checkpoint.torch_walk import BUFFER, Found
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -229,8 +229,8 @@ def _shown_device(device: str | None) -> str | None:
 
 
 def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
-    """Say what is worth knowing of the tensors: buffers, views of one storage, odd kinds, storages mostly unused."""
-    notes = list(_apart(rows))
+    """Say what is worth knowing of the tensors: views of one storage, odd kinds, storages mostly unused."""
+    notes = []
     for kind in KINDS:
         odd = [row.found.name for row in rows if row.found.tensor.kind == kind]
         if odd:
@@ -250,33 +250,6 @@ def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
         why = "a slice of a larger tensor is saved with all of it; clone it before saving"
         notes.append(Finding("storage-unused", "hint", message, (), why))
     return notes
-
-
-APART = {
-    BUFFER: ("buffers", "is a buffer", "buffers", "a module's state, which no optimizer trains"),
-    ATTRIBUTE: ("attributes", "is a plain attribute", "plain attributes", "a module's, and not in its parameters()"),
-    OPTIMIZER: ("optimizer-state", "is optimizer state", "of optimizer state", "saved to go on with the training"),
-    RANDOM: ("random-state", "is a random state", "random states", "saved to go on with the training"),
-}
-"""For each kind of what is no parameter: its finding's id, what one is, what many are, and why it is there."""
-
-
-def _apart(rows: list[_Row]) -> Iterator[Finding]:
-    """Say why a file has more tensors than parameters: one finding a kind, and the first has the whole sum."""
-    names = {what: [row.found.name for row in rows if row.apart == what] for what in APART}
-    reasons = {what: _counted(names[what], one, many) for what, (_, one, many, _) in APART.items() if names[what]}
-    left = len(rows) - sum(map(len, names.values()))
-    begin = f"{plural(len(rows), 'tensor')} in the file, {plural(left, 'parameter')}: {', '.join(reasons.values())}"
-    for what, reason in reasons.items():
-        kind, _, _, why = APART[what]
-        message = begin or f"{reason} in the file"
-        why = f"{why}: in no group, and in no sum of parameters"
-        yield Finding(kind, "hint", visible(message), told(names[what]), why)
-        begin = ""
-
-
-def _counted(names: list[str], one: str, many: str) -> str:
-    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names):,} {many}"
 
 
 def _origin(target: str, shards: Shards, files: Mapping[str, Contents]) -> Origin:

@@ -120,6 +120,7 @@ HARMLESS = frozenset(
         "numpy.core.numeric._frombuffer",
         "numpy.dtype",
         "numpy.ndarray",
+        "torch.ScriptObject",
         "torch.Size",
         "torch.Tensor",
         "torch.device",
@@ -321,7 +322,11 @@ class TorchRules:
         return own or self._is_harmless(name) or name.path in _MAKERS
 
     def _note_class(self, cls: Global) -> None:
-        plain = self._is_harmless(cls) or cls.path in _MAKERS or cls.module.startswith(("torch.nn.", "__torch__"))
+        plain = (
+            self._is_harmless(cls)
+            or cls.path in _MAKERS
+            or cls.module.startswith(("torch.nn.", "torch.ao.nn.", "__torch__"))
+        )
         if not plain and not self._is_dangerous(cls):
             self._keep(self.classes, cls)
             self._named.pop(_shown(cls), None)

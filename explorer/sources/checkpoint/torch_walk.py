@@ -38,6 +38,16 @@ BUFFER, ATTRIBUTE, OPTIMIZER, RANDOM = "buffer", "plain attribute", "optimizer s
 RANDOM_STATE = (5056,)
 """Shape of `torch.get_rng_state()`, in uint8: a generator's state on the CPU (torch 2.13, CPUGeneratorImpl.cpp)."""
 
+PACKED = "torch.ScriptObject"
+"""Class of what holds the packed weights of torch's quantized modules; it pickles as (what is in it, its class)."""
+
+QUANTIZED = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.", "torch.nn.quantized.")
+"""Where torch's quantized modules are from: their weights are in no `parameters()`."""
+
+CONV_STATE = {10: "weight", 11: "bias"}
+"""Places of a quantized convolution's tensors in what `__getstate__` returns (torch 2.13,
+ao/nn/quantized/modules/conv.py), and what its `state_dict()` calls them."""
+
 OPTIMIZER_KEYS = frozenset({"state", "param_groups"})
 """Keys of `torch.optim.Optimizer.state_dict()` (torch 2.13, optim/optimizer.py): what it holds is no parameter."""
 
@@ -154,15 +164,20 @@ def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[li
         return _named(step, value.items)
     if isinstance(value, list | tuple):
         return _named(step, list(enumerate(value)))
+    if _is_packed(value):
+        return [replace(step, value=value.state[0], depth=step.depth + 1)], 0
     state = _attributes(value.state)
     if any(key in MODULE_PARTS for key, _ in state if isinstance(key, str)):
         return _module(step, value, state)
+    if isinstance(value.maker, Global) and value.maker.module.startswith(QUANTIZED):
+        step = replace(step, apart=step.apart or ATTRIBUTE, module_class=_owner(value))
+        state = [(CONV_STATE.get(key, key), item) for key, item in state]
     pairs = [*state, *value.pairs, *enumerate(value.items)]
     if isinstance(value.args, tuple) and not (isinstance(value.maker, Global) and value.maker.path == "numpy.dtype"):
         pairs += enumerate(value.args)
     if isinstance(value.maker, Global) and value.maker.module.startswith("__torch__"):
         # TorchScript: a module's parameters and children are plain attributes of it.
-        step = replace(step, module_class=ModuleClass(value.maker.name[:1000]))
+        step = replace(step, module_class=_owner(value))
         return _named(step, pairs, members_of(value.maker) if members_of is not None else None)
     steps, others = _named(step, pairs)
     if OPTIMIZER_KEYS.issubset(key for key, _ in state if isinstance(key, str)):
@@ -170,6 +185,17 @@ def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[li
         begin = _under(_under(step.name, "state", 0), "", 0)
         steps = [replace(each, apart=OPTIMIZER) if f"{each.name}.".startswith(begin) else each for each in steps]
     return steps, others
+
+
+def _is_packed(value: Any) -> bool:
+    """Whether a value holds packed weights of a quantized module."""
+    known = isinstance(value, Opaque) and isinstance(value.maker, Global) and value.maker.path == PACKED
+    return known and isinstance(value.state, tuple) and len(value.state) == 2
+
+
+def _owner(value: Opaque) -> ModuleClass | None:
+    """Return the class of a module."""
+    return ModuleClass(value.maker.name[:1000]) if isinstance(value.maker, Global) else None
 
 
 def _is_optimizer(value: Pairs) -> bool:
@@ -203,8 +229,8 @@ def _named(step: _Step, pairs: list[tuple[Any, Any]], members: Members | None = 
 
 
 def _module(step: _Step, value: Opaque, state: list[tuple[Any, Any]]) -> tuple[list[_Step], int]:
-    """Return a module's parameters, buffers and children, then tensors that are plain attributes of it."""
-    owner = ModuleClass(value.maker.name[:1000]) if isinstance(value.maker, Global) else None
+    """Return a module's parameters, buffers and children, then its plain attributes that are tensors or packed."""
+    owner = _owner(value)
     parts = {key: part for key, part in state if isinstance(key, str)}
     steps = []
     for part in MODULE_PARTS:
@@ -214,7 +240,7 @@ def _module(step: _Step, value: Opaque, state: list[tuple[Any, Any]]) -> tuple[l
                 name = _under(step.name, key, index)
                 steps.append(_Step(name, item, step.depth + 1, owner, BUFFER if part == "_buffers" else step.apart))
     for key, item in state:
-        if isinstance(key, str) and key not in MODULE_PARTS and isinstance(item, Tensor):
+        if isinstance(key, str) and key not in MODULE_PARTS and (isinstance(item, Tensor) or _is_packed(item)):
             steps.append(_Step(_under(step.name, key, 0), item, step.depth + 1, owner, step.apart or ATTRIBUTE))
     return steps, 0
 

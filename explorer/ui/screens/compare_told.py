@@ -157,7 +157,8 @@ def entry_text(comparison: Comparison, entry: Entry, unfolded: bool, width: int)
     if entry.depth == 0:
         numel = sum(comparison.numel(comparison.pairs[position]) for position in entry.positions)
         text.append(entry.label, "bold")
-        text.append(f"  {plural(count, 'tensor')} · {plural(numel, 'parameter')}")
+        # Buffers and an optimizer's state stand here too, which are no parameters.
+        text.append(f"  {plural(count, 'tensor')} · {plural(numel, 'element')}")
         return text
     pair = comparison.pairs[entry.positions[0]]
     found = [values for at in entry.positions if (values := comparison.pairs[at].values) is not None]
