@@ -67,8 +67,8 @@ CODE = tuple(
         sys.base_prefix + "/lib",
     }
 )
-"""Where Python's own files are read from, with what an editable install writes of this project beside it: whoever lists
-the entry points of what is installed reads that too."""
+"""Where Python's own files are read from, with what an editable install writes of this project beside it: whoever
+lists the entry points of what is installed reads that too."""
 
 HARMLESS = (os.devnull,)
 """What may be opened for writing: nothing of a disk."""
