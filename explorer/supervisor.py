@@ -35,14 +35,13 @@ RESTORE = (
     "\x1b[?2026l"  # synchronized output
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"  # mouse
     "\x1b[?1004l\x1b[?2004l\x1b[?2048l"  # focus reports, bracketed paste, resize reports
-    "\x1b[<9u"  # kitty's keyboard protocol, as often as it was entered; each screen has its own, so before the switch
+    # Kitty's keyboard protocol, as often as it was entered. Each screen has its own, and the normal one's is the
+    # shell's: the interface may have ended before it entered the alternate screen, or after it left it.
+    "\x1b[?1049h\x1b[<9u"
     "\x1b[?7h\x1b[0m"  # long lines wrap, no colour
     "\x1b[?1049l\x1b[?25h"  # the normal screen, the cursor
 )
 """What undoes all that Textual 8.2.8 turns on (linux_driver.py), in its order."""
-
-SAVE_CURSOR = "\x1b7"
-"""Leaving the alternate screen goes to the cursor that was saved last, also where nobody had entered it yet."""
 
 LEAVE_SECONDS = 0.7
 """How long the interface may take to end after `Child.leave`; then it is ended, whatever hangs."""
@@ -179,7 +178,6 @@ class Terminal:
         with suppress(OSError):
             # A description of our own: not blocking, without making the shell's so.
             self._output = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self.write(SAVE_CURSOR)
 
     def listen(self) -> None:
         r"""Keep what is typed for the interface, as it is typed: no echo, no line to be ended first.

@@ -14,7 +14,7 @@ from typing import Any
 
 from explorer.core.asking import Ask
 from explorer.core.elements import ELEMENTS
-from explorer.core.errors import ParamxError
+from explorer.core.errors import LostError, ParamxError
 from explorer.core.param import Column, Finding, Model, Param
 
 FILES = "files"
@@ -104,11 +104,17 @@ class Held:
 
 
 def ask_held(model: Model, ask: Ask) -> Held | None:
-    """Ask how the files of a model differ from its table; `None` where it was not laid over files."""
+    """Ask how the files of a model differ from its table; `None` where it was not laid over files.
+
+    Raises:
+        LostError: Nobody is there to ask: without the answer unlike files may look the same.
+    """
     if model.counters is None:  # a file's own table
         return None
     try:
         answer = ask(FILES, {})
+    except LostError:
+        raise
     except ParamxError:  # a module of one's own, or a config alone
         return None
     return None if answer is None else Held.from_json(answer)

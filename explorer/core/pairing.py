@@ -17,7 +17,7 @@ from explorer.core.arrange import Fusion, Move, arrange, expert_moves
 from explorer.core.asking import Ask
 from explorer.core.compare import Comparison, Fused, Pair, Side
 from explorer.core.compare_files import Held, as_held, ask_held
-from explorer.core.errors import ParamxError
+from explorer.core.errors import LostError, ParamxError
 from explorer.core.groups import NO_GROUP, Grouper
 from explorer.core.loading import Loading
 from explorer.core.matching import align, set_apart, stripped
@@ -54,6 +54,9 @@ def compare(
         grouping: The rules.
         ask: Asks what serves each, where a library may know how the other's tensors are loaded into it.
         held: What the files of each hold, where its table is that of a model that was laid over files.
+
+    Raises:
+        LostError: What serves a model is gone: without its answers the comparison would be another.
     """
     missing = [frozenset(each.missing) if each else frozenset() for each in held]
     a, b = (as_held(model, each) if each else model for model, each in zip((a, b), held, strict=True))
@@ -312,6 +315,9 @@ def files_of(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Held | N
         b: The second.
         one: What serves the first.
         other: What serves the second.
+
+    Raises:
+        LostError: One of the two is gone.
     """
     return ask_held(a, one.ask), ask_held(b, other.ask)
 
@@ -322,6 +328,8 @@ def ask_buffers(ask: Ask, names: Sequence[str]) -> list[str]:
     for start in range(0, len(names), ASKED_AT_ONCE):
         try:
             found += ask(BUFFERS, {"names": list(names[start : start + ASKED_AT_ONCE])}) or ()
+        except LostError:
+            raise
         except ParamxError:
             return []
     return found
@@ -334,6 +342,8 @@ def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:
         some = names[start : start + ASKED_AT_ONCE]
         try:
             answer = ask(MOVES, {"names": list(some)})
+        except LostError:
+            raise
         except ParamxError:  # it holds no model of a library's
             return {}
         if answer is None:

@@ -123,9 +123,7 @@ class ParamxApp(KeyOrderApp[str]):
     async def on_mount(self) -> None:
         """Show the first screen; a model that is there already as a whole."""
         if self._other is not None:
-            from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
-
-            self.push_screen(CompareScreen((self._spec, self._other), self._services))
+            self._show_comparison(self._services)
         elif self._spec.target:
             await self.push_screen(ModelScreen(self._spec, self._services, self._opening))
         else:
@@ -133,6 +131,12 @@ class ParamxApp(KeyOrderApp[str]):
 
             self.push_screen(StartScreen(self._services))
         self.screen.call_after_refresh(self.take_keys)
+
+    def _show_comparison(self, services: Services) -> None:
+        from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
+
+        assert self._other is not None, "two are compared"
+        self.push_screen(CompareScreen((self._spec, self._other), services))
 
     @property
     def opening(self) -> bool:
@@ -159,6 +163,12 @@ class ParamxApp(KeyOrderApp[str]):
             self.exit(message.line, return_code=1)
         else:
             self._offer(message.line)
+
+    def on_compare_screen_open_again(self, message: CompareScreen.OpenAgain) -> None:
+        """Open both again, with the list as narrowed."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self._show_comparison(replace(self._services, filter=message.filter))
 
     def on_compare_screen_could_not_open(self, message: CompareScreen.CouldNotOpen) -> None:
         """Leave with the error: the command line named both."""
@@ -191,9 +201,14 @@ class ParamxApp(KeyOrderApp[str]):
         self.push_screen(ModelScreen(message.spec, services, draft=message.draft))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
-        """Leave; who started the interface is told first."""
+        """Leave; who started the interface is told first.
+
+        What the command line named and nothing has opened is a failure also where the user leaves it at that.
+        """
+        if result is None and self._spec.target:
+            result = next((line for screen in self.screen_stack if (line := getattr(screen, "gone", ""))), None)
         self._services.leaving(result)
-        super().exit(result, return_code, message)
+        super().exit(result, 1 if result else return_code, message)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the terminal's clipboard: no control but of lines, for it may be pasted into a shell."""

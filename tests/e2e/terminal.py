@@ -223,9 +223,7 @@ class Terminal:
         """The shell gets its terminal back as it was."""
         assert self.modes() == {CURSOR, WRAP}, "alternate screen left, cursor shown, mouse and bracketed paste off"
         assert termios.tcgetattr(self._theirs) == self.flags
-        pushed = len(re.findall(rb"\x1b\[>\d*u", bytes(self.raw)))
-        popped = sum(int(count or 1) for count in re.findall(rb"\x1b\[<(\d*)u", bytes(self.raw)))
-        assert popped >= pushed, "kitty's keyboard protocol is left as often as it was entered"
+        assert keyboard_modes(bytes(self.raw)) == {"normal": 1, "alternate": 0}, "the shell's own is not popped"
 
 
 CURSOR, WRAP, ALTERNATE = 25, 7, 1049
@@ -235,6 +233,21 @@ CURSOR, WRAP, ALTERNATE = 25, 7, 1049
 def _but_modes(match: re.Match[bytes]) -> bytes:
     """Keep the modes that pyte knows, drop what it would print."""
     return match[0] if PRIVATE_MODES.fullmatch(match[0]) else b""
+
+
+def keyboard_modes(sent: bytes) -> dict[str, int]:
+    """Count the modes of kitty's keyboard protocol that each screen has after all that was sent.
+
+    A shell pushed one onto its own screen before. Each screen has a stack of its own, and popping what is not there
+    does nothing (sw.kovidgoyal.net/kitty/keyboard-protocol).
+    """
+    stacks, screen = {"normal": 1, "alternate": 0}, "normal"
+    for switched, pushed, popped in re.findall(rb"\x1b\[(?:\?1049([hl])|(>\d*)u|<(\d*)u)", sent):
+        if switched:
+            screen = "alternate" if switched == b"h" else "normal"
+        else:
+            stacks[screen] = stacks[screen] + 1 if pushed else max(0, stacks[screen] - int(popped or 1))
+    return stacks
 
 
 def alive(pid: int) -> bool:

@@ -312,6 +312,8 @@ def dcp() -> Iterator[Case]:
         return b"c%s\nTensorStorageMetadata\n)\x81" % package.encode() + fields + b"b"
 
     shape = b"ctorch\nSize\n((I2\nI2\nttR"
+    whole = made(("w", listed(shape)))
+    yield case("a second pickle", WARN, metadata(whole + b"cos\nsystem\n(Vtouch ran\ntR."), "after the pickle")
     yield case("a tensor without a file", WARN, metadata(made(("w", listed(shape)))), "no file holds")
     for name, size in {
         "negative": b"ctorch\nSize\n((I-1\nttR",

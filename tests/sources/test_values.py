@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from explorer.core.windows import corners
 from explorer.sources import Opened, open_served
 from explorer.sources.checkpoint.files import File
 from explorer.sources.checkpoint.place import Place
+from explorer.sources.checkpoint.unchanged import TICK_NS, OpenedFiles
 from explorer.sources.values.in_file import FileTensor
 from explorer.sources.values.providers import FileValues
 
@@ -232,6 +234,12 @@ def _rewritten(old: Path, new: Path) -> None:
     os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # the clock of a file may tick every 4 ms only
 
 
+def _rewritten_and_set_back(old: Path, new: Path) -> None:
+    before = old.stat()
+    old.write_bytes(new.read_bytes())
+    os.utime(old, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def _grown(old: Path, new: Path) -> None:
     before = old.stat()
     with old.open("ab") as file:
@@ -240,7 +248,7 @@ def _grown(old: Path, new: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", ["before", "never"])
-@pytest.mark.parametrize("change", [_replaced, _rewritten, _grown])
+@pytest.mark.parametrize("change", [_replaced, _rewritten, _rewritten_and_set_back, _grown])
 @pytest.mark.parametrize(
     ("make", "changed"),
     [
@@ -275,6 +283,13 @@ def test_a_file_that_changed_since_it_was_opened_gives_no_figure(
     with pytest.raises(ParamxError, match=f"^{line}$"):
         served.values(index).take((((0, 4),),))
     assert opened(target).answers["statistics"]({"index": index})["result"] is not None, "opened again it is read"
+
+
+def test_a_file_is_read_only_when_a_later_writing_has_another_time(tmp_path: Path) -> None:
+    path = _gguf(tmp_path, 1.0)
+    files = OpenedFiles()
+    files.note(path, path.stat())
+    assert time.time_ns() - path.stat().st_ctime_ns >= TICK_NS
 
 
 def test_a_file_that_changes_while_it_is_measured_gives_no_figure(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import FakeLoading, FakeOpener, Hands, model_of, param
+from fakes import FakeLoading, FakeOpener, Hands, kantaibert, model_of, param
 from rich.cells import cell_len
 
 from explorer.core.compare import Values
-from explorer.core.errors import ParamxError
+from explorer.core.errors import LostError, ParamxError
 from explorer.core.groups import Grouping
-from explorer.core.loading import Event, Loaded, OpenSpec, Stage
+from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Finding, Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.compare import CompareScreen
@@ -276,6 +276,79 @@ async def test_a_target_that_can_not_be_opened_ends_the_app_with_the_line() -> N
     async with running(app, wait=False) as ui:
         await ui.until(lambda: app.return_code is not None)
     assert app.return_value == "nonsense: no such model; try roberta-base"
+
+
+KILLED = "right: the worker was killed (signal 9) while importing torch"
+
+
+class OnceLostOpener(TwoOpener):
+    """Its second worker dies while it opens, the first time."""
+
+    def __call__(self, spec: OpenSpec) -> FakeLoading:
+        loading = super().__call__(spec)
+        if len(self.loadings) == 2:
+            loading._events = [Failed(KILLED, lost=True)]
+        return loading
+
+
+async def test_a_worker_that_dies_while_it_opens_is_told_and_r_opens_both_again() -> None:
+    opener = OnceLostOpener(left=left(), right=right())
+    async with running(make(opener), size=(60, 20), wait=False) as ui:
+        await ui.until(lambda: "r tries again   q quit" in ui.text)
+        assert KILLED in " ".join(ui.text.split())
+        assert all(loading.cancelled.is_set() for loading in opener.loadings)
+        assert ui.lines[-1].rstrip().endswith("q quit")
+        await ui.press("r")
+        await ui.until(lambda: ui.shown.comparison is not None)
+        await ui.settle()
+        assert ui.list == LIST
+        assert "tries again" not in ui.text
+        await ui.press("q")
+    assert ui.app.return_code == 0
+
+
+async def test_leaving_it_at_a_worker_that_died_is_a_failure() -> None:
+    app = make(OnceLostOpener(left=left(), right=right()))
+    async with running(app, wait=False) as ui:
+        await ui.until(lambda: "r tries again" in ui.text)
+        await ui.press("q")
+    assert (app.return_code, app.return_value) == (1, KILLED)
+
+
+async def test_a_worker_that_dies_later_leaves_the_list_and_r_opens_both_again_narrowed_as_it_was() -> None:
+    opener = TwoOpener(left=left(), right=right())
+    async with running(make(opener)) as ui:
+        await ui.press("slash")
+        await ui.type("norm")
+        await ui.press("enter")
+        opener.loadings[0].how = "left: the worker was killed (signal 9)"
+        opener.loadings[0].gone.set()
+        await ui.until(lambda: opener.loadings[0].how in ui.text)
+        assert "r opens both again: worker gone  ? help  q quit" in ui.lines[-1]
+        assert ui.list == LIST[4:]
+        await ui.press("r")
+        await ui.until(lambda: len(opener.loadings) == 4 and ui.shown.comparison is not None)
+        await ui.until(lambda: ui.list == LIST[4:])
+        assert "worker gone" not in ui.text
+        await ui.press("q")
+    assert ui.app.return_code == 0, "what was compared was shown"
+
+
+async def test_a_worker_that_dies_before_it_is_asked_for_its_files_is_no_comparison() -> None:
+    class Dead(TwoOpener):
+        def __call__(self, spec: OpenSpec) -> FakeLoading:
+            loading = super().__call__(spec)
+
+            def ask(request: str, arguments: Mapping[str, Any]) -> Any:
+                raise LostError("", KILLED)
+
+            loading.ask = ask  # type: ignore[method-assign]
+            return loading
+
+    counted = [replace(each, counters=kantaibert().counters) for each in (left(), right())]
+    async with running(make(Dead(left=counted[0], right=counted[1])), wait=False) as ui:
+        await ui.until(lambda: "r tries again" in ui.text)
+        assert ui.shown.comparison is None, "without what the files hold they may look the same"
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20), (160, 45)])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import CHOICES, FakeOpener, Hands, make_app, running
+from fakes import CHOICES, FakeLoading, FakeOpener, Hands, make_app, running
 from textual.widgets import Input, OptionList
 
+from explorer.core.loading import Failed, OpenSpec
 from explorer.core.param import Model
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.model import ModelScreen
@@ -49,6 +50,21 @@ async def test_leaving_while_loading_cancels_it(key: str) -> None:
         assert app.return_code == 0
         assert app.return_value is None
     assert [loading.cancelled.is_set() for loading in opener.loadings] == [True]
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q", "escape"])
+async def test_leaving_it_at_a_worker_that_died_is_a_failure(key: str) -> None:
+    line = "slow: the worker was killed (signal 9) while importing torch"
+
+    class Dying(FakeOpener):
+        def __call__(self, spec: OpenSpec) -> FakeLoading:
+            return FakeLoading([Failed(line, lost=True)])
+
+    app = make_app(target="slow", opener=Dying())
+    async with running(app, wait=False) as ui:
+        await ui.until(lambda: "r tries again" in ui.text)
+        await ui.press(key)
+    assert (app.return_code, app.return_value) == (1, line)
 
 
 async def test_leaving_a_loaded_model_cancels_its_worker(model: Model) -> None:

@@ -30,7 +30,16 @@ from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.text import plural, visible
 from explorer.sources.checkpoint.dcp_pieces import Stored, pieces_of
 from explorer.sources.checkpoint.dtypes import dtype_bytes
-from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, tensors, told, warn
+from explorer.sources.checkpoint.files import (
+    File,
+    UnreadableError,
+    bytes_after,
+    collector_paused,
+    inside,
+    tensors,
+    told,
+    warn,
+)
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
@@ -119,6 +128,8 @@ class _Metadata:
     """For each name where its pieces are."""
     rules: TorchRules
     """What was noticed while it was read."""
+    left: int
+    """Bytes of the file after the pickle."""
 
 
 @dataclass(slots=True)
@@ -142,14 +153,16 @@ def _read(target: str) -> _Metadata:
     with File(directory / DCP_METADATA) as file:
         if not file.size:
             raise UnreadableError("the file is empty", "save the checkpoint again")
-        top = PickleReader(file.read, 0, file.size, rules).load()
+        reader = PickleReader(file.read, 0, file.size, rules)
+        top = reader.load()
+        left = file.size - reader.position
     parts = _attributes(top, "Metadata")
     listed = parts.get("state_dict_metadata")
     if not isinstance(listed, Pairs):
         named = f", and asks to run {next(iter(rules.refused))}" if rules.refused else ""
         raise UnreadableError(f"it is no metadata of a distributed checkpoint{named}", "check what wrote it")
     entries = {name: value for name, value in listed.items if isinstance(name, str)}
-    return _Metadata(directory, entries, _pieces(parts.get("storage_data")), rules)
+    return _Metadata(directory, entries, _pieces(parts.get("storage_data")), rules, left)
 
 
 def _open(target: str) -> Model:
@@ -158,6 +171,7 @@ def _open(target: str) -> Model:
     notes = _Notes()
     rows = list(_rows(entries, pieces, notes))
     findings = [*_told(notes), *_files(directory, pieces, {row.name for row in rows})]
+    findings += bytes_after(DCP_METADATA, "the pickle", metadata.left)
     if rules.refused:
         message = f"{DCP_METADATA}: not run: {', '.join(list(rules.refused)[:8])}"
         why = "loading it with pickle would run what it names"

@@ -226,6 +226,20 @@ def warn(kind: str, message: str, names: list[str] | None = None, why: str = "")
     return Finding(kind, "warning", visible(message), told(names or []), why)
 
 
+def bytes_after(label: str, last: str, nbytes: int) -> list[Finding]:
+    """Say that bytes follow what a file of torch ends with, if any do.
+
+    Args:
+        label: How findings call the file.
+        last: What it ends with.
+        nbytes: How many follow.
+    """
+    if nbytes <= 0:
+        return []
+    message = f"{label}: {plural(nbytes, 'byte')} after {last}, not read"
+    return [warn("bytes-after", message, why="torch writes nothing there, and does not read it")]
+
+
 def tensors(names: list[str]) -> str:
     """Count tensors in words, naming one where there is only one."""
     return f"tensor {names[0]}" if len(names) == 1 else plural(len(names), "tensor")

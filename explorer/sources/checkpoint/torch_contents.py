@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import short_bytes, visible
 from explorer.sources.checkpoint.dtypes import BITS
-from explorer.sources.checkpoint.files import File, UnreadableError, tensors, told, warn
+from explorer.sources.checkpoint.files import File, UnreadableError, bytes_after, tensors, told, warn
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.checkpoint.torch_rules import Storage, Tensor, TorchRules
@@ -191,7 +191,7 @@ def _read_zip(file: File, label: str) -> Contents:
     read, start, end = _entry_window(file, archive, pickles[0])
     reader = PickleReader(read, start, end, rules)
     top = reader.load()
-    rest = _rest(label, f"the pickle in {pickles[0]}", end - reader.position)
+    rest = bytes_after(label, f"the pickle in {pickles[0]}", end - reader.position)
     script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
     members = ScriptClasses(file, archive, root).members
     contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
@@ -238,7 +238,7 @@ def _read_stream(file: File, label: str) -> Contents:
     first = reader.load()
     if type(first) is not int or first != MAGIC:
         contents = Contents(file.path, "pickle", walk(first), rules, file.size)
-        contents.findings += _rest(label, "the pickle", file.size - reader.position)
+        contents.findings += bytes_after(label, "the pickle", file.size - reader.position)
         return contents
     reader.load()  # the version
     system = reader.load()
@@ -250,21 +250,13 @@ def _read_stream(file: File, label: str) -> Contents:
     try:
         keys = reader.load()
         contents.offsets, end = _legacy_offsets(file, reader.position, keys, rules)
-        contents.findings += _rest(label, "the tensors' data", file.size - end)
+        contents.findings += bytes_after(label, "the tensors' data", file.size - end)
     except UnreadableError as error:
         if error.finding != "truncated":
             raise
         about = f"{label}: cut short at {short_bytes(file.size)}: the data of its tensors is not all there"
         contents.findings.append(warn("truncated", about, why="a download that was interrupted looks like this"))
     return contents
-
-
-def _rest(label: str, last: str, nbytes: int) -> list[Finding]:
-    """Say that bytes follow what a file of torch ends with."""
-    if nbytes <= 0:
-        return []
-    message = f"{label}: {plural(nbytes, 'byte')} after {last}, not read"
-    return [warn("bytes-after", message, why="torch writes nothing there, and does not read it")]
 
 
 def _legacy_offsets(file: File, position: int, keys: Any, rules: TorchRules) -> tuple[dict[str, int], int]:

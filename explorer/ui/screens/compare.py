@@ -17,10 +17,10 @@ from textual.widgets import Input, Static
 
 from explorer.core.compare import Comparison
 from explorer.core.compare_values import Progress, compare_values
-from explorer.core.errors import ParamxError
+from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.pairing import askers, compare, files_of
-from explorer.ui.screens.compare_dialogs import KEYS, BothScreen, CompareHelp
+from explorer.ui.screens.compare_dialogs import BothScreen, CompareHelp
 from explorer.ui.screens.compare_told import (
     TITLES,
     Entry,
@@ -28,10 +28,13 @@ from explorer.ui.screens.compare_told import (
     empty_text,
     entries_of,
     entry_text,
+    keys_text,
+    lost_text,
     sides_text,
     title_text,
     values_text,
 )
+from explorer.ui.screens.recovery import TOLD_SECONDS
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.line_list import LineList
 
@@ -52,6 +55,7 @@ class CompareScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", show=False),
         Binding("v", "values", show=False),
+        Binding("r", "reload", show=False),
         Binding("escape", "back", show=False),
         Binding("question_mark,f1", "help", show=False),
         Binding("q,ctrl+q,ctrl+c", "app.quit", show=False),
@@ -87,12 +91,28 @@ class CompareScreen(Screen[None]):
         line: str
         """Why, in one line."""
 
+    @dataclass
+    class Lost(Message):
+        """A worker is gone that the comparison needs."""
+
+        line: str
+        """How, as far as it is known."""
+
+    @dataclass
+    class OpenAgain(Message):
+        """Both are to be opened once more."""
+
+        filter: str
+        """What the list is narrowed to."""
+
     def __init__(self, specs: tuple[OpenSpec, OpenSpec], services: Services) -> None:
         """Compare two targets; they are opened when the screen is mounted."""
         super().__init__()
         self.specs = specs
         self.services = services
         self.comparison: Comparison | None = None
+        self.gone = ""
+        """How a worker died before there was a comparison; empty otherwise."""
         self._loadings: list[Loading] = []
         self._models: list[Model | None] = [None, None]
         self._stages = ["starting", "starting"]
@@ -110,11 +130,7 @@ class CompareScreen(Screen[None]):
         yield Field("", placeholder="text in a name")
         yield LineList(id="compare-list")
         yield Static(id="detail")
-        keys = Text()
-        for key, label, _ in KEYS:
-            keys.append(f"  {key}", "bold")
-            keys.append(f" {label}")
-        yield Static(keys, id="keys")
+        yield Static(keys_text(lost=False), id="keys")
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -125,7 +141,7 @@ class CompareScreen(Screen[None]):
         self._loadings = [self.services.opener(spec) for spec in self.specs]
         for side in (0, 1):
             self.run_worker(partial(self._listen, side), thread=True, exit_on_error=True)
-        self.set_interval(TICK, self._tell_sides)
+        self._clock = self.set_interval(TICK, self._tell_sides)
         self._tell_sides()
 
     def _listen(self, side: int) -> None:
@@ -135,6 +151,9 @@ class CompareScreen(Screen[None]):
 
     def on_unmount(self) -> None:
         """Stop both, and what is compared."""
+        self._cancel()
+
+    def _cancel(self) -> None:
         self._stop.set()
         for loading in self._loadings:
             loading.cancel()
@@ -150,22 +169,33 @@ class CompareScreen(Screen[None]):
                 a, b = self._models
                 if a is not None and b is not None:
                     self.run_worker(partial(self._compare, a, b), thread=True, exit_on_error=True)
+            case Failed(line, lost=True):
+                self.post_message(self.Lost(line))
             case Failed(line):
                 self.post_message(self.CouldNotOpen(line))
         self._tell_sides()
 
     def _compare(self, a: Model, b: Model) -> None:
         """Compare the two; in a thread, for 100,000 names take half a second."""
-        asked = askers(a, b, *self._loadings), files_of(a, b, *self._loadings)
-        self.post_message(self.Compared(compare(a, b, self.services.grouping, *asked)))
+        try:
+            asked = askers(a, b, *self._loadings), files_of(a, b, *self._loadings)
+            comparison = compare(a, b, self.services.grouping, *asked)
+        except LostError as error:
+            self.post_message(self.Lost(error.line))
+            return
+        self.post_message(self.Compared(comparison))
+        line = self._loadings[0].lost()  # from here on it is the one that is asked
+        if line is not None:
+            self.post_message(self.Lost(line))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         """Show the differences."""
         first = self.comparison is None
         self.comparison = message.comparison
         if first and self.services.filter:
-            self.action_filter()
-            self.query_one(Field).value = self.services.filter
+            field = self.query_one(Field)
+            field.display = True
+            field.value = self.services.filter
         self._running = False
         if first:
             self.services.shown()
@@ -173,12 +203,34 @@ class CompareScreen(Screen[None]):
         self._tell_values()
         self._fill()
 
+    # -- what was lost ----------------------------------------------------------------------------------------
+
+    def on_compare_screen_lost(self, message: Lost) -> None:
+        """Say that a worker is gone, and the key that helps: what was compared stays."""
+        if self.gone:  # and this is what was left of the other
+            return
+        if self.comparison is None:
+            self._clock.stop()
+            self._cancel()
+            self.gone = message.line
+            self._tell_sides()
+            self.query_one("#detail", Static).update(lost_text(message.line))
+        else:
+            title = "r opens both again"
+            self.notify(message.line, title=title, severity="warning", timeout=TOLD_SECONDS, markup=False)
+        self.query_one("#keys", Static).update(keys_text(lost=True))
+
+    def action_reload(self) -> None:
+        """Open both again."""
+        self.post_message(self.OpenAgain(self._needle))
+
     # -- what is told -----------------------------------------------------------------------------------------
 
     def _tell_sides(self) -> None:
         seconds = int(time.monotonic() - self._began)
         opening = [
-            (spec.target, f"{stage}… {seconds} s") for spec, stage in zip(self.specs, self._stages, strict=True)
+            (spec.target, "not open" if self.gone else f"{stage}… {seconds} s")
+            for spec, stage in zip(self.specs, self._stages, strict=True)
         ]
         width = self.size.width
         self.query_one("#compare-sides", Static).update(sides_text(self.comparison, self._models, opening, width))
@@ -199,12 +251,18 @@ class CompareScreen(Screen[None]):
         comparison = self.comparison
         if comparison is None:
             return
-        needle = self.query_one(Field).value if self.query_one(Field).display else ""
+        needle = self._needle
         self._entries = entries = entries_of(comparison, needle, self._open)
         listing = self.query_one(LineList)
         listing.show(len(entries), self._draw)
         if not entries:
             self._tell_empty(needle)
+
+    @property
+    def _needle(self) -> str:
+        """What the list is narrowed to."""
+        field = self.query_one(Field)
+        return field.value if field.display else ""
 
     def _tell_empty(self, needle: str) -> None:
         assert self.comparison is not None, "there is something to list"
@@ -302,7 +360,10 @@ class CompareScreen(Screen[None]):
     def _ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
         if self._stop.is_set():
             raise ParamxError("values", "stopped")
-        return self._loadings[0].ask(request, arguments)
+        try:
+            return self._loadings[0].ask(request, arguments)
+        except LostError as error:
+            raise LostError("", error.line, "r opens both again") from error
 
     def on_compare_screen_went(self, message: Went) -> None:
         """Show the progress."""

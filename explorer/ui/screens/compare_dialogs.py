@@ -21,6 +21,7 @@ KEYS = (
     ("Enter", "open", "Fold or unfold a kind or a run ×N; both sides of one tensor"),
     ("/", "filter", "Only names that contain a text; Esc clears it"),
     ("v", "values", "Compare the values too; Esc stops, v goes on"),
+    ("r", "open again", "Open both again: a file has changed, or a worker is gone"),
     ("?", "help", "This list"),
     ("q", "quit", "Leave; for an exit status use --print"),
 )

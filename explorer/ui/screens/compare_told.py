@@ -14,6 +14,7 @@ from explorer.core.compare_values import Progress
 from explorer.core.param import Model
 from explorer.core.text import plural, shape_text, short_bytes, visible
 from explorer.ui.paint import cut_middle, fit
+from explorer.ui.screens.compare_dialogs import KEYS
 
 ODD_LINES = 3
 """Most lines that say what is wrong with the files, so that the list keeps its room."""
@@ -219,3 +220,21 @@ def _line(comparison: Comparison, pair: Pair, of_a: bool) -> str:
         found.shard,
     )
     return " · ".join(filter(None, facts))
+
+
+def lost_text(line: str) -> Text:
+    """Say how a worker died before there was a comparison, and the keys that help."""
+    return Text.assemble((f"{line}\n", "bold"), ("r tries again   q quit", "dim"), overflow="fold")
+
+
+def keys_text(lost: bool) -> Text:
+    """Return the line of the keys; after a worker died those that help then come first, and all may not fit."""
+    text = Text()
+    if lost:
+        text.append("  r", "bold")
+        text.append(" opens both again: worker gone")
+    for key, label, _ in KEYS[-2:] if lost else KEYS:
+        if key != "r":
+            text.append(f"  {key}", "bold")
+            text.append(f" {label}")
+    return text
