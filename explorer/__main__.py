@@ -77,17 +77,20 @@ def _run(argv: Sequence[str] | None) -> int:
     prints = arguments.format is not None or arguments.check or not can_show_the_interface()
     if mistake := complaint(arguments, prints):
         parser.error(mistake)
-    if prints and (status := ready()):
-        return status
-    if not prints:
-        import gc
+    if prints:
+        return ready() or _printed(parser, arguments)
+    import gc
 
-        # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
-        gc.disable()
-    grouping = grouping_of(parser, arguments)
+    # Nothing of what is imported and loaded is garbage: walking it would take 30 ms of the first 300.
+    gc.disable()
+    return _supervised(parser, arguments)
+
+
+def _spec(arguments: argparse.Namespace) -> OpenSpec:
+    """Return what is to be opened, and how."""
     from explorer.core.loading import OpenSpec
 
-    spec = OpenSpec(
+    return OpenSpec(
         target=arguments.target or "",
         class_name=arguments.class_name,
         revision=arguments.revision,
@@ -101,18 +104,12 @@ def _run(argv: Sequence[str] | None) -> int:
         device_map=arguments.device_map,
         max_memory=arguments.max_memory,
     )
-    if arguments.other is not None:
-        return _compare(spec, grouping, arguments, prints)
-    if arguments.check:
-        return _check(spec, grouping, arguments.format == "json")
-    if prints:
-        return _print(spec, grouping, arguments.filter, arguments.format or "table")
-    return _supervised(spec, grouping, arguments)
 
 
-def _supervised(
-    spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, other: OpenSpec | None = None
-) -> int:
+# --- on the screen ------------------------------------------------------------------------------------------------
+
+
+def _supervised(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Run the interface below a parent that gives the terminal back."""
     from explorer.supervisor import supervise
 
@@ -124,23 +121,27 @@ def _supervised(
     def greet() -> None:
         greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
 
-    return supervise(lambda child: _guarded(lambda: _interface(spec, grouping, arguments, child, other)), told, greet)
+    return supervise(lambda child: _guarded(lambda: _interface(parser, arguments, child)), told, greet)
 
 
-def _interface(
-    spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, child: Child, other: OpenSpec | None = None
-) -> int:
-    """Hand over to the interface, with everything that it may not import itself."""
-    # A remembered table can't say how a file's tensors are loaded, nor has it values: two are compared as built.
-    if not arguments.no_cache and other is None:
-        from dataclasses import replace
+def _interface(parser: argparse.ArgumentParser, arguments: argparse.Namespace, child: Child) -> int:
+    """Open what is asked for, below the parent: until here nothing large is imported."""
+    from dataclasses import replace
 
-        spec = replace(spec, remember="use")
-    opener = Started(spec)
-    try:
+    spec = _spec(arguments)
+    if arguments.other is None:
+        if not arguments.no_cache:
+            spec = replace(spec, remember="use")
+        with Started(spec) as opener:
+            # After the worker: it works while the groups, and then the interface, are imported.
+            return _run_interface(spec, grouping_of(parser, arguments), arguments, child, opener)
+    from explorer.comparing import with_classes
+
+    grouping = grouping_of(parser, arguments)
+    # Not remembered: a table can't say how a file's tensors are loaded, nor has it values; both are built.
+    spec, other = with_classes((spec, replace(spec, target=arguments.other)), grouping)
+    with Started(spec) as opener:
         return _run_interface(spec, grouping, arguments, child, opener, other)
-    finally:
-        opener.cancel()
 
 
 def _run_interface(
@@ -149,8 +150,9 @@ def _run_interface(
     arguments: argparse.Namespace,
     child: Child,
     opener: Started,
-    other: OpenSpec | None,
+    other: OpenSpec | None = None,
 ) -> int:
+    """Hand over to the interface, with everything that it may not import itself."""
     import_asyncio_without_tls()
     from explorer.core.drafts import Drafts
     from explorer.ui.app import run
@@ -226,6 +228,17 @@ def _keep_all() -> None:
 # --- printing -----------------------------------------------------------------------------------------------------
 
 
+def _printed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Answer with text."""
+    grouping = grouping_of(parser, arguments)
+    spec = _spec(arguments)
+    if arguments.other is not None:
+        return _compare(spec, grouping, arguments)
+    if arguments.check:
+        return _check(spec, grouping, arguments.format == "json")
+    return _print(spec, grouping, arguments.filter, arguments.format or "table")
+
+
 def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
     from dataclasses import replace
 
@@ -264,16 +277,13 @@ def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
     return status or (0 if passes(listing) else EXIT_FAILED)
 
 
-def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace, prints: bool) -> int:
-    """Compare two targets, on the screen or as text."""
+def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
+    """Compare two targets and print how they differ."""
     from dataclasses import replace
 
-    from explorer.comparing import compare_targets, with_classes
+    from explorer.comparing import compare_targets
 
-    specs = with_classes((spec, replace(spec, target=arguments.other)), grouping)
-    if not prints:
-        first, other = specs
-        return _supervised(first, grouping, arguments, other)
+    specs = (spec, replace(spec, target=arguments.other))
     try:
         with _Progress() as progress:
             comparison = compare_targets(specs, grouping, arguments.values, progress.show)

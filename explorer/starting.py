@@ -82,7 +82,11 @@ class Started:
             loading.cancel()
         return self._open(spec)
 
-    def cancel(self) -> None:
+    def __enter__(self) -> Started:
+        """Return this opener."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Stop the opening that nobody asked for after all."""
         if self._loading is not None:
             self._loading.cancel()

@@ -77,10 +77,21 @@ print(ssl.OPENSSL_VERSION_NUMBER > 0)
     assert run.stdout.split() == ["False", "False", "True"]
 
 
-def test_the_first_line_needs_neither_textual_nor_the_worker() -> None:
-    tell = "import sys, explorer.__main__; print('\\n'.join(sys.modules))"
+def test_the_first_line_needs_neither_textual_nor_the_worker_nor_the_groups() -> None:
+    tell = """
+import sys
+from explorer import __main__, supervisor
+__main__.can_show_the_interface = lambda: True
+supervisor.supervise = lambda *_: print("\\n".join(sys.modules)) or 0
+__main__.main(["x", "--no-decay", "bias"])
+"""
     run = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(run.stdout.split()) & {"textual", "rich", "asyncio", "explorer.sources.worker", "json"} == set()
+    loaded = set(run.stdout.split())
+    assert "explorer.supervisor" in loaded
+    assert (
+        loaded & {"textual", "rich", "asyncio", "json", "dataclasses", "explorer.sources", "explorer.core.param"}
+        == set()
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="looks at processes through /proc")
