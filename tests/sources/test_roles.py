@@ -505,11 +505,11 @@ def test_tensors_that_a_file_calls_otherwise_have_the_roles_of_the_model(
     tmp_path: Path, write: Callable[[Path], Path]
 ) -> None:
     from explorer.core.loading import OpenSpec
-    from explorer.sources import open_source
+    from explorer.sources import open_served
 
     path = write(tmp_path)
-    file = open_source(OpenSpec(str(path), skeleton=True), lambda text: None)
-    model = open_source(OpenSpec(str(tmp_path)), lambda text: None)
+    file = open_served(OpenSpec(str(path), skeleton=True), lambda text: None).model
+    model = open_served(OpenSpec(str(tmp_path)), lambda text: None).model
     of_file, of_model = Roles(file), Roles(model)
     rows = {name: row for row, name in enumerate(model.names)}
     assert file.renamed and len(file)
