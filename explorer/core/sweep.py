@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from explorer.core.elements import ELEMENTS
 from explorer.core.layers import layer_of, stacks
 from explorer.core.pictures import sparkline
-from explorer.core.statistics import TensorStats, together
+from explorer.core.statistics import TensorStats, summed
 from explorer.core.text import plural, shape_text, share_text
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def sum_line(
         whole: Those of whole numbers, which the norm leaves out.
     """
     known = [index for index in indices if index in statistics]
-    sums = together(statistics[index] for index in known)
+    sums = summed(statistics[index] for index in known)
     if sums.tensors < len(indices):
         head = f"{sums.tensors:,} of {plural(len(indices), 'tensor')} measured"
         if not known:
@@ -132,7 +132,7 @@ def sum_line(
         parts = [plural(sums.tensors, "tensor"), plural(sums.numel, "element")]
     weights = [index for index in known if index not in whole]
     if weights:
-        norm = together(statistics[index] for index in weights).norm
+        norm = summed(statistics[index] for index in weights).norm
         without = len(known) - len(weights)
         parts.append(f"norm {norm:.6g}" + (f" without {plural(without, 'integer tensor')}" if without else ""))
     parts.append(f"{plural(sums.zeros, 'zero')} ({share_text(sums.zeros, sums.numel)})" if sums.zeros else "no zero")

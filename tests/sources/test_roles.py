@@ -480,7 +480,7 @@ def test_experts_that_a_file_holds_apart_have_roles_of_their_own(tmp_path: Path)
 
 def test_a_file_of_the_base_model_has_the_roles_and_a_renamed_tensor_has_none() -> None:
     from explorer.core.param import Column, ModuleClass, Place
-    from explorer.sources.overlay_told import _place
+    from explorer.sources.overlay_findings import _place
 
     built = model_of("bert-base-uncased")
     row = list(built.names).index("bert.encoder.layer.0.attention.self.query.weight")
