@@ -11,14 +11,11 @@ from explorer.core.elements import ELEMENTS
 from explorer.core.layers import layer_of, stacks
 from explorer.core.pictures import sparkline
 from explorer.core.statistics import TensorStats, summed
-from explorer.core.text import plural, shape_text, share_text
+from explorer.core.text import UNKNOWN, plural, shape_text, share_text
 
 if TYPE_CHECKING:
     from explorer.core.listing import Listing
     from explorer.core.param import Model
-
-UNKNOWN = "–"
-"""What stands for a figure that is not known."""
 
 FIGURE = 14
 """Most characters of a figure: longer whole numbers get an exponent."""
