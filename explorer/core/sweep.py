@@ -68,7 +68,7 @@ def short_figure(value: float | None, width: int = FIGURE) -> str:
 
 
 def whole_numbers(model: Model) -> frozenset[int]:
-    """Return the tensors of integers and booleans: indices and masks, whose norms are no weights' norms."""
+    """Return the tensors of integers and booleans: indices and masks, which are kept out of sums of norms."""
     kinds = {dtype: ELEMENTS[dtype].kind if dtype in ELEMENTS else "" for dtype in model.dtypes.values if dtype}
     whole = {dtype for dtype, kind in kinds.items() if kind in ("int", "bool")}
     return frozenset(index for index, dtype in enumerate(model.dtypes) if dtype in whole) if whole else frozenset()
