@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from explorer.core.groups import NO_GROUP, Grouper
 from explorer.core.listing import notes_of
 from explorer.core.param import Model
-from explorer.core.text import plural, shape_text, short_bytes
+from explorer.core.text import UNKNOWN, plural, shape_text, short_bytes
 from explorer.core.totals import loop_check, tensors_text, totals
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ NUMBERS = frozenset({"params", "running"})
 
 DROPPED = ("notes", "running", "device", "dtype", "grad", "shape", "group")
 """The columns that a narrow console does without, the first to go first."""
-
-UNKNOWN = "–"
-"""What stands for a fact that is not known."""
 
 
 class Summary:

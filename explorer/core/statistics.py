@@ -65,7 +65,7 @@ class TensorStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class SummedStats:
     """Sums over the statistics of several tensors."""
 
     tensors: int
@@ -82,10 +82,10 @@ class Together:
     """Norm of all as if they were one vector."""
 
 
-def together(many: Iterable[TensorStats]) -> Together:
+def summed(many: Iterable[TensorStats]) -> SummedStats:
     """Sum up the statistics of several tensors."""
     rows = list(many)
-    return Together(
+    return SummedStats(
         len(rows),
         sum(row.numel for row in rows),
         sum(row.zeros for row in rows),

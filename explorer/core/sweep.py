@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 from explorer.core.elements import ELEMENTS
 from explorer.core.layers import layer_of, stacks
 from explorer.core.pictures import sparkline
-from explorer.core.statistics import TensorStats, together
-from explorer.core.text import plural, shape_text, share_text
+from explorer.core.statistics import TensorStats, summed
+from explorer.core.text import UNKNOWN, plural, shape_text, share_text
 
 if TYPE_CHECKING:
     from explorer.core.listing import Listing
     from explorer.core.param import Model
-
-UNKNOWN = "–"
-"""What stands for a figure that is not known."""
 
 FIGURE = 14
 """Most characters of a figure: longer whole numbers get an exponent."""
@@ -71,7 +68,7 @@ def short_figure(value: float | None, width: int = FIGURE) -> str:
 
 
 def whole_numbers(model: Model) -> frozenset[int]:
-    """Return the tensors of integers and booleans: indices and masks, whose norms are no weights' norms."""
+    """Return the tensors of integers and booleans: indices and masks, which are kept out of sums of norms."""
     kinds = {dtype: ELEMENTS[dtype].kind if dtype in ELEMENTS else "" for dtype in model.dtypes.values if dtype}
     whole = {dtype for dtype, kind in kinds.items() if kind in ("int", "bool")}
     return frozenset(index for index, dtype in enumerate(model.dtypes) if dtype in whole) if whole else frozenset()
@@ -122,7 +119,7 @@ def sum_line(
         whole: Those of whole numbers, which the norm leaves out.
     """
     known = [index for index in indices if index in statistics]
-    sums = together(statistics[index] for index in known)
+    sums = summed(statistics[index] for index in known)
     if sums.tensors < len(indices):
         head = f"{sums.tensors:,} of {plural(len(indices), 'tensor')} measured"
         if not known:
@@ -132,7 +129,7 @@ def sum_line(
         parts = [plural(sums.tensors, "tensor"), plural(sums.numel, "element")]
     weights = [index for index in known if index not in whole]
     if weights:
-        norm = together(statistics[index] for index in weights).norm
+        norm = summed(statistics[index] for index in weights).norm
         without = len(known) - len(weights)
         parts.append(f"norm {norm:.6g}" + (f" without {plural(without, 'integer tensor')}" if without else ""))
     parts.append(f"{plural(sums.zeros, 'zero')} ({share_text(sums.zeros, sums.numel)})" if sums.zeros else "no zero")

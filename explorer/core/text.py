@@ -15,6 +15,9 @@ DEFAULT_IGNORABLE = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f") | {
 }
 """Characters of other categories that draw nothing (Unicode's Default_Ignorable_Code_Point)."""
 
+UNKNOWN = "–"
+"""What stands for a fact or figure that is not known."""
+
 QUOTED = 300
 """Most characters of an exception's text that an error line quotes."""
 
@@ -105,7 +108,7 @@ def short_count(count: int) -> str:
 def short_bytes(nbytes: int | None) -> str:
     """Write a size as people read memory: `512 B`, `146 MiB`, `1.24 GiB`; unknown is `–`."""
     if nbytes is None:
-        return "–"
+        return UNKNOWN
     if nbytes < 1024:
         return f"{nbytes} B"
     value = float(nbytes)
@@ -157,7 +160,7 @@ def shape_text(shape: Sequence[int] | None) -> str:
 def share_text(part: int, whole: int) -> str:
     """Write `part` of `whole` in percent with two decimals; what is not zero never reads as `0.00 %`."""
     if not whole:
-        return "–"
+        return UNKNOWN
     percent = 100 * part / whole
     if part and percent < 0.005:
         return "< 0.01 %"

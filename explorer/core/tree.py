@@ -58,9 +58,9 @@ class Tree:
     @classmethod
     def build(cls, model: Model) -> Tree:
         """Build the tree of `model`; time and memory grow with the sum of path lengths, not with depth squared."""
-        from explorer.core.tree_draft import lay_out  # noqa: PLC0415 - it makes trees, and so imports this module
+        from explorer.core.tree_builder import build_tree  # noqa: PLC0415 - it makes trees, and so imports this module
 
-        return lay_out(model)
+        return build_tree(model)
 
     def __len__(self) -> int:
         """Return the number of nodes, the root included."""

@@ -80,7 +80,7 @@ def _laid_over(spec: OpenSpec, model: Model, path: Path, report: Report) -> Mode
     from explorer.sources.hf_model import build
     from explorer.sources.hf_weights import read_weights
     from explorer.sources.hub import Found, read_config
-    from explorer.sources.overlay_told import with_classes
+    from explorer.sources.overlay_findings import with_classes
 
     directory = path.parent if spec.trust_remote_code else None
     found = Found(read_config(path, str(path)), "config.json, no weights", path, directory)

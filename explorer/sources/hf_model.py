@@ -15,7 +15,7 @@ from explorer.core.text import QUOTED, short_count, visible
 from explorer.sources import Opened, Report, hf_load, table_cache
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.checkpoint.limits import MAX_PARAMETERS
-from explorer.sources.config_told import findings as config_findings
+from explorer.sources.config_findings import findings as config_findings
 from explorer.sources.hf_classes import (
     architecture,
     cannot_build,
@@ -31,8 +31,8 @@ from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
 from explorer.sources.no_weights import what_loads
 from explorer.sources.overlay import Overlay
-from explorer.sources.overlay_told import findings as overlay_findings
-from explorer.sources.overlay_told import held, with_shards
+from explorer.sources.overlay_findings import findings as overlay_findings
+from explorer.sources.overlay_findings import held, with_shards
 from explorer.sources.values import OpenTensor
 from explorer.sources.values.answers import value_answers
 from explorer.sources.values.providers import ModuleValues, OverlaidValues

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,12 +116,13 @@ def read_weights(target: str) -> Weights:
     from explorer.sources.checkpoint.targets import TORCH, kind_of
 
     if kind_of(target) == TORCH:
-        from explorer.sources.checkpoint.torch_file import locate, open_model
+        from explorer.sources.checkpoint.torch_file import locator, open_model
+        from explorer.sources.values.providers import Located
 
         table = open_model(OpenSpec(target), lambda text: None)
         shards = find_shards(target, TORCH)
         lost = unread(shards, [name for name in shards.files if visible(name) in table.shards.values])
-        return Weights(table, table.names, partial(locate, target), lost)
+        return Weights(table, table.names, Located(lambda: locator(target)), lost)
     from explorer.sources.checkpoint.safetensors_file import read_checkpoint
 
     checkpoint = read_checkpoint(target)

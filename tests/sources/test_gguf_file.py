@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
 from explorer.sources.checkpoint.ggml_types import TYPES
-from explorer.sources.checkpoint.gguf_file import locate
+from explorer.sources.checkpoint.gguf_file import locator
 
 STRING, ARRAY, U32, F32, BOOL = 8, 9, 4, 6, 7
 
@@ -84,7 +84,7 @@ def test_the_writer_s_files_are_read_as_the_reader_reads_them(tmp_path: Path) ->
     for param, tensor in zip(model, read, strict=True):
         assert param.shape == tuple(int(size) for size in reversed(tensor.shape))
         assert (param.numel, param.nbytes) == (tensor.n_elements, tensor.n_bytes)
-        assert locate(str(path), param.index).offset == tensor.data_offset
+        assert locator(str(path))(param.index).offset == tensor.data_offset
     metadata = (model.origin.config or {})["metadata"]
     assert metadata["general.name"] == "tést\\x1b[1m"
     assert metadata["tokenizer.ggml.tokens"]["count"] == 1000
@@ -125,13 +125,13 @@ def test_the_table_of_types_is_ggml_s(tmp_path: Path) -> None:
             assert ours.name == kind.name.lower()
 
 
-def test_bytes_are_where_locate_says(tmp_path: Path) -> None:
+def test_bytes_are_where_the_locator_says(tmp_path: Path) -> None:
     file = small()
     data = struct.pack("<12f", *range(12)) + bytes(16) + bytes(range(72))
     path = written(tmp_path / "x.gguf", file.done(data))
-    place = locate(str(path), 0)
+    place = locator(str(path))(0)
     assert struct.unpack("<12f", path.read_bytes()[place.offset : place.offset + place.nbytes]) == tuple(range(12))
-    place = locate(str(path), 1)
+    place = locator(str(path))(1)
     assert path.read_bytes()[place.offset : place.offset + place.nbytes] == bytes(range(72))
 
 
@@ -154,7 +154,7 @@ def test_alignment_is_the_file_s_own(tmp_path: Path) -> None:
     file = Gguf().tensor("a", (4,), 0, 0)
     file.pair("general.alignment", U32, file.u32(4096))
     path = written(tmp_path / "x.gguf", file.done(bytes(16), align=4096))
-    assert locate(str(path), 0).offset == 4096
+    assert locator(str(path))(0).offset == 4096
     assert opened(path).findings == ()
 
 
@@ -179,7 +179,7 @@ def test_a_split_file_opens_whole_from_any_part_or_its_directory(tmp_path: Path)
             (f"blk.{number}.weight", f"m-{number + 1:05}-of-00003.gguf") for number in range(3)
         ]
         assert model.findings == ()
-        assert locate(str(target), 2).path.name == "m-00003-of-00003.gguf"
+        assert locator(str(target))(2).path.name == "m-00003-of-00003.gguf"
 
 
 def test_a_missing_part_is_told(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_bytes_of_an_unknown_type_are_unknown(tmp_path: Path) -> None:
     path = written(tmp_path / "x.gguf", file(("a", (4,), 99, 0)).done(bytes(64)))
     assert opened(path)[0].nbytes is None
     with pytest.raises(ParamxError):
-        locate(str(path), 0)
+        locator(str(path))(0)
 
 
 def test_values_json_lacks_reach_the_json_contract(tmp_path: Path) -> None:

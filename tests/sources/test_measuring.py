@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from explorer.core.statistics import QUANTILES, TensorStats, edges, together
+from explorer.core.statistics import QUANTILES, TensorStats, edges, summed
 from explorer.sources.values.in_memory import TorchTensor
 from explorer.sources.values.measuring import CHUNK, measure
 from explorer.sources.values.shading import shade
@@ -127,7 +127,7 @@ def test_numbers_whose_squares_are_no_float64_have_all_figures(size: int, scale:
     for name in ("mean", "std", "least", "most", "norm"):
         assert getattr(stats, name) == pytest.approx(getattr(plain, name) * scale, abs=0, **near)
     assert (stats.zeros, stats.nans, stats.infs) == (int((numbers == 0).sum()), 0, 0)
-    assert together([stats, stats]).norm == pytest.approx(stats.norm * math.sqrt(2), abs=0, **near)
+    assert summed([stats, stats]).norm == pytest.approx(stats.norm * math.sqrt(2), abs=0, **near)
 
 
 def test_a_figure_that_is_no_float64_is_infinite_and_the_others_are_known() -> None:
@@ -147,7 +147,7 @@ def test_an_empty_tensor_has_counts_only() -> None:
 
 def test_norms_add_up_as_of_one_vector() -> None:
     parts = torch.randn(10), torch.randn(5)
-    both = together(measured(part) for part in parts)
+    both = summed(measured(part) for part in parts)
     assert both.norm == pytest.approx(torch.cat(parts).double().norm().item())
     assert (both.tensors, both.numel) == (2, 15)
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
-from explorer.sources.checkpoint.safetensors_file import locate
+from explorer.sources.checkpoint.safetensors_file import locator
 
 A, B = entry(0, 4), entry(4, 6)
 
@@ -96,13 +96,13 @@ def test_packed_floats_count_their_values(tmp_path: Path) -> None:
     assert model.findings == ()
 
 
-def test_bytes_are_where_locate_says(tmp_path: Path) -> None:
+def test_bytes_are_where_the_locator_says(tmp_path: Path) -> None:
     import torch
 
     tensors = {"a.weight": torch.randn(3, 4), "b": torch.arange(5), "c": torch.ones(2, dtype=torch.bfloat16)}
     path = save(tmp_path / "x.safetensors", tensors)
     for param in opened(path):
-        place = locate(str(path), param.index)
+        place = locator(str(path))(param.index)
         data = place.path.read_bytes()[place.offset : place.offset + place.nbytes]
         read = torch.frombuffer(bytearray(data), dtype=getattr(torch, place.dtype or "")).reshape(place.shape)
         assert torch.equal(read, tensors[param.name])
@@ -141,7 +141,7 @@ def test_shards_saved_by_transformers_equal_its_own_state_dict(tmp_path: Path) -
     assert model.findings == ()
     assert len(set(model.shards)) > 1
     for param in model:
-        place = locate(str(tmp_path), param.index)
+        place = locator(str(tmp_path))(param.index)
         assert place.path.name == param.shard
 
 

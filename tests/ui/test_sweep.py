@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import running
-from serving import failing, served
+from serving import failing, served, sweep_of
 
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import FIGURES
@@ -34,14 +34,16 @@ async def test_every_figure_of_the_row_under_the_cursor_is_told(size: tuple[int,
     app, _ = served(module)
     async with running(app, size) as ui:
         await ui.press("S", "a")
-        await ui.until(lambda: "3 tensors" in ui.text)
-        for said in ("", "", ""):
-            told = " ".join(" ".join(ui.lines[size[1] - 7 :]).split())
-            for figure in FIGURES:
-                assert f"{figure.title} " in told, said
-            assert "…" not in told
+        await ui.until(lambda: "3 tensors" in ui.text and not sweep_of(ui)._working and not sweep_of(ui)._stale)
+        rows = []
+        for _ in range(3):
+            rows.append(" ".join(" ".join(ui.lines[size[1] - 7 :]).split()))
             await ui.press("down")
-        assert "not in the sum's norm" in told or "absolute values" in told
+        for told in rows:
+            assert all(f"{figure.title} " in told for figure in FIGURES), told
+            assert "…" not in told
+        assert sum("not in the sum's norm" in told for told in rows) == 1
+        assert sum("absolute values" in told for told in rows) == 1
 
 
 @pytest.mark.parametrize("width", [58, 78, 158])

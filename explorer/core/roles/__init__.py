@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from explorer.core.param import Model
-from explorer.core.roles import attention, embeddings, heads, joints, mlp, plain
+from explorer.core.roles import attention, embeddings, heads, mlp, plain, projectors
 from explorer.core.roles.facts import Facts, Part, Role
 
 __all__ = ["PARTS", "Facts", "Part", "Role", "Roles", "role_of"]
@@ -25,7 +25,7 @@ FAMILIES: tuple[Callable[[Facts], Role | None], ...] = (
     mlp.role,
     embeddings.role,
     heads.role,
-    joints.role,
+    projectors.role,
     plain.role,
 )
 """Asked in this order; the first answer counts."""

@@ -18,7 +18,7 @@ LOCATORS = {
     "gguf": "explorer.sources.checkpoint.gguf_file",
     "dcp": "explorer.sources.checkpoint.dcp_dir",
 }
-"""For each kind the module that has `locate(target, index)` and `locator(target)`."""
+"""For each kind the module that has `locator(target)`."""
 
 
 def locator(kind: str, target: str) -> Callable[[int], Place | Pieces]:

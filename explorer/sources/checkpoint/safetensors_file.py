@@ -58,21 +58,11 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
     return read_checkpoint(spec.target).model
 
 
-def locate(target: str, index: int) -> Place:
-    """Return where the bytes of one tensor lie.
+def locator(target: str) -> Callable[[int], Place]:
+    """Return what tells where the bytes of a row lie, its headers read once, here.
 
     Args:
         target: As it was opened.
-        index: The row in the table that `open_model` made of it.
-
-    Raises:
-        ParamxError: It can't be read (any more).
-    """
-    return locator(target)(index)
-
-
-def locator(target: str) -> Callable[[int], Place]:
-    """Return `locate` for many rows of one target: its headers are read once, here.
 
     Raises:
         ParamxError: It can't be read (any more).

@@ -9,7 +9,7 @@ from rich.text import Text
 from explorer.core.elements import ELEMENTS
 from explorer.core.pictures import BROKEN, CONSTANT, SHADES, heat, histogram
 from explorer.core.statistics import BINS, QUANTILES, TensorStats, edges
-from explorer.core.text import plural, share_text
+from explorer.core.text import UNKNOWN, plural, share_text
 from explorer.ui.paint import folded
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SPREADS = (64, 32, 16, 8)
 def figure(value: float | None) -> str:
     """Write a figure in six digits; unknown is `–`."""
     if value is None:
-        return "–"
+        return UNKNOWN
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 

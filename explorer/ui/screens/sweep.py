@@ -41,7 +41,7 @@ TELL_EVERY = 0.1
 
 
 class FlatList(LineList, inherit_bindings=False):
-    """A list of lines none of which folds."""
+    """A list of lines without the keys that fold: `l` shows the layers here."""
 
     BINDINGS = MOVES
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import FIGURES, UNKNOWN, Series, short_figure
+from explorer.core.sweep import FIGURES, Series, short_figure
+from explorer.core.text import UNKNOWN
 from explorer.ui.paint import cut_name, fit, fit_right
 
 CELL = 10

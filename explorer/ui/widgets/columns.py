@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from explorer.core.text import shape_text, short_bytes, short_count
+from explorer.core.text import UNKNOWN, shape_text, short_bytes, short_count
 
 if TYPE_CHECKING:
     from explorer.core.param import Column, Model
@@ -48,11 +48,11 @@ def layout(
     total = f"{model.total:,}"
     widths: dict[str, int] = {
         "Shape": min(26, max((len(shape_text(shape)) for shape in model.shapes.values), default=0)),
-        "dtype": max((len(dtype or "–") for dtype in model.dtypes.values), default=0),
+        "dtype": max((len(dtype or UNKNOWN) for dtype in model.dtypes.values), default=0),
         "Params": max(len(total), _widest_apart(model)),
         "Size": 8,
         "Running": len(total),
-        "Device": max((len(device or "–") for device in model.devices.values), default=0),
+        "Device": max((len(device or UNKNOWN) for device in model.devices.values), default=0),
         "Grad": len(MIXED) if len(model.requires_grad.values) > 1 else len("yes"),
         # The number, the name, and two cells for a sign.
         "Group": min(18, 4 + max(map(len, group_names), default=0)),
@@ -100,7 +100,7 @@ def _shape(view: TreeView, row: int) -> str:
 
 def _common_text(view: TreeView, column: Column[Any], row: int) -> str:
     agree, value = view.common(column, row)
-    return MIXED if not agree else "–" if value is None else str(value)
+    return MIXED if not agree else UNKNOWN if value is None else str(value)
 
 
 def _dtype(view: TreeView, row: int) -> str:
@@ -113,7 +113,7 @@ def _device(view: TreeView, row: int) -> str:
 
 def _grad(view: TreeView, row: int) -> str:
     agree, value = view.common(view.tree.model.requires_grad, row)
-    return MIXED if not agree else {True: "yes", False: "no", None: "–"}[value]
+    return MIXED if not agree else {True: "yes", False: "no", None: UNKNOWN}[value]
 
 
 def _params_exact(view: TreeView, row: int) -> str:

@@ -29,7 +29,7 @@ MOVES: list[BindingType] = [
 
 
 class LineList(ScrollView, can_focus=True):
-    """Lines drawn by the function given to `show`; some of them fold."""
+    """Lines that the function given to `show` draws; the keys that fold choose a line, as Enter does."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*MOVES, Binding("space,right,l,left,h", "choose", show=False)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--cursor-idle"}

@@ -20,34 +20,34 @@ NUMBER_LENGTH = 9
 """Most digits of a layer's number; a longer one is some name's, and slow to read as a number."""
 
 
-def lay_out(model: Model) -> Tree:
+def build_tree(model: Model) -> Tree:
     """Build the tree of `model`; time and memory grow with the sum of path lengths, not with depth squared."""
     names = model.names
-    draft = Draft(names)
+    builder = TreeBuilder(names)
     leaf_order = array("i", range(len(names)))
     renumbered = False
-    order = draft.order()
+    order = builder.order()
     if order is not None:
         leaf_order, renumbered = order
         # Taken in the order of the leaves, the same names make the same nodes, now in pre-order.
-        draft = Draft([names[index] for index in leaf_order])
-    ends = array("i", draft.ends)
-    starts = [*draft.leaf_starts, len(names)]
+        builder = TreeBuilder([names[index] for index in leaf_order])
+    ends = array("i", builder.ends)
+    starts = [*builder.leaf_starts, len(names)]
     params = leaf_order if order is not None else range(len(names))
     of_node = [*params, -1]
-    leaf_at = draft.leaf_starts.copy()
-    for node in draft.modules:
+    leaf_at = builder.leaf_starts.copy()
+    for node in builder.modules:
         leaf_at[node] = -1
     tree = Tree(
         model=model,
-        labels=draft.labels,
-        parents=array("i", draft.parents),
+        labels=builder.labels,
+        parents=array("i", builder.parents),
         ends=ends,
         params=array("i", map(of_node.__getitem__, leaf_at)),
-        leaf_starts=array("i", draft.leaf_starts),
+        leaf_starts=array("i", builder.leaf_starts),
         leaf_ends=array("i", map(starts.__getitem__, ends)),
         leaf_order=leaf_order,
-        tails=_tails(draft),
+        tails=_tails(builder),
         renumbered=renumbered,
         model_ordered=order is None or leaf_order == array("i", range(len(names))),
         repeats={},
@@ -56,7 +56,7 @@ def lay_out(model: Model) -> Tree:
     return tree
 
 
-class Draft:
+class TreeBuilder:
     """Nodes in order of first appearance, which is pre-order where each module's parameters stand together."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -68,7 +68,7 @@ class Draft:
         self.leaf_starts = [0]
         """Parameters before each node."""
         self.ends = [0]
-        """One past each subtree; of a module as long as the draft is in pre-order."""
+        """One past each subtree; of a module as long as the nodes are in pre-order."""
         self.modules = [0]
         """The nodes that are modules, the root first."""
         self.in_order = True
@@ -173,11 +173,11 @@ def _numbered(
             yield node, parents[node], numbers[label]
 
 
-def _tails(draft: Draft) -> array[int]:
+def _tails(builder: TreeBuilder) -> array[int]:
     """Return for each node the tail of its chain of only children."""
-    ends = draft.ends
+    ends = builder.ends
     tails = array("i", range(len(ends)))
-    for node in reversed(draft.modules[1:]):
+    for node in reversed(builder.modules[1:]):
         # An only child stands right behind its parent and ends where the parent ends.
         if ends[node + 1] == ends[node]:
             tails[node] = tails[node + 1]
