@@ -17,9 +17,9 @@ NUMBERS = ("float", "bfloat")
 
 
 def norm_buffers(model: Model) -> list[int]:
-    """Return the rows that can only be a norm's buffers: mean and variance of one shape beside what torch saves there.
+    """Return the rows that can only be a norm's buffers: mean and variance of one shape, beside more of a norm.
 
-    That is a weight or a bias of their shape, or the number of batches. Of a tensor of which more than a name is known,
+    That is a weight or a bias of their shape, or the number of batches. Where more is known of a tensor than its name,
     nothing is said.
     """
     there: dict[str, dict[str, int]] = {}

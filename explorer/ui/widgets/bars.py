@@ -31,6 +31,9 @@ LINES = (3, 6)
 FIRST_KEYS = ("fold", "filter", "next_panel", "values", "help", "quit")
 """Commands that the keys bar of the tree names before the arrows."""
 
+LEAST_TARGET = 12
+"""Cells of the target that the title keeps beside what is pending; with less room it stands alone for a while."""
+
 TREE_ROWS = 8
 """Lines that the tree keeps when the detail of a parameter takes one more."""
 
@@ -49,15 +52,26 @@ class TitleBar(Steady):
         text.append(f"  {stage}… {seconds} s", "dim")
         self.update(text)
 
-    def tell_loaded(self, model: Model) -> None:
-        """Show the open model; on narrow screens the total stays and the class goes."""
+    def tell_loaded(self, model: Model, pending: str) -> None:
+        """Show the open model; on narrow screens the total stays and the class goes.
+
+        Args:
+            model: The model.
+            pending: What more will be known of it, where the line that says so is not shown; empty: nothing.
+        """
         origin = model.origin
         right = f"{model.total:,} parameters{checked(model)} "
         width = self.size.width
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(" paramx ", "bold reverse")
-        # A long path gives way to the total, which stands nowhere else.
-        text.append(f" {cut_middle(origin.target, width - text.cell_len - cell_len(right) - 3)}", "bold")
+        # A long path gives way to the total, which stands nowhere else, and for some seconds to what is pending.
+        room = width - text.cell_len - cell_len(right) - 3
+        beside = f" · {pending}" if pending else ""
+        if room - cell_len(beside) < min(LEAST_TARGET, cell_len(origin.target)):
+            text.append(f" {pending or cut_middle(origin.target, room)}", "bold")
+        else:
+            text.append(f" {cut_middle(origin.target, room - cell_len(beside))}", "bold")
+            text.append(beside)
         if origin.class_name and text.cell_len + cell_len(origin.class_name) + 4 + cell_len(right) < width:
             text.append(f" · {origin.class_name}")
         text.append(" " * max(2, width - text.cell_len - cell_len(right)))
