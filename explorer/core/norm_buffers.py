@@ -19,8 +19,8 @@ NUMBERS = ("float", "bfloat")
 def norm_buffers(model: Model) -> list[int]:
     """Return the rows that can only be a norm's buffers: mean and variance of one shape, beside more of a norm.
 
-    That is a weight or a bias of their shape, or the number of batches. Where more is known of a tensor than its name,
-    nothing is said.
+    That is a weight or a bias of their shape, or the number of batches. A tensor is left alone where more is known of
+    it than its name.
     """
     there: dict[str, dict[str, int]] = {}
     for row, name in enumerate(model.names):
