@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from explorer.core.param import Model
 
-MEAN, VARIANCE, BATCHES = "running_mean", "running_var", "num_batches_tracked"
+BUFFERS = MEAN, VARIANCE, BATCHES = "running_mean", "running_var", "num_batches_tracked"
 """The buffers; the last is missing in files of torch before 0.4.1, and of norms that freeze their statistics."""
 
 NUMBERS = ("float", "bfloat")
@@ -17,16 +17,17 @@ NUMBERS = ("float", "bfloat")
 
 
 def norm_buffers(model: Model) -> list[int]:
-    """Return the rows that can only be a norm's buffers: mean and variance of one shape, beside more of a norm.
+    """Return the rows that can only be a norm's buffers: mean and variance of one shape beside what torch saves too.
 
-    That is a weight or a bias of their shape, or the number of batches. A tensor is left alone where more is known of
-    it than its name.
+    That is a weight or a bias of their shape, or the number of batches. A tensor of which more than its name is known
+    is left out.
     """
     there: dict[str, dict[str, int]] = {}
     for row, name in enumerate(model.names):
-        path, _, last = name.rpartition(".")
-        if last in (MEAN, VARIANCE, BATCHES) and _is_open(model, row):
-            there.setdefault(path, {})[last] = row
+        if name.endswith(BUFFERS) and _is_open(model, row):  # of a large table few do, and nothing else is looked at
+            path, _, last = name.rpartition(".")
+            if last in BUFFERS:
+                there.setdefault(path, {})[last] = row
     there = {path: rows for path, rows in there.items() if _are_statistics(model, rows)}
     if not there:
         return []

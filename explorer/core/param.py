@@ -35,8 +35,8 @@ class Place:
     """The keys under which the configuration that its module was built from stands in the model's: `()` is the whole,
     `("text_config",)` a part; `None` where it can't be told."""
     named: bool = True
-    """Whether the parameter's path in the model is known: its name, or what `Model.renamed` has. Parts of a stack, as
-    files hold it, have none."""
+    """Whether the parameter's path in the model is known: its name, or what `Model.renamed` has. A part of a stack,
+    as a file holds it, has none."""
 
 
 @dataclass(frozen=True, slots=True)
