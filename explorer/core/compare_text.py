@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values, reason
+from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values
 from explorer.core.compare_files import warnings
+from explorer.core.compare_runs import reason
 from explorer.core.listing import findings_of
 from explorer.core.text import plural
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from explorer.core.compare import Comparison, Pair, Values, together
+from explorer.core.compare import Comparison, Pair, Values
+from explorer.core.compare_runs import together
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.text import plural

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.core.compare import KINDS, Values, folded, spanned, together
+from explorer.core.compare import KINDS, Values
 from explorer.core.compare_files import Held
+from explorer.core.compare_runs import folded, spanned, together
 from explorer.core.compare_text import FORMATS, difference_text, matching
 from explorer.core.compare_values import GIVE_UP, compare_values
 from explorer.core.errors import ParamxError

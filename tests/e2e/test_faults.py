@@ -60,9 +60,9 @@ def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
         os.kill(terminal.descendants()[0], number)
         assert terminal.wait() == 128 + number
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=120) as terminal:
-        terminal.wait_for("R brings back your last groups")
+        terminal.wait_for("R restores last groups")
         terminal.settle()
-        terminal.wait_for("R brings back your last groups")  # it stays
+        terminal.wait_for("R restores last groups")  # it stays
         assert "layer.1" not in terminal.text().replace("layer.1.", ""), "only offered"
         terminal.press("R")
         terminal.wait_for("are back")
@@ -73,7 +73,7 @@ def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
-        assert "R brings back" not in terminal.text()
+        assert "R restores" not in terminal.text()
 
 
 def test_what_is_half_typed_survives_a_kill_too(small: Path, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_what_is_half_typed_survives_a_kill_too(small: Path, tmp_path: Path) -> 
         os.kill(terminal.descendants()[0], signal.SIGKILL)
         assert terminal.wait() == 128 + signal.SIGKILL
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=100) as terminal:
-        terminal.wait_for("R brings back your last groups")
+        terminal.wait_for("R restores last groups")
         terminal.type("R")
         terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
         terminal.wait_for("missing ), unterminated")
@@ -111,7 +111,7 @@ def test_a_reload_that_fails_loses_nothing_that_was_typed(small: Path, tmp_path:
         assert terminal.wait() == 1
     small.write_bytes(content)
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=100) as terminal:
-        terminal.wait_for("R brings back your last groups")
+        terminal.wait_for("R restores last groups")
         terminal.type("R")
         terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
         terminal.wait_for("missing ), unterminated")
@@ -130,7 +130,7 @@ def test_another_model_s_groups_are_not_offered(small: Path, tmp_path: Path) -> 
     with paramx(other.name, directory=other.parent, XDG_STATE_HOME=str(state)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
-        assert "R brings back" not in terminal.text()
+        assert "R restores" not in terminal.text()
 
 
 # --- while it is open -----------------------------------------------------------------------------------------------

@@ -399,11 +399,11 @@ async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
     assert "No groups were left behind" in ui.text
     ui.model_screen.post_message(ui.model_screen.LeftBehind(Draft(Grouping.classic(["lost"]))))
-    await ui.until(lambda: "R brings back" in ui.lines[-1])
+    await ui.until(lambda: "R restores" in ui.lines[-1])
     assert ui.model_screen.bench.draft != Grouping.classic(["lost"]), "never by itself"
     await ui.press(key)
     assert ui.model_screen.bench.draft == Grouping.classic(["lost"])
-    assert "R brings back" not in ui.text
+    assert "R restores" not in ui.text
     await ui.press("ctrl+underscore")
     assert ui.model_screen.bench.draft == Grouping.classic()
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
 from fakes import FakeLoading, FakeOpener, make_app, model_of, param, running
 
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec
@@ -71,6 +72,18 @@ class TwiceOpener(FakeOpener):
 
 def learns(spec: OpenSpec, model: Model) -> OpenSpec | None:
     return None if spec.skeleton else replace(spec, skeleton=True)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 20), (60, 20), (60, 15)])
+async def test_that_classes_are_still_to_come_is_told_at_every_size(size: tuple[int, int]) -> None:
+    opener = TwiceOpener(Loaded(known()))
+    async with running(make_app(opener=opener, skeleton=learns), size=size) as ui:
+        await ui.until(lambda: "reading config.json …" in ui.text)
+        assert ui.text.count("reading config.json …") == 1
+        assert "parameters" in ui.lines[0]
+        opener.later.now.set()
+        await ui.until(lambda: "reading config.json" not in ui.text)
+        assert " model" in ui.lines[0]
 
 
 async def test_classes_come_later_and_cursor_folds_filter_and_groups_stay() -> None:

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
-from explorer.core.compare import Comparison, Pair, reason
+from explorer.core.compare import Comparison, Pair
+from explorer.core.compare_runs import reason
 from explorer.core.compare_text import difference_text
 from explorer.core.text import shape_text
 from explorer.ui.screens.dialog import Dialog

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from explorer.core.compare import KINDS, Comparison, Pair, folded, reason, together, unknown
+from explorer.core.compare import KINDS, Comparison, Pair
+from explorer.core.compare_runs import folded, reason, together, unknown
 from explorer.core.compare_text import alike, difference_text, headline, matching, sides, wrong
 from explorer.core.compare_values import Progress
 from explorer.core.param import Model

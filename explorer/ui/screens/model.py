@@ -323,10 +323,10 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self._tell_pending(message.what)
 
     def _tell_pending(self, what: str) -> None:
-        bar, view = self.query_one(OriginBar), self.query_one(TreeTable).view
-        bar.pending = what
+        view = self.query_one(TreeTable).view
+        self.query_one(OriginBar).pending = what
         if view is not None and self.bench is not None:
-            bar.tell(self.bench.model, view)
+            self._tell_top(self.bench.model, view)
 
     def on_model_screen_learned(self, message: Learned) -> None:
         """Show the table with more facts; the cursor, the folds, the filter and the groups stay."""
@@ -349,8 +349,9 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self.query_one(DetailBar).tell(table.view, table.cursor, bench)
 
     def _tell_top(self, model: Model, view: TreeView) -> None:
-        self.query_one(TitleBar).tell_loaded(model)
-        self.query_one(OriginBar).tell(model, view)
+        origin = self.query_one(OriginBar)
+        self.query_one(TitleBar).tell_loaded(model, "" if origin.display else origin.pending)
+        origin.tell(model, view)
 
     # -- layout -----------------------------------------------------------------------------------------------
 

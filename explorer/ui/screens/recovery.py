@@ -81,7 +81,7 @@ class Recovery(GroupCommands):
     def offer(self) -> None:
         """Show the key that brings back what was left behind; there must be fields for it."""
         if self._left_behind is not None:
-            self._hint("R", "brings back your last groups")
+            self._hint("R", "restores last groups")
 
     def action_recover(self) -> None:
         """Take the groups left behind; undo brings back the present ones."""

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 LINES = (3, 6)
 """Least and most lines of the detail; `styles.tcss` holds the same figures."""
 
-FIRST_KEYS = ("fold", "filter", "next_panel", "values", "help", "quit")
-"""Commands that the keys bar of the tree names before the arrows."""
+FIRST_KEYS = ("help", "quit", "filter", "values", "next_panel", "fold")
+"""Commands that the keys bar names before all others, and before the arrows: the first is the last to give way. Enter
+and Tab everybody tries, `v` and `/` nobody would guess."""
+
+LEAST_TARGET = 12
+"""Cells of the target that the title keeps beside what is pending; with less room it stands alone for a while."""
 
 TREE_ROWS = 8
 """Lines that the tree keeps when the detail of a parameter takes one more."""
@@ -49,15 +53,26 @@ class TitleBar(Steady):
         text.append(f"  {stage}… {seconds} s", "dim")
         self.update(text)
 
-    def tell_loaded(self, model: Model) -> None:
-        """Show the open model; on narrow screens the total stays and the class goes."""
+    def tell_loaded(self, model: Model, pending: str) -> None:
+        """Show the open model; on narrow screens the total stays and the class goes.
+
+        Args:
+            model: The model.
+            pending: What more will be known of it, where the line that says so is not shown; empty: nothing.
+        """
         origin = model.origin
         right = f"{model.total:,} parameters{checked(model)} "
         width = self.size.width
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(" paramx ", "bold reverse")
-        # A long path gives way to the total, which stands nowhere else.
-        text.append(f" {cut_middle(origin.target, width - text.cell_len - cell_len(right) - 3)}", "bold")
+        # A long path gives way to the total, which stands nowhere else, and for some seconds to what is pending.
+        room = width - text.cell_len - cell_len(right) - 3
+        beside = f" · {pending}" if pending else ""
+        if room - cell_len(beside) < min(LEAST_TARGET, cell_len(origin.target)):
+            text.append(f" {pending or cut_middle(origin.target, room)}", "bold")
+        else:
+            text.append(f" {cut_middle(origin.target, room - cell_len(beside))}", "bold")
+            text.append(beside)
         if origin.class_name and text.cell_len + cell_len(origin.class_name) + 4 + cell_len(right) < width:
             text.append(f" · {origin.class_name}")
         text.append(" " * max(2, width - text.cell_len - cell_len(right)))
@@ -283,6 +298,11 @@ class FilterBar(Horizontal):
             self.tell(self._view)
 
 
+def _place(command: str) -> int:
+    """Return which commands give way first where a keys bar is too narrow: the higher ones, by rank where equal."""
+    return FIRST_KEYS.index(command) if command in FIRST_KEYS else len(FIRST_KEYS)
+
+
 class KeysBar(Steady):
     """The keys that help most where the focus is; as many as fit."""
 
@@ -305,20 +325,22 @@ class KeysBar(Steady):
         first = sum(entry.cell_len for name, entry in entries if name in FIRST_KEYS)
         if "tree" in where and not hints and arrows.cell_len + first <= self.size.width:
             text.append_text(arrows)
-        # Help and quit are the ones that nobody may miss: they are placed before the rest is fitted.
+        # Help and quit are the ones that nobody may miss: hints have what they leave.
         room = self.size.width - text.cell_len
-        room -= sum(entry.cell_len for name, entry in entries if name in ("help", "quit"))
+        room -= sum(entry.cell_len for name, entry in entries if name in FIRST_KEYS[:2])
         for key, what in reversed(list((hints or {}).items())):  # the latest first
             entry = Text.assemble(" " * bool(text), (f" {key} {what} ", "bold reverse"))
             if entry.cell_len <= room:
                 room -= entry.cell_len
                 text.append_text(entry)
-        for name, entry in entries:
-            if name not in ("help", "quit"):
-                if entry.cell_len > room:
-                    continue
+        shown = set(FIRST_KEYS[:2])
+        for name, entry in sorted(entries, key=lambda each: _place(each[0])):
+            if name not in shown and entry.cell_len <= room:
                 room -= entry.cell_len
-            text.append_text(entry)
+                shown.add(name)
+        for name, entry in entries:
+            if name in shown:
+                text.append_text(entry)
         self.update(text)
 
     def _entry(self, command: keymap.Command, typing: bool) -> Text:
