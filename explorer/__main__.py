@@ -15,6 +15,7 @@ from explorer.arguments import complaint, grouping_of, make_parser
 from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface, is_terminal
 from explorer.core.text import harmless_line, visible
+from explorer.crash import told
 from explorer.output import EXIT_FAILED, drop_output, fail, greeting, ready, take_any_name, write
 from explorer.starting import Started, import_asyncio_without_tls
 
@@ -51,8 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _guarded(lambda: _run(argv))
     except Exception as error:
-        from explorer.crash import told
-
         above, _, line = told(error).rpartition("\n")
         return fail(line, above=above)
 
@@ -112,11 +111,6 @@ def _spec(arguments: argparse.Namespace) -> OpenSpec:
 def _supervised(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Run the interface below a parent that gives the terminal back."""
     from explorer.supervisor import supervise
-
-    def told(error: BaseException) -> str:
-        from explorer.crash import told
-
-        return told(error)
 
     def greet() -> None:
         greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))

@@ -28,7 +28,7 @@ def told(error: BaseException) -> str:
             from explorer.core.text import harmless  # noqa: PLC0415 - as above
 
             line = harmless("".join(traceback.format_exception(error))) + line
-    except MemoryError:  # too little is left to tell more
+    except (MemoryError, SystemError, ImportError, OSError):  # too little memory is left to import what tells more
         return "out of memory"
     return line
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.text import cut
+from explorer.sources import out_of_memory
 from explorer.sources.hub import Found, nearest
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def cannot_build(
     target: str, what: str, error: Exception, how: str = "can't be built on the meta device"
 ) -> ParamxError:
     """Tell why transformers could not make something; a missing package is named with the line that installs it."""
+    if out_of_memory.was_short(error):  # a library that does not fit is an ImportError too
+        return ParamxError(target, out_of_memory.shortage(), out_of_memory.REMEDY)
     text = " ".join(str(error).split())
     if isinstance(error, ImportError):
         missing = re.search(r"requires the (\S+) library", text)

@@ -8,12 +8,26 @@ from pathlib import Path
 
 from explorer.core.text import short_bytes
 
-SAYS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc", "out of memory")
-"""What libraries write when an allocation failed: torch's allocators, the C library, C++, CUDA."""
+SAYS = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "memory allocation still failed",
+    "bad_alloc",
+    "out of memory",
+    "memoryerror",
+)
+"""What libraries write when an allocation failed: torch's allocators, the C library, OpenBLAS, C++, CUDA, Python."""
 
-WITH_A_LIMIT = ("failed to map segment from shared object", "can't start new thread")
-"""What the dynamic linker writes when a library does not fit, and Python when a thread's stack does not; also where a
-library may not be executed, and where there are too many processes."""
+WITH_A_LIMIT = (
+    "failed to map segment from shared object",
+    "can't start new thread",
+    "without setting an exception",
+    "without exception set",
+)
+"""What the dynamic linker writes when a library does not fit, and Python when a thread's stack does not, or when a
+part of it written in C failed and had no memory to say why; also where a library may not be executed, where there are
+too many processes, and where such a part is wrong."""
 
 REMEDY = "free some memory, or open it on a larger machine"
 """What would work."""

@@ -80,6 +80,9 @@ class Terminal:
         self.pid = os.fork()
         if self.pid == 0:
             try:
+                for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                    # As a shell's foreground job has them: who runs the tests with `nohup` or `&` ignores them.
+                    signal.signal(number, signal.SIG_DFL)
                 os.setsid()
                 fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
                 for number in (0, 1, 2):
@@ -143,14 +146,27 @@ class Terminal:
         return self.text()
 
     def settle(self, quiet: float = 0.4) -> int:
-        """Read until nothing has come for `quiet` seconds; return the bytes that came."""
+        """Read until nothing has come for `quiet` seconds in which the program waited; return the bytes that came.
+
+        On a loaded machine it may have something to do, and not get to it.
+        """
         before = len(self.raw)
         last = began = time.monotonic()
         while time.monotonic() - last < quiet:
             assert time.monotonic() - began < PATIENCE, f"never quiet for {quiet} s\n{self.text()}"
-            if self.pump():
+            if self.pump() or self._works():
                 last = time.monotonic()
         return len(self.raw) - before
+
+    def _works(self) -> bool:
+        """Whether a thread of the program runs, or would on a free processor; workers lead sessions of their own."""
+        for pid in (self.pid, *self.descendants()):
+            for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+                with suppress(OSError):
+                    state, _, _, session = task.read_text().rpartition(")")[2].split()[:4]
+                    if state == "R" and int(session) == self.pid:
+                        return True
+        return False
 
     # -- writing
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import safetensors
-from terminal import ENVIRONMENT, Terminal, alive, paramx
+from terminal import ENVIRONMENT, PATIENCE, Terminal, alive, paramx
 
 from explorer.core import grouping_file
 
@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import safetensors
-from terminal import ALTERNATE, CURSOR, ENVIRONMENT, ROOT, WRAP, Terminal, alive, paramx
+from terminal import ALTERNATE, CURSOR, ENVIRONMENT, PATIENCE, ROOT, WRAP, Terminal, alive, paramx
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
 
@@ -30,7 +30,7 @@ def small(tmp_path: Path) -> str:
 
 def gone(pids: list[int]) -> bool:
     """Wait for processes to end, as long as a hung one would be waited for."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.02)
     return not any(map(alive, pids))
@@ -45,9 +45,10 @@ def below(terminal: Terminal) -> list[int]:
     return pids
 
 
-def shell(script: str, *, interactive: bool = False) -> Terminal:
+def shell(script: str, *, interactive: bool = False, **more: str) -> Terminal:
     """Run a shell in a terminal; `$PARAMX` in its script is the command."""
-    environment = {**ENVIRONMENT, "PARAMX": f"{sys.executable} -m explorer", "PS1": "prompt> ", "HISTFILE": ""}
+    command = {"PARAMX": f"{sys.executable} -m explorer", "PS1": "prompt> ", "HISTFILE": ""}
+    environment = {**ENVIRONMENT, **command, **more}
     argv = ["bash", "--norc", "--noprofile", *(["-i"] if interactive else ["-c", script])]
     return Terminal(argv, 80, 24, environment, ROOT)
 
@@ -400,22 +401,36 @@ def test_before_the_first_frame_only_the_greeting_is_taken_away() -> None:
         assert terminal.lines()[0] == "paramx: the interface was ended by SIGKILL", "nothing was typed"
 
 
-def test_a_shell_that_took_the_terminal_back_keeps_its_flags(small: str) -> None:
-    with shell("", interactive=True) as terminal:
+LATE = """
+import os, time
+from explorer.supervisor import Terminal
+restore = Terminal.restore
+def late(self, **how):
+    while not os.path.exists({go!r}):
+        time.sleep(0.01)
+    restore(self, **how)
+Terminal.restore = late
+"""
+"""Has the terminal restored only when a file is there."""
+
+
+def test_a_shell_that_took_the_terminal_back_keeps_its_flags(small: str, tmp_path: Path) -> None:
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(LATE.format(go=str(tmp_path / "go")))
+    path = os.pathsep.join([str(tmp_path / "hook"), ENVIRONMENT["PYTHONPATH"]])
+    with shell("", interactive=True, PYTHONPATH=path) as terminal:
         terminal.wait_for("prompt>")
         terminal.settle()
         at_prompt = termios.tcgetattr(terminal.side)
         terminal.type(f"$PARAMX {small}\r")
         terminal.wait_for(SHOWN)
         terminal.settle()
-        parent, interface = interface_of(terminal)
-        os.kill(interface, signal.SIGSTOP)  # so that its restoring comes after the shell's
+        parent, _ = interface_of(terminal)
         os.kill(parent, signal.SIGKILL)
         terminal.wait_for("Killed")
         terminal.settle()
-        os.kill(interface, signal.SIGCONT)
-        assert gone([interface])
-        terminal.settle()
+        (tmp_path / "go").touch()
+        terminal.wait_for(lambda _: b"its parent process was killed" in terminal.raw)
         assert terminal.modes() - {2004} == {CURSOR, WRAP}
         assert termios.tcgetattr(terminal.side) == at_prompt
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from terminal import ALTERNATE, ENVIRONMENT, Terminal, alive, imported, paramx
+from terminal import ALTERNATE, ENVIRONMENT, PATIENCE, Terminal, alive, imported, paramx
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
 
@@ -39,7 +39,7 @@ def workers_of(terminal: Terminal) -> list[int]:
 
 def gone(pids: list[int]) -> bool:
     """Wait for processes to end, as long as a hung one would be waited for."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.02)
     return not any(map(alive, pids))

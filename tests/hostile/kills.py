@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1] / "e2e")]
 
 from checkpoints import safetensors
-from terminal import alive, paramx
+from terminal import PATIENCE, alive, paramx
 
 SIGNALS = [
     signal.SIGTERM,
@@ -66,7 +66,10 @@ def kill(number: int, rng: random.Random, target: str) -> str:
         with suppress(ProcessLookupError):
             os.kill(below[0] if who == "interface" else terminal.pid, sent)
         done = f"{number}: {sent.name} to the {who}, {len(below)} below, {len(terminal.raw)} bytes drawn"
-        status = terminal.wait()
+        try:
+            status = terminal.wait()
+        except AssertionError as error:
+            raise AssertionError(f"{done}: {error}") from None
         # Before the program has set itself up, a signal ends it as it ends any. A quit may have been quicker, and Esc
         # while the model opens is one.
         left_by_itself = status == 0 and (quitting or not below)
@@ -77,7 +80,7 @@ def kill(number: int, rng: random.Random, target: str) -> str:
             terminal.assert_restored()
         except AssertionError as error:
             raise AssertionError(f"{done}: {error}: {terminal.modes()}") from error
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while any(map(alive, below)):
             assert time.monotonic() < until, f"{done}: left behind"
             time.sleep(0.01)

@@ -17,12 +17,15 @@ import pytest
 from checkpoint_files import safetensors_bytes
 from command import alive, wait_for
 
+from explorer import __main__ as command
+from explorer import crash
 from explorer.core.asking import ask_to_the_end
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
 from explorer.core.tree import Tree
 from explorer.core.tree_wire import decode_tree
 from explorer.sources import out_of_memory, worker
+from explorer.sources.hf_classes import cannot_build
 from explorer.sources.worker import open_in_worker
 
 ROOT = Path(__file__).parents[2]
@@ -239,6 +242,28 @@ class TestDeath:
         assert out_of_memory._counter(tmp_path / "memory.events") == 3
         if "oom_kill " in Path("/proc/vmstat").read_text():
             assert isinstance(out_of_memory.kills(), int)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            ImportError("libblas.so: failed to map segment from shared object", name="_fblas"),
+            SystemError("error return without exception set"),
+            SystemError("<built-in function compile> returned NULL without setting an exception"),
+            RuntimeError("can't start new thread"),
+        ],
+    )
+    def test_what_fails_below_a_limit_of_memory_is_told_as_that(self, error, monkeypatch):
+        monkeypatch.setattr(out_of_memory, "_limit", lambda: 1 << 30)
+        told = "out of memory: a process may have 1.00 GiB here; free some memory, or open it on a larger machine"
+        assert worker.unexpected("x", error).line == f"x: {told}"
+        assert cannot_build("x", "BertModel", error).line == f"x: {told}"
+        assert crash.told(error) == told
+
+    def test_memory_that_is_too_short_to_tell_more_is_told(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "explorer.sources", None)  # importing it fails
+        assert crash.told(TypeError("anything")) == "out of memory"
+        assert command.told is crash.told, "what tells it is imported before memory runs out"
 
     @pytest.mark.parametrize("mebibytes", [200, 700])
     def test_memory_that_really_runs_out_is_told_as_that(self, mebibytes, tmp_path, monkeypatch):
