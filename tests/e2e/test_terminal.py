@@ -115,6 +115,24 @@ def test_a_session_from_start_to_quit(columns: int, rows: int, tmp_path: Path) -
         assert gone(everyone)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said", "status"),
+    [
+        (("--no-decay", "re:("), "paramx: argument --no-decay: 're:('", 2),
+        (("--groups", "missing.toml"), "paramx: missing.toml: ", 1),
+    ],
+)
+def test_groups_that_can_not_be_read_give_the_terminal_back(
+    arguments: tuple[str, str], said: str, status: int, tmp_path: Path
+) -> None:
+    with paramx("kantaibert", *arguments, directory=tmp_path) as terminal:
+        assert terminal.wait() == status
+        assert terminal.lines()[0].startswith(said)
+        assert ALTERNATE not in terminal.modes()
+        assert not terminal.descendants(), "the worker was on its way"
+        terminal.assert_restored()
+
+
 # --- while loading --------------------------------------------------------------------------------------------------
 
 
