@@ -32,7 +32,7 @@ def findings(overlay: Overlay, of_file: bool = False, whole: bool = True) -> tup
     counts = f"{plural(overlay.tensors, 'tensor')} in the file, {len(overlay.params):,} in the model"
     message = visible(f"{counts}: {', '.join(reasons)}")
     if len(found) == 1:
-        return (replace(found[0], message=message),)
+        return (found[0]._replace(message=message),)
     return (Finding("file-and-model", "hint", message), *found)
 
 
@@ -223,5 +223,5 @@ def _place(built: Model, row: int | None, name: str) -> Place | None:
     home = built.names[row]
     if home.endswith(f".{name}"):  # the weights of a base model, in a model with a head
         outer = home.count(".") - name.count(".")
-        return replace(place, around=place.around[outer:])
-    return replace(place, named=False)
+        return place._replace(around=place.around[outer:])
+    return place._replace(named=False)
