@@ -76,10 +76,9 @@ def test_a_session_from_start_to_quit(columns: int, rows: int, tmp_path: Path) -
 
         # Walked: to the last row and the first, and into the run of six layers.
         terminal.press("G")
-        assert "np = 83,504,416" in terminal.text()
+        terminal.wait_for("np = 83,504,416")
         terminal.press("g", "g")
-        assert "99.23 %" in terminal.text()
-        assert "×6" in terminal.text()
+        assert "×6" in terminal.wait_for("99.23 %")
         terminal.press("-")
         assert "token_type" not in terminal.text().replace("▊", "\n")[: terminal.text().index("lm_head")]
         terminal.press("right", "right")
