@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import compress, repeat
 from operator import or_
+from typing import NamedTuple
 
 from explorer.core.classes import FOLD, Classes
 from explorer.core.codes import FEW_RULES, first_match, sums_of, sums_of_few
@@ -47,8 +48,7 @@ _TIMES_ALL = 5
 """All terms of one assignment together may take this many times the limit of one term."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mask:
+class Mask(NamedTuple):
     """What a term matches: one byte a class, or one byte a row where it tells digits apart."""
 
     bits: bytes
@@ -57,16 +57,14 @@ class Mask:
     """Whether there is one byte a row (aliases included) rather than one a class."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
+class _Failure(NamedTuple):
     """Why a term has no mask, remembered for a while so that other terms can be typed without waiting for it."""
 
     error: PatternError
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why a parameter is in its group."""
 
     rule: int

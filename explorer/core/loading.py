@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
@@ -51,24 +51,21 @@ class OpenSpec:
         object.__setattr__(self, "arguments", tuple((name, text) for name, text in self.arguments))
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """The source has begun another step."""
 
     text: str
     """What it does now, for people: `importing torch`, `building RobertaForMaskedLM`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The source is done."""
 
     model: Model
     """The table it made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The source could not open its target."""
 
     line: str

@@ -6,11 +6,10 @@ An optimizer copies every key of a group and reads only its own: a misspelt one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class OptimizerFacts:
+class OptimizerFacts(NamedTuple):
     """One optimizer's parameter groups."""
 
     keys: frozenset[str]

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 Severity = Literal["error", "warning", "hint"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleClass:
+class ModuleClass(NamedTuple):
     """The class of the module that owns a parameter."""
 
     name: str
@@ -24,8 +23,7 @@ class ModuleClass:
     """Names of its base classes in method resolution order, `Module` and `object` left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a parameter's module stands in its model, in facts that its name does not tell."""
 
     around: tuple[str, ...]
@@ -108,8 +106,7 @@ class Column(Generic[T]):
         return (values[code] for code in self.codes)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Something worth telling: a lint of a grouping, or what a source noticed while opening."""
 
     id: str
@@ -126,8 +123,7 @@ class Finding:
     """A term to add, written `GROUP += TERM`; empty where there is no one fix."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """The ways in which people count a model, each taken from the library's own method. `None`: not known."""
 
     loop: int

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from explorer.core.param import ModuleClass
 from explorer.core.regexes import MAX_PATTERN, digit_blind, safe_to_compile
@@ -164,8 +164,7 @@ Test = Substring | Name | Glob | Regex | Type | Ndim
 """What a term asks of a parameter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One term, read."""
 
     source: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
 from operator import eq, ne, sub
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from explorer.core.shown import HIDDEN
 
@@ -135,8 +135,7 @@ def firsts(ordered: Rows, shown: Shown, rows: Sequence[int]) -> list[int]:
     return [min(order[starts[ordered.nodes[row]] : stops[ordered.lasts[row]]]) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(NamedTuple):
     """The children of one row, or the rows of the top level."""
 
     rows: Sequence[int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from explorer.core.patterns import PatternError, Term, TooSlow, parse
 
@@ -40,8 +40,7 @@ class Rule:
         object.__setattr__(self, "options", dict(self.options))
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A term that takes no part in the assignment, and why."""
 
     rule: int

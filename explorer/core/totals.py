@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.core.param import Counters, Model
 from explorer.core.text import plural
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Sums over some rows of a table; a tied tensor counts once, as in `named_parameters()`."""
 
     tensors: int
@@ -56,8 +55,7 @@ def tensors_text(model: Model) -> str:
     return plural(len(model), "tensor") + (f" ({', '.join(words)})" if words else "")
 
 
-@dataclass(frozen=True, slots=True)
-class OnDevice:
+class OnDevice(NamedTuple):
     """What lies on one device, or is planned to."""
 
     device: str
@@ -77,8 +75,7 @@ def by_device(model: Model) -> tuple[OnDevice, ...]:
     return tuple(OnDevice(device, len(own), totals(model, own).nbytes) for device, own in rows.items())
 
 
-@dataclass(frozen=True, slots=True)
-class OtherCount:
+class OtherCount(NamedTuple):
     """A figure that somebody else quotes for the same model."""
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.core.draft import Draft
 from explorer.core.groups import NO_GROUP, Assignment, Grouper, Grouping, Problem
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from explorer.core.param import Finding, Model
 
 
-@dataclass(frozen=True, slots=True)
-class GroupStats:
+class GroupStats(NamedTuple):
     """What fell into one group."""
 
     tensors: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Finding
@@ -40,8 +40,7 @@ OpenModel = Callable[["OpenSpec", Report], "Model | Opened"]
 answers requests about the open model returns `Opened`, one that does not the bare table."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One kind of thing that holds parameters."""
 
     name: str

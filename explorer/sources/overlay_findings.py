@@ -33,7 +33,7 @@ def findings(overlay: Overlay, of_file: bool = False, whole: bool = True) -> tup
     counts = f"{plural(overlay.tensors, 'tensor')} in the file, {len(overlay.params):,} in the model"
     message = visible(f"{counts}: {', '.join(reasons)}")
     if len(found) == 1:
-        return (replace(found[0], message=message),)
+        return (found[0]._replace(message=message),)
     return (Finding("file-and-model", "hint", message), *found)
 
 
@@ -249,4 +249,4 @@ def _place(built: Model, row: int | None, name: str, renamed: bool) -> Place | N
     place = built.places[row] if built.places is not None and row is not None else None
     if place is None or row is None or renamed or built.names[row] == name:
         return place
-    return replace(place, named=False)
+    return place._replace(named=False)

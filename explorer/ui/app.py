@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -168,7 +168,7 @@ class ParamxApp(KeyOrderApp[str]):
         """Open both again, with the list as narrowed."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self._show_comparison(replace(self._services, filter=message.filter))
+        self._show_comparison(self._services._replace(filter=message.filter))
 
     def on_compare_screen_could_not_open(self, message: CompareScreen.CouldNotOpen) -> None:
         """Leave with the error: the command line named both."""
@@ -197,7 +197,7 @@ class ParamxApp(KeyOrderApp[str]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         shown = message.draft is not None
-        services = replace(self._services, grouping=self._grouping, filter="" if shown else self._services.filter)
+        services = self._services._replace(grouping=self._grouping, filter="" if shown else self._services.filter)
         self.push_screen(ModelScreen(message.spec, services, draft=message.draft))
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
@@ -281,8 +281,7 @@ def _few_colours() -> bool:
     return bool(os.environ.get("NO_COLOR")) or not many
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How the interface was left."""
 
     error: str | None

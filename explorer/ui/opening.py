@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.core.loading import Event, Loaded
 from explorer.core.tree_wire import tree_of
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from explorer.ui.services import Services
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """The opening is done."""
 
     view: TreeView

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from explorer.core.choice import Choice
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from explorer.core.param import Model
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(NamedTuple):
     """The outside world, injected: tests pass small fakes of each."""
 
     opener: Opener

@@ -76,10 +76,9 @@ def test_a_session_from_start_to_quit(columns: int, rows: int, tmp_path: Path) -
 
         # Walked: to the last row and the first, and into the run of six layers.
         terminal.press("G")
-        assert "np = 83,504,416" in terminal.text()
+        terminal.wait_for("np = 83,504,416")
         terminal.press("g", "g")
-        assert "99.23 %" in terminal.text()
-        assert "×6" in terminal.text()
+        assert "×6" in terminal.wait_for("99.23 %")
         terminal.press("-")
         assert "token_type" not in terminal.text().replace("▊", "\n")[: terminal.text().index("lm_head")]
         terminal.press("right", "right")
@@ -113,6 +112,24 @@ def test_a_session_from_start_to_quit(columns: int, rows: int, tmp_path: Path) -
         assert terminal.wait() == 0
         terminal.assert_restored()
         assert gone(everyone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "status"),
+    [
+        (("--no-decay", "re:("), "paramx: argument --no-decay: 're:('", 2),
+        (("--groups", "missing.toml"), "paramx: missing.toml: ", 1),
+    ],
+)
+def test_groups_that_can_not_be_read_give_the_terminal_back(
+    arguments: tuple[str, str], said: str, status: int, tmp_path: Path
+) -> None:
+    with paramx("kantaibert", *arguments, directory=tmp_path) as terminal:
+        assert terminal.wait() == status
+        assert terminal.lines()[0].startswith(said)
+        assert ALTERNATE not in terminal.modes()
+        assert not terminal.descendants(), "the worker was on its way"
+        terminal.assert_restored()
 
 
 # --- while loading --------------------------------------------------------------------------------------------------

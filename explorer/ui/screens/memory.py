@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.table import Table
@@ -76,7 +76,7 @@ class MemoryScreen(Dialog[MemorySettings]):
             self._change(gpu=message.nbytes)
 
     def _change(self, **what: object) -> None:
-        self._settings = replace(self._settings, **what)  # type: ignore[arg-type]
+        self._settings = self._settings._replace(**what)  # type: ignore[arg-type]
         self._show()
 
     def _show(self) -> None:

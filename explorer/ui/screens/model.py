@@ -65,7 +65,6 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         event: Stage | Failed | Ready
         """What happened."""
 
-    @dataclass
     class Shown(Message):
         """The model is on the screen, and its groups have their fields."""
 
@@ -90,11 +89,9 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         line: str
         """Why, in one line."""
 
-    @dataclass
     class GaveUp(Message):
         """Esc while the model was opening."""
 
-    @dataclass
     class OpenAnother(Message):
         """The start screen is asked for."""
 

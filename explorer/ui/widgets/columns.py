@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.core.text import UNKNOWN, shape_text, short_bytes, short_count
 
@@ -25,8 +24,7 @@ MIXED = "mixed"
 """What a module's cell shows if its parameters differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableColumn:
+class TableColumn(NamedTuple):
     """One column beside the name."""
 
     title: str

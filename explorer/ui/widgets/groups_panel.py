@@ -230,11 +230,9 @@ class GroupsPanel(VerticalScroll, can_focus=False):
 
     BINDINGS = keymap.bindings("groups")
 
-    @dataclass
     class Kept(Message):
         """Enter: the groups as typed are to be kept."""
 
-    @dataclass
     class Restore(Message):
         """Esc: back to the groups last kept or, if nothing is changed, to the tree."""
 

@@ -6,8 +6,7 @@ while it is drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -44,8 +43,7 @@ ODD = ("", "⚠NaN", "⚠Inf", "⚠NaN+Inf")
 """How a row is marked below which some values are none, by those bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(NamedTuple):
     """What the groups say about each parameter; bytes in leaf order, one a parameter."""
 
     names: tuple[str, ...]
@@ -56,8 +54,7 @@ class Marks:
     """1 where its group differs from the one last kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Looks:
+class Looks(NamedTuple):
     """The styles of one paint: asking the stylesheet for each row took longer than drawing it."""
 
     base: Style

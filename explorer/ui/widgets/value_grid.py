@@ -43,7 +43,6 @@ class ValueGrid(Widget, can_focus=True):
         columns: Range
         """Columns of the grid."""
 
-    @dataclass
     class Moved(Message):
         """The cursor, the leading indices or the format changed, or the cell under the cursor became known."""
 
