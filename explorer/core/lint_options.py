@@ -55,14 +55,7 @@ def ignored_option(scene: Scene) -> Iterator[Finding]:
     """`ignored-option`: a key that the optimizer accepts and never reads."""
     for i, rule in enumerate(scene.grouping.rules):
         optimizer = scene.optimizer(i)
-        facts = OPTIMIZERS.get(optimizer)
-        for key in rule.options:
-            if key in OWN_OPTIONS or key in ANY_KEYS or (key in facts.keys if facts else key not in MEANT):
-                continue
-            known = {*(facts.keys if facts else ("weight_decay", "lr")), *OWN_OPTIONS}
-            close = difflib.get_close_matches(key, sorted(known), 1, 0.75)
-            meant = MEANT.get(key) or (close[0] if close else "")
-            meant = meant if meant in known and meant not in rule.options else ""
+        for key, meant in _ignored(scene, i):
             effect = ""
             if meant == "weight_decay" and not scene.frozen(i):
                 effect = f", so this group decays at its default {scene.decay[i]:g}"
@@ -73,6 +66,19 @@ def ignored_option(scene: Scene) -> Iterator[Finding]:
                 why=f"Unknown keys of a group are accepted in silence{f'; {meant} is meant' if meant else ''}.",
                 fix=f"{rule.name}.{key} -> {meant}" if meant else "",
             )
+
+
+def _ignored(scene: Scene, rule: int) -> Iterator[tuple[str, str]]:
+    """Iterate over the keys of a rule that its optimizer ignores, each with the key that is meant, if one is."""
+    options = scene.grouping.rules[rule].options
+    facts = OPTIMIZERS.get(scene.optimizer(rule))
+    for key in options:
+        if key in OWN_OPTIONS or key in ANY_KEYS or (key in facts.keys if facts else key not in MEANT):
+            continue
+        known = {*(facts.keys if facts else ("weight_decay", "lr")), *OWN_OPTIONS}
+        close = difflib.get_close_matches(key, sorted(known), 1, 0.75)
+        meant = MEANT.get(key) or (close[0] if close else "")
+        yield key, meant if meant in known and meant not in options else ""
 
 
 def refused_shape(scene: Scene) -> Iterator[Finding]:
@@ -95,27 +101,34 @@ def refused_shape(scene: Scene) -> Iterator[Finding]:
 
 
 def inverted(scene: Scene) -> Iterator[Finding]:
-    """`inverted`: the no-decay group decays more than the others, or its name promises what its options do not."""
-    decays = [
-        scene.decay[i]
-        for i, count in enumerate(scene.assignment.tensors)
-        if count and not scene.frozen(i) and not _says_no_decay(scene, i)
-    ]
-    for i, rule in enumerate(scene.grouping.rules):
-        own = scene.decay[i]
-        if not own > 0 or not scene.assignment.tensors[i]:
+    """`inverted`: what keeps biases and norms decays more than the matrices; a hint where it decays at all."""
+    rules = scene.grouping.rules
+    trained = [i for i, count in enumerate(scene.assignment.tensors) if count and not scene.frozen(i)]
+    wide = [i for i in trained if scene.where([i]) & scene.facts.all_wide]
+    if any(meant == "weight_decay" for i in trained for _, meant in _ignored(scene, i)):
+        return  # the values that were meant are others, and `ignored-option` tells it
+    for i in trained:
+        own, said = scene.decay[i], _says_no_decay(scene, i)
+        if not own > 0 or not (said or i not in wide):
             continue
-        said = _says_no_decay(scene, i)
-        if not said and (not decays or scene.where([i]) & scene.facts.all_wide or own <= _matrices(scene)):
-            continue
-        compared = f", more than the others' {min(decays):g}" if decays and own > min(decays) else ""
-        yield Finding(
-            "inverted",
-            "error",
-            f"{rule.name} decays at {own:g}{compared}",
-            why="Biases and norms would shrink while the matrices are left alone: the two values are likely swapped.",
-            fix=f"{rule.name}.weight_decay = 0.0" if said else "",
-        )
+        fix = f"{rules[i].name}.weight_decay = 0.0" if said else ""
+        matrices = max((scene.decay[other] for other in wide if other != i), default=own)
+        if own > matrices:
+            yield Finding(
+                "inverted",
+                "error",
+                f"{rules[i].name} decays at {own:g}, the matrices at {matrices:g}",
+                why="Biases and norms would shrink more than the matrices: the two values are likely swapped.",
+                fix=fix,
+            )
+        elif said:
+            yield Finding(
+                "inverted",
+                "hint",
+                f"{rules[i].name} decays at {own:g}",
+                why="Its name says that it does not; another name, or weight_decay=0, would say what it does.",
+                fix=fix,
+            )
 
 
 def tied_split(scene: Scene) -> Iterator[Finding]:
@@ -142,23 +155,17 @@ def _without_biases(scene: Scene, mask: int) -> int:
     return mask & ~scene.matches(_BIAS)
 
 
-def _matrices(scene: Scene) -> float:
-    """Return the largest decay of a group with matrices."""
-    holders = (i for i, count in enumerate(scene.assignment.tensors) if count)
-    return max((scene.decay[i] for i in holders if scene.where([i]) & scene.facts.all_wide), default=float("inf"))
-
-
 def _says_no_decay(scene: Scene, rule: int) -> bool:
     name = re.sub(r"[^a-z]", "", scene.grouping.rules[rule].name.lower())
     return any(text in name for text in ("nodecay", "nowd", "nowdecay", "noweightdecay", "withoutdecay", "undecayed"))
 
 
 def _sparing_fix(scene: Scene, hits: int, terms: tuple[str, ...]) -> str:
-    """Return the first edit after which none of `hits` decays, or nothing."""
+    """Return the first edit that spares all of `hits` and empties no group, or nothing."""
     grouping = scene.grouping
     sparing = [i for i in range(grouping.catch_all) if scene.spares(i) and grouping.rules[i].terms]
     edits = [f"{grouping.rules[i].name} += {term}" for i in sparing[:1] for term in terms]
     if not sparing and scene.spares(grouping.catch_all):
         decaying = [rule.name for i, rule in enumerate(grouping.rules) if scene.decay[i] > 0]
         edits = [f"{name} += !{term}" for name in decaying[:1] for term in terms]
-    return next((edit for edit in edits if not scene.still(hits, apply_fix(grouping, edit))), "")
+    return next((edit for edit in edits if scene.spared_by(apply_fix(grouping, edit), hits)), "")

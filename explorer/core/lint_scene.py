@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 from weakref import WeakKeyDictionary
 
+from explorer.core.classes import FOLD
 from explorer.core.groups import Assignment, Grouper
 from explorer.core.named import Named
 from explorer.core.optimizers import default_weight_decay
@@ -26,6 +28,20 @@ def is_norm(module: ModuleClass | None) -> bool:
     The module's own name is not asked: `ln_1`, `norm1` and `final_layer_norm` have only the class in common.
     """
     return module is not None and any("Norm" in name for name in (module.name, *module.bases))
+
+
+LIKE_A_NORM = re.compile(r"(?i)norm|(?:^|[._])ln(?:$|[._0-9])")
+"""Finds in a term that a norm is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A piece of the model's names that a term may have meant."""
+
+    text: str
+    """As it is written in the name."""
+    of_norms: bool
+    """Whether only names of normalization modules were seen to have it."""
 
 
 class Facts:
@@ -65,9 +81,9 @@ class Facts:
         return int.from_bytes(rows, "little")
 
     @cached_property
-    def words(self) -> dict[str, str]:
+    def words(self) -> dict[str, Word]:
         """What a substring is likely meant to be: path pieces and pairs of them, by their lower-cased text."""
-        found: dict[str, str] = {}
+        found: dict[str, Word] = {}
         classes = self.grouper.classes
         # Of each class the first name as it is: a folded one has digits that the model may not have.
         first: dict[int, str] = {}
@@ -76,32 +92,57 @@ class Facts:
                 first[number] = name
                 if len(first) == classes.size:
                     break
-        for name in first.values():
+        for number, name in first.items():
+            norm = is_norm(classes.modules[number])
             pieces = [piece for piece in name.split(".") if not piece.isdigit()]
             for piece in (*pieces, ".".join(pieces[-2:])):
-                found.setdefault(piece.lower(), piece)
+                known = found.get(piece.lower())
+                if known is None:
+                    found[piece.lower()] = Word(piece, norm)
+                elif known.of_norms and not norm:
+                    found[piece.lower()] = replace(known, of_norms=False)
         return dict(list(found.items())[:VOCABULARY])
 
-    def suggest(self, term: Term) -> tuple[str, ...]:
-        """Return up to three things of the model that look like what the term may have meant."""
-        known = self.nearest.get(term.key)
+    @cached_property
+    def matrix_names(self) -> str:
+        """The names of all matrices but those of norms, their digits written 0, a line each."""
+        classes = self.grouper.classes
+        each = zip(classes.folded, classes.ndims, classes.modules, strict=True)
+        return "\n".join(name for name, ndim, module in each if (ndim or 0) >= 2 and not is_norm(module))
+
+    def suggest(self, term: Term, spares: bool) -> tuple[str, ...]:
+        """Return up to three things of the model that look like what the term may have meant.
+
+        Args:
+            term: A term that matches nothing.
+            spares: Whether it is of a group without decay, to which no text that is in a matrix's name is offered.
+        """
+        key = f"{spares:d}{term.key}"
+        known = self.nearest.get(key)
         if known is None:
-            known = self.nearest[term.key] = self._suggest(term)
+            known = self.nearest[key] = self._suggest(term, spares)
             if len(self.nearest) > VOCABULARY:
                 self.nearest.clear()
         return known
 
-    def _suggest(self, term: Term) -> tuple[str, ...]:
+    def _suggest(self, term: Term, spares: bool) -> tuple[str, ...]:
         classes, test = self.grouper.classes, term.test
         if isinstance(test, Type):
             names = dict.fromkeys(module.name for module in classes.modules if module is not None)
             return _closest(test.pattern, {name.lower(): name for name in names}, "type:")
-        if isinstance(test, Substring):
-            return _closest(test.text, self.words, "")
-        if isinstance(test, (Glob, Name)):
-            text = test.pattern if isinstance(test, Glob) else test.text
-            return _closest(text, self.words, "")
-        return ()
+        if not isinstance(test, (Substring, Glob, Name)):
+            return ()
+        text = test.pattern if isinstance(test, Glob) else test.text
+        words = self.words
+        if LIKE_A_NORM.search(text):
+            words = {low: word for low, word in words.items() if word.of_norms} or words
+            spares = True
+        if spares:
+            words = {low: word for low, word in words.items() if not self._takes_matrix(word.text)}
+        return _closest(text, {low: word.text for low, word in words.items()}, "")
+
+    def _takes_matrix(self, text: str) -> bool:
+        return text.translate(FOLD) in self.matrix_names
 
 
 def _closest(text: str, words: dict[str, str], prefix: str) -> tuple[str, ...]:
@@ -177,8 +218,21 @@ class Scene:
         """Return where a term matches, its `!` aside."""
         return int.from_bytes(self.grouper.matches(Term(term.key, False, term.test)), "little")
 
-    def still(self, mask: int, edited: Grouping) -> bool:
-        """Tell whether any of a mask's parameters decays under an edited grouping."""
+    def names_tied(self, term: Term, rule: int) -> bool:
+        """Tell whether a term puts another name of a tied tensor where the tensor itself is: under a rule."""
+        classes, mask = self.grouper.classes, self.grouper.mask(term)
+        if not classes.alias_of:
+            return False
+        hits = (mask.bits if mask.by_row else classes.expand(mask.bits))[classes.rows :]
+        owners = (self.assignment.codes[index] for index in classes.alias_of)
+        told = zip(hits, owners, self.assignment.alias_codes, strict=True)
+        return any(hit and owner == code == rule for hit, owner, code in told)
+
+    def spared_by(self, edited: Grouping, mask: int) -> bool:
+        """Tell whether none of a mask's parameters decays under an edited grouping, and no group is emptied."""
+        codes = self.grouper.codes(edited)
+        if any(count and code not in codes for code, count in enumerate(self.assignment.tensors)):
+            return False
         other = Scene(self.model, edited, self.assignment)
         decaying = (i for i, decay in enumerate(other.decay) if decay > 0)
-        return bool(mask & self.where(decaying, self.grouper.codes(edited)))
+        return not mask & self.where(decaying, codes)

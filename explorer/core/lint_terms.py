@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from explorer.core.lint_scene import Facts, Scene
 from explorer.core.named import Named
 from explorer.core.param import Finding
-from explorer.core.patterns import PatternError, Substring, Term
+from explorer.core.patterns import PatternError, Regex, Substring, Term
+from explorer.core.rules import Rule
 
 
 def bad_terms(scene: Scene) -> Iterator[Finding]:
@@ -64,7 +65,9 @@ def dead_pattern(scene: Scene) -> Iterator[Finding]:
             if hits is None or (hits & own and not term.excludes):
                 continue
             if not hits:
-                near = scene.facts.suggest(term)
+                if not term.excludes and scene.names_tied(term, i):
+                    continue
+                near = scene.facts.suggest(term, scene.spares(i))
                 offer = f"; near: {', '.join(near)}" if near else ""
                 message = f"{rule.name}: {term.source} matches nothing{offer}"
             elif term.excludes:
@@ -79,32 +82,50 @@ def dead_pattern(scene: Scene) -> Iterator[Finding]:
                 message,
                 scene.names(hits),
                 "A term without effect is a misspelling, or was written for another model.",
-                f"{rule.name} -= {term.source}" if hits else "",
+                _removal(rule, term),
             )
 
 
 def wide_substring(scene: Scene) -> Iterator[Finding]:
-    """`wide-substring`: a plain substring puts a matrix that is no norm's into a group without decay."""
+    """`wide-substring`: a text or an expression puts a matrix that is no norm's into a group without decay.
+
+    Terms of other kinds name what they take.
+    """
     for i, rule in enumerate(scene.grouping.rules[:-1]):
         if not scene.spares(i) or not any(scene.decay):
             continue
         own = scene.where([i])
-        for _, term in scene.terms[i]:
-            if term.excludes or not isinstance(term.test, Substring):
+        taken = {term: (_hits(scene, term) or 0) & own for _, term in scene.terms[i] if not term.excludes}
+        for term, hits in taken.items():
+            wide = hits & scene.facts.wide
+            if not wide or not isinstance(term.test, (Substring, Regex)):
                 continue
-            hits = (_hits(scene, term) or 0) & own & scene.facts.wide
-            if not hits:
-                continue
-            alone = hits == own & scene.facts.all_wide
-            count = hits.bit_count()
+            # What takes nothing but matrices is best without it: excluded again, it would be a dead term.
+            removal = _removal(rule, term) if hits == wide and hits != own else ""
+            alone = wide == own & scene.facts.all_wide
+            excluded = alone and all(other & ~scene.facts.wide for other in taken.values() if other)
+            count = wide.bit_count()
+            what = "the expression " * isinstance(term.test, Regex)
             yield Finding(
                 "wide-substring",
                 "warning",
-                f"{rule.name}: {term.source} also catches {count:,} {'matrix' if count == 1 else 'matrices'}",
-                scene.names(hits),
-                "Weights of 2 or more dimensions are what decay is for; a short text catches too much.",
-                f"{rule.name} += !ndim>=2" if alone else "",
+                f"{rule.name}: {what}{term.source} also catches {count:,} {'matrix' if count == 1 else 'matrices'}",
+                scene.names(wide),
+                "Weights of 2 or more dimensions are what decay is for; part of a name catches too much.",
+                removal or (f"{rule.name} += !ndim>=2" if excluded else ""),
             )
+
+
+def _removal(rule: Rule, term: Term) -> str:
+    """Return the edit that takes a term out of its rule; nothing where what is left would mean something else."""
+    left = [text for text in rule.terms if text != term.source]
+    # Terms that only exclude match all the others, and no term at all matches nothing.
+    alike = any(_includes(text) for text in left) == any(_includes(text) for text in rule.terms)
+    return f"{rule.name} -= {term.source}" if left and alike else ""
+
+
+def _includes(term: str) -> bool:
+    return not term.startswith("!")
 
 
 def digit_boundary(scene: Scene) -> Iterator[Finding]:

@@ -177,10 +177,10 @@ def layerwise(model: Model, rate: float = 0.9, weight_decay: float = 0.05) -> Gr
         flat, wide = _by_width(model, members.get(at, []))
         scale = {"lr_mult": float(f"{rate ** (depth + 1 - at):.6g}")}
         if flat:
-            spared = (*terms, "!ndim>=2") if terms else tuple(f"name:{name}" for name in flat)
+            spared = (*terms, "!ndim>=2") if terms else _exactly(model, flat)
             rules.append(Rule(f"{label}_no_decay", spared, {"weight_decay": 0.0, **scale}))
         if wide:
-            taken = terms or tuple(f"name:{name}" for name in wide)
+            taken = terms or _exactly(model, wide)
             rules.append(Rule(label, taken, {"weight_decay": weight_decay, **scale}))
     flat, wide = _by_width(model, members.get(depth + 1, []))
     if flat and wide:
@@ -201,10 +201,15 @@ def _level(model: Model, index: int, inside: int, first: int, depth: int) -> int
     return 0 if depth and (index < first or embeds) else depth + 1
 
 
-def _by_width(model: Model, members: Collection[int]) -> tuple[list[str], list[str]]:
-    """Return the names of the members of fewer than two dimensions, and of the others."""
+def _by_width(model: Model, members: Collection[int]) -> tuple[list[int], list[int]]:
+    """Return the members of fewer than two dimensions, and the others."""
     flat = {i for i in members if len(model.shapes[i] or ()) < 2}
-    return [model.names[i] for i in members if i in flat], [model.names[i] for i in members if i not in flat]
+    return sorted(flat), [i for i in members if i not in flat]
+
+
+def _exactly(model: Model, members: Collection[int]) -> tuple[str, ...]:
+    """Return terms for these parameters alone, by all their names: a tied tensor is in one group under each."""
+    return tuple(f"name:{name}" for i in members for name in (model.names[i], *model.aliases.get(i, ())))
 
 
 def _is_clear(model: Model, prefix: str) -> bool:

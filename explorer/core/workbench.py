@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import compress
+from itertools import compress, count
 from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.core.draft import Draft
@@ -50,6 +50,9 @@ class Move:
     """Name of the group it is in now."""
 
 
+_Step = tuple[Grouping, tuple[int, ...]]
+"""Groups as they were typed, and the number by which each is known whatever it is called."""
+
 FIRST_MEMBERS = 3
 """Members of a group that `Workbench.stats` names."""
 
@@ -79,12 +82,13 @@ class Workbench:
             frozen = (flags[row] is False and row not in model.apart for row in range(len(model)))
             self._frozen = _members(bytes(frozen), 1)
         self._typed: dict[int, Typed] = {}
-        self._past: list[Grouping] = []
-        self._future: list[Grouping] = []
+        self._past: list[_Step] = []
+        self._future: list[_Step] = []
         self._typing: tuple[int, str] | None = None
-        self._take(grouping)
-        self._kept_codes = self.assignment.groups
-        self._kept_names = self.names
+        self._ids = self._assigned_ids = tuple(range(len(grouping.rules)))
+        self._fresh = count(len(grouping.rules))
+        self._take(grouping, self._ids)
+        self._kept_codes, self._kept_names, self._kept_ids = self.assignment.groups, self.names, self._assigned_ids
 
     def learn(self, model: Model) -> None:
         """Take a table of the same parameters with more facts (classes, ties); what is typed stays."""
@@ -97,7 +101,7 @@ class Workbench:
             self._kept_codes = kept.groups
         self.assignment = self.grouper.assign(self.assigned)
         self.findings = lint(model, self.assigned, self.assignment)
-        self._take(self.draft)
+        self._take(self.draft, self._ids)
 
     # -- editing ----------------------------------------------------------------------------------------------
 
@@ -137,7 +141,7 @@ class Workbench:
                 self._remember()
             self._typing = (rule, field)
             self._future.clear()
-            self._take(draft)
+            self._take(draft, self._ids)
 
     def change(self, draft: Grouping) -> None:
         """Take groups that another command made: a preset, a fix, a group added, removed or moved."""
@@ -145,7 +149,7 @@ class Workbench:
             self._remember()
             self._future.clear()
             self._typed.clear()
-            self._take(draft)
+            self._take(draft, self._numbered(draft))
 
     def undo(self) -> bool:
         """Go back one step; whether there was one."""
@@ -164,35 +168,49 @@ class Workbench:
         if any(self.trouble(rule) for rule in range(len(self.draft.rules))):
             return False
         self.kept = self.draft
-        self._kept_codes, self._kept_names = self.assignment.groups, self.names
+        self._kept_codes, self._kept_names, self._kept_ids = self.assignment.groups, self.names, self._assigned_ids
         self._typing = None
         return True
 
-    def restore(self) -> None:
-        """Go back to the groups last kept; `undo` brings back what was typed."""
+    def restore(self) -> bool:
+        """Go back to the groups last kept.
+
+        Returns:
+            Whether `undo` brings back what was typed; what can't be read at all is in no draft.
+        """
+        differs = self.draft != self.kept
         self._typed.clear()
-        self.change(self.kept)
+        if differs:
+            self._remember()
+            self._future.clear()
+            self._take(self.kept, self._kept_ids)
+        return differs
+
+    def _numbered(self, draft: Grouping) -> tuple[int, ...]:
+        """Return a number for each group that another command made: one that is there by its name keeps its own."""
+        known = dict(zip((rule.name for rule in self.draft.rules), self._ids, strict=True))
+        return tuple(known[rule.name] if rule.name in known else next(self._fresh) for rule in draft.rules)
 
     def _remember(self) -> None:
-        self._past.append(self.draft)
+        self._past.append((self.draft, self._ids))
         self._typing = None
 
-    def _step(self, source: list[Grouping], target: list[Grouping]) -> bool:
+    def _step(self, source: list[_Step], target: list[_Step]) -> bool:
         if not source:
             return False
-        target.append(self.draft)
+        target.append((self.draft, self._ids))
         self._typing = None
         self._typed.clear()
-        self._take(source.pop())
+        self._take(*source.pop())
         return True
 
-    def _take(self, draft: Grouping) -> None:
+    def _take(self, draft: Grouping, ids: tuple[int, ...]) -> None:
         """Regroup; while a term can't be read or is too slow, the last good result stays."""
-        self.draft = draft
+        self.draft, self._ids = draft, ids
         assignment = self.grouper.assign(draft)
         self.problems = assignment.problems
         if not self.stale:
-            self.assigned, self.assignment = draft, assignment
+            self.assigned, self.assignment, self._assigned_ids = draft, assignment, ids
             self.findings = lint(self.model, draft, assignment)
 
     # -- what it gives ----------------------------------------------------------------------------------------
@@ -243,7 +261,7 @@ class Workbench:
 
     @property
     def moved(self) -> bytes:
-        """For each parameter 1 if its group, by name, is another than when the groups were last kept."""
+        """For each parameter 1 if its group is another than when they were last kept; a new name is no move."""
         before, after = self._baseline(), self.assignment.groups
         if before == after:
             return bytes(len(after))
@@ -319,11 +337,11 @@ class Workbench:
         )
 
     def _baseline(self) -> bytes:
-        """Return the kept assignment in codes of the present groups; groups with one name are the same."""
-        places = {name: code for code, name in enumerate(self.names)}
+        """Return the kept assignment in codes of the present groups; a group that was renamed is the same."""
+        places = {number: code for code, number in enumerate(self._assigned_ids)}
         table = bytearray(range(256))
-        for code, name in enumerate(self._kept_names):
-            table[code] = places.get(name, NO_GROUP)  # a group that no longer exists
+        for code, number in enumerate(self._kept_ids):
+            table[code] = places.get(number, NO_GROUP)  # a group that no longer exists
         return self._kept_codes.translate(bytes(table))
 
 

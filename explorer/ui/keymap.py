@@ -96,11 +96,18 @@ COMMANDS: tuple[Command, ...] = (
         ("tab",),
         "Tab",
         "groups",
-        "From the tree to the groups, and on to the next field",
+        "From the tree to the groups, through their fields, and back",
         "anywhere",
         3,
     ),
-    Command("previous_panel", ("shift+tab",), "Shift+Tab", "back", "The panel or field before", "anywhere"),
+    Command(
+        "previous_panel",
+        ("shift+tab",),
+        "Shift+Tab",
+        "back",
+        "The field before; from the first back to the tree",
+        "anywhere",
+    ),
     Command(
         "help", ("question_mark", "f1"), "?", "help", "This list (F1 while typing)", "anywhere", 20, "F1", owner="app"
     ),

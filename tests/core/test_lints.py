@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from explorer.core.groups import Grouper, Grouping, Rule
-from explorer.core.lints import apply_fix, lint
+from explorer.core.lints import apply_fix, is_norm, lint
 from explorer.core.optimizers import OPTIMIZERS
 from explorer.core.param import Column
 
@@ -66,7 +67,36 @@ def test_t5_s_relative_attention_bias_is_a_matrix_caught_by_bias(architecture):
     (finding,) = findings(model, Grouping.classic(), "wide-substring")
     assert len(finding.names) == 2
     assert all(name.endswith("relative_attention_bias.weight") for name in finding.names)
-    assert "wide-substring" not in after_fix(model, Grouping.classic(), finding)
+    assert finding.fix == "", "without its matrices the group is empty"
+
+
+def test_an_expression_that_takes_a_matrix_is_told_and_what_names_its_matrices_is_not(architecture):
+    model = architecture("t5-small")
+    (finding,) = findings(model, Grouping.classic(("re:bias", "type:*Norm")), "wide-substring")
+    assert "the expression re:bias also catches 2 matrices" in finding.message
+    for term in ("glob:*relative_attention_bias.weight", "type:Embedding", "name:shared.weight"):
+        assert not findings(model, Grouping.classic((term, "type:*Norm")), "wide-substring")
+
+
+@pytest.mark.parametrize("name", ["t5-small", "gpt2", "llama-7b", "convnext-tiny-224", "roberta-base"])
+@pytest.mark.parametrize("terms", [("bias", "LayerNorm.weight"), ("re:bias", "ln_", "weight", "!nope", "b.bias")])
+def test_no_fix_makes_a_new_finding_and_following_them_comes_to_an_end(architecture, name, terms):
+    model = architecture(name)
+    grouping = Grouping.classic(terms)
+    found = findings(model, grouping)
+    for _ in range(8):
+        before = Counter(each.id for each in found)
+        for each in filter(lambda finding: finding.fix, found):
+            after = Counter(now.id for now in findings(model, apply_fix(grouping, each)))
+            assert after <= before and after != before, (grouping.rules[0].terms, each.fix)
+        fixed = next((each for each in found if each.fix), None)
+        if fixed is None:
+            break
+        grouping = apply_fix(grouping, fixed)
+        found = findings(model, grouping)
+    assert not any(each.fix for each in found)
+    if terms[0] == "bias":
+        assert found == [], grouping.rules[0].terms
 
 
 def test_llama_s_empty_group_is_an_error(architecture):
@@ -117,6 +147,13 @@ def test_the_fix_excludes_from_the_decaying_group_when_the_rest_is_spared(tiny):
     assert "norm-decays" not in after_fix(tiny, grouping, finding)
 
 
+def test_no_fix_of_norms_empties_a_group_of_norms(tiny):
+    norms = Rule("norms", ("type:*Norm",), {"weight_decay": 0.01})
+    grouping = Grouping((Rule("spared", ("bias", "scale"), {"weight_decay": 0.0}), norms, Rule("rest")))
+    (finding,) = findings(tiny, grouping, "norm-decays")
+    assert finding.fix == ""
+
+
 def test_unknown_module_classes_are_told_and_not_passed_over(table):
     model = table([("a.norm.weight", (2,), None), ("a.bias", (2,), None), ("a.weight", (2, 2), None)])
     (finding,) = findings(model, Grouping.classic(), "cannot-judge")
@@ -136,6 +173,40 @@ def test_where_no_classes_are_known_integers_are_told_as_untrainable(table):
 def test_a_term_that_matches_nothing_is_dead_and_near_names_are_offered(tiny):
     (finding,) = findings(tiny, Grouping.classic(("bias", "layernrm.weight")), "dead-pattern")
     assert "matches nothing" in finding.message and "LayerNorm.weight" in finding.message
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama-7b", "t5-small"])
+def test_near_names_of_a_norm_s_term_are_norms_and_its_fix_removes_it(architecture, name):
+    model = architecture(name)
+    grouping = Grouping.classic(("type:*Norm", "LayerNorm.weight"))
+    (finding,) = findings(model, grouping, "dead-pattern")
+    near = finding.message.partition("near: ")[2].split(", ")
+    norms = [param.name for param in model if is_norm(param.module_class)]
+    for text in near:
+        assert {each for each in model.names if text in each} <= set(norms), text
+    assert finding.fix == "no_decay -= LayerNorm.weight"
+
+
+def test_no_matrix_is_near_a_term_of_a_group_without_decay(tiny):
+    for terms, spared in (("attn.wight", True), ("embedd", True), ("embedd", False)):
+        grouping = Grouping((Rule("a", (terms,), {"weight_decay": 0.1 * (not spared)}), Rule("rest")))
+        (finding,) = findings(tiny, grouping, "dead-pattern")
+        assert ("near: embed" in finding.message) == (not spared)
+        assert "attn.weight" not in finding.message
+
+
+def test_a_term_is_not_removed_where_the_rest_would_mean_something_else(tiny):
+    for terms in (("nope", "!bias"), ("!nope",), ("nope",)):
+        (finding,) = findings(tiny, Grouping.classic(terms), "dead-pattern")
+        assert finding.fix == ""
+
+
+def test_a_term_that_names_a_tied_tensor_otherwise_is_not_dead(table):
+    model = table(
+        [("embed.weight", (4, 2), "Embedding"), ("scale", (2,), "L")], aliases={"embed.weight": ("head.weight",)}
+    )
+    assert not findings(model, Grouping.classic(("name:embed.weight", "name:head.weight")), "dead-pattern")
+    assert findings(model, Grouping.classic(("scale", "name:head.weight")), "dead-pattern")
 
 
 def test_a_term_that_only_matches_what_an_earlier_group_took_is_dead(tiny):
@@ -217,18 +288,32 @@ def test_the_table_of_optimizers_is_torch_s_own():
         assert (None if default is None else default.default) == facts.weight_decay, name
 
 
-def test_swapped_decays_are_an_error(tiny):
-    swapped = Grouping(
-        (Rule("a", ("bias", "type:*Norm", "scale"), {"weight_decay": 0.1}), Rule("b", (), {"weight_decay": 0.0}))
-    )
-    (finding,) = findings(tiny, swapped, "inverted")
+@pytest.mark.parametrize(("name", "rest"), [("a", 0.0), ("a", 0.05), ("no_decay", 0.0), ("no_decay", 0.05)])
+def test_norms_that_decay_more_than_the_matrices_are_an_error(tiny, name, rest):
+    norms = Rule(name, CLEAN.rules[0].terms, {"weight_decay": 0.1})
+    (finding,) = findings(tiny, Grouping((norms, Rule("b", (), {"weight_decay": rest}))), "inverted")
     assert finding.severity == "error"
+    assert finding.message == f"{name} decays at 0.1, the matrices at {rest:g}"
 
 
-def test_a_no_decay_group_that_decays_is_an_error_with_its_fix(tiny):
-    grouping = Grouping((Rule("no_decay", CLEAN.rules[0].terms), Rule("decay", (), {"weight_decay": 0.1})))
+@pytest.mark.parametrize(("options", "rest"), [({}, 0.1), ({"weight_decay": 0.05}, 0.05)])
+def test_a_no_decay_group_that_decays_less_or_alike_is_a_hint_with_its_fix(tiny, options, rest):
+    grouping = Grouping((Rule("no_decay", CLEAN.rules[0].terms, options), Rule("decay", (), {"weight_decay": rest})))
     (finding,) = findings(tiny, grouping, "inverted")
+    assert finding.severity == "hint"
     assert "inverted" not in after_fix(tiny, grouping, finding)
+    assert not findings(tiny, grouping.rename(0, "norms"), "inverted")
+
+
+def test_where_the_matrices_are_frozen_norms_may_decay(tiny):
+    grouping = Grouping((Rule("body", ("ndim>=2",), {"freeze": True}), Rule("norms", (), {"weight_decay": 0.1})))
+    assert not findings(tiny, grouping, "inverted")
+
+
+def test_where_the_decay_is_misspelt_the_values_are_not_called_swapped(tiny):
+    for own, rest in (("weight_decay_rate", "weight_decay_rate"), ("weight_decay", "weight_decay_rate")):
+        grouping = Grouping((Rule("no_decay", CLEAN.rules[0].terms, {own: 0.02}), Rule("decay", (), {rest: 0.1})))
+        assert "ignored-option" in ids(tiny, grouping) and "inverted" not in ids(tiny, grouping)
 
 
 def test_a_blank_term_is_an_error_with_its_fix(tiny):

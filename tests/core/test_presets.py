@@ -10,6 +10,7 @@ import pytest
 
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.lint_scene import Scene
+from explorer.core.lints import lint
 from explorer.core.presets import PRESETS, matrix
 
 torch = pytest.importorskip("torch")
@@ -131,6 +132,13 @@ def test_a_layer_s_prefix_inside_another_tower_s_name_is_not_mistaken(table):
     assert set(assignment.tensors[:-1]) == {2}
     for index, name in enumerate(model.names):
         assert grouping.rules[assignment.codes[index]].name == f"layer_{name.split('.')[2]}"
+
+
+@pytest.mark.parametrize("name", ["t5-small", "gpt2", "roberta-base"])
+def test_layerwise_puts_a_tied_tensor_in_one_group_under_all_its_names(architecture, name):
+    model = architecture(name)
+    grouping = PRESETS["layerwise"].build(model)
+    assert model.aliases and lint(model, grouping, Grouper(model).assign(grouping)) == ()
 
 
 def test_layerwise_of_too_many_layers_is_told_in_the_matrix(table):

@@ -174,11 +174,26 @@ def test_a_name_that_is_blank_or_taken_is_refused_and_told(bench: Workbench, nam
     assert bench.draft.rules[0].terms == ("bias",), "the other fields are taken all the same"
 
 
-def test_a_group_renamed_is_another_group(bench: Workbench) -> None:
+def test_renaming_a_group_moves_nothing(bench: Workbench) -> None:
     bench.type_rule(0, "spared", "weight_decay=0.0", "bias, LayerNorm.weight")
     assert bench.names == ("spared", "decay")
-    assert {move.source for move in bench.moves()} == {"no_decay"}
-    assert len(bench.moves()) == 65
+    assert bench.moves() == [] and not any(bench.moved)
+    assert (bench.stats(0).came, bench.stats(0).left) == (0, 0)
+    bench.change(bench.draft.with_terms(0, ("bias",)))
+    assert {(move.source, move.target) for move in bench.moves()} == {("no_decay", "decay")}
+    bench.undo()
+    bench.undo()
+    bench.redo()
+    assert bench.names == ("spared", "decay") and bench.moves() == []
+    bench.restore()
+    assert bench.names == ("no_decay", "decay") and bench.moves() == []
+
+
+def test_a_group_that_takes_the_name_of_one_that_is_gone_is_another(bench: Workbench) -> None:
+    bench.change(Grouping((Rule("a", ("bias",), {}), bench.draft.rules[1])))
+    bench.type_rule(0, "no_decay", "", "bias")
+    assert {move.target for move in bench.moves()} == {"no_decay", "decay"}
+    assert bench.stats(0).came == 52
 
 
 def test_the_terms_of_the_catch_all_are_not_read(bench: Workbench) -> None:
@@ -246,9 +261,12 @@ def test_typing_after_an_undo_forgets_what_was_undone(bench: Workbench) -> None:
 
 def test_restore_can_be_undone(bench: Workbench) -> None:
     type_terms(bench, "bias")
-    bench.restore()
+    assert bench.restore()
     assert bench.undo()
     assert bench.draft.rules[0].terms == ("bias",)
+    bench.undo()
+    type_options(bench, "nonsense")
+    assert bench.changed and not bench.restore(), "what is in no draft is not brought back"
 
 
 STEPS = st.lists(

@@ -127,6 +127,11 @@ async def test_escape_restores_what_was_kept_and_then_leads_to_the_tree(model: M
         await ui.press("escape")
         await ui.until(lambda: ui.field.value == "bias, LayerNorm.weight")
         assert bench_of(ui).draft == Grouping.classic()
+        assert "Discarded: Ctrl+/ brings it back." in ui.text
+        await ui.press("ctrl+underscore")
+        await ui.until(lambda: ui.field.value == "weight, nonsense")
+        await ui.press("escape")
+        await ui.until(lambda: ui.field.value == "bias, LayerNorm.weight")
         await ui.press("escape")
         assert ui.app.focused is ui.tree
         await ui.until(lambda: ui.text == before)

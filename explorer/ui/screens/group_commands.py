@@ -198,8 +198,9 @@ class GroupCommands(Screen[None]):
         if bench is None:
             return
         if bench.changed:
-            bench.restore()
+            told = "Discarded: Ctrl+/ brings it back." if bench.restore() else "Discarded what could not be read."
             self._rewrite()
+            self.notify(told, timeout=3)
         else:
             self.query_one(TreeTable).focus()
 
