@@ -171,6 +171,7 @@ def _run_interface(
         _gpu_memory,
         skeleton=_again,
         filter=arguments.filter,
+        values=arguments.values,
         gpu=arguments.gpu_memory,
         shown=_keep_all,
         drafts=drafts,
