@@ -310,11 +310,11 @@ def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
     """
     model = _load(spec)
     from explorer.core.groups import Grouper
-    from explorer.core.lints import lint
+    from explorer.core.lints import lint, with_sources
     from explorer.core.listing import Listing
 
     assignment = Grouper(model).assign(grouping)
-    findings = (*model.findings, *lint(model, grouping, assignment))
+    findings = with_sources(model, lint(model, grouping, assignment))
     return Listing(model, assignment, findings, text)
 
 
