@@ -165,6 +165,7 @@ def _run_interface(
         _gpu_memory,
         skeleton=_again,
         filter=arguments.filter,
+        values=arguments.values,
         gpu=arguments.gpu_memory,
         shown=_keep_all,
         drafts=drafts,
@@ -303,11 +304,11 @@ def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
     """
     model = _load(spec)
     from explorer.core.groups import Grouper
-    from explorer.core.lints import lint
+    from explorer.core.lints import lint, with_sources
     from explorer.core.listing import Listing
 
     assignment = Grouper(model).assign(grouping)
-    findings = (*model.findings, *lint(model, grouping, assignment))
+    findings = with_sources(model, lint(model, grouping, assignment))
     return Listing(model, assignment, findings, text)
 
 

@@ -177,7 +177,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="print table, loop, json, csv or stats, and exit",
     )
-    shown.add_argument("--values", action="store_true", help="of two targets, print how the values differ too")
+    shown.add_argument("--values", action="store_true", help="of two targets, compare the values too")
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
     other.add_argument("--version", action=_Version, nargs=0, help="print the version")

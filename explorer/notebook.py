@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from explorer.core.groups import NO_GROUP, Grouper
 from explorer.core.listing import notes_of
 from explorer.core.param import Model
-from explorer.core.text import UNKNOWN, plural, shape_text, short_bytes
-from explorer.core.totals import loop_check, tensors_text, totals
+from explorer.core.text import UNKNOWN, plural, shape_text
+from explorer.core.totals import loop_check, sums_text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -55,12 +55,8 @@ class Summary:
     @property
     def title(self) -> str:
         """What the model is, and its sums."""
-        whole = totals(self.model)
         origin = self.model.origin
-        name = origin.class_name or origin.target
-        trainable = UNKNOWN if whole.trainable is None else f"{whole.trainable:,}"
-        counts = f"{tensors_text(self.model)} · {plural(whole.parameters, 'parameter')}"
-        return f"{name} · {counts} · {short_bytes(whole.nbytes)} · {trainable} trainable"
+        return f"{origin.class_name or origin.target} · {sums_text(self.model)}"
 
     @property
     def check(self) -> str:

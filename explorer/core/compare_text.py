@@ -89,14 +89,16 @@ def summary(comparison: Comparison) -> Iterator[str]:
     yield from matching(comparison)
     yield from wrong(comparison)
     counts = [f"{count:,} {KINDS[kind]}" for kind, count in comparison.counts.items() if count]
-    told = "values compared" if comparison.compared else "values not compared"
+    told = " (values compared)" if comparison.compared else ""
     if comparison.uncompared:
-        told = "values compared, where they could be" if comparison.known else "no values could be compared"
-    yield " · ".join([f"{alike(comparison)} ({told})", *counts])
+        told = " (values compared, where they could be)" if comparison.known else " (no values could be compared)"
+    yield " · ".join([f"{alike(comparison)}{told}", *counts])
     if comparison.uncompared:
         pair = next(pair for pair in comparison.pairs if pair.name in comparison.uncompared)
         told = f"values of {plural(len(comparison.uncompared), 'tensor')} not compared: {pair.name}"
         yield f"{told}: {reason(comparison, pair)}"
+    elif not comparison.compared:
+        yield "values not compared; --values compares them"
 
 
 def alike(comparison: Comparison) -> str:

@@ -100,7 +100,8 @@ def loads(text: str, source: str = "groups") -> Grouping:
     try:
         table = tomllib.loads(text)
     except ValueError as error:  # also of an integer of more digits than Python reads
-        raise ParamxError(source, f"not TOML: {error}") from error
+        told = str(error).replace("end of document", f"line {len(text.splitlines())}, where the file ends")
+        raise ParamxError(source, f"not TOML: {told}") from error
     except RecursionError as error:
         raise ParamxError(source, "not a file of groups: nested too deeply") from error
     for key in table:

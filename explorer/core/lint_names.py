@@ -16,15 +16,10 @@ def cannot_judge(scene: Scene) -> Iterator[Finding]:
     """`cannot-judge`: where no module classes are known, norms and buffers can't be told from other parameters."""
     count = scene.facts.unjudged
     if count:
-        which = (
-            "whether the one tensor belongs to a norm, or is a buffer,"
-            if count == 1
-            else f"which of {count:,} tensors belong to norms, or are buffers,"
-        )
         yield Finding(
             "cannot-judge",
             "hint",
-            f"{which} is not known",
+            f"no module classes: norms and buffers among {plural(count, 'tensor')} can't be told from the rest",
             why="A checkpoint file holds names, not modules; open the model by its config to have norms checked, and "
             "buffers, which no optimizer trains, told from parameters.",
         )
@@ -41,7 +36,7 @@ def whole_numbers(scene: Scene) -> Iterator[Finding]:
         yield Finding(
             "whole-numbers",
             "hint",
-            f"{plural(count, 'tensor')} of whole numbers can't be trained, and stand{'s' * (count == 1)} in groups",
+            f"{plural(count, 'integer tensor')} in groups can't be trained",
             scene.names(mask),
             "torch gives gradients to floating point and complex tensors only; these are buffers, or packed weights.",
         )

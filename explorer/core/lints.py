@@ -6,7 +6,7 @@ milliseconds on 150,000 parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from explorer.core.fixes import apply_fix
 from explorer.core.groups import Assignment
@@ -31,7 +31,7 @@ from explorer.core.lint_terms import (
 from explorer.core.param import Finding, Model
 from explorer.core.rules import Grouping
 
-__all__ = ["LINTS", "apply_fix", "is_norm", "lint", "severity_place"]
+__all__ = ["LINTS", "apply_fix", "is_norm", "lint", "severity_place", "with_sources"]
 
 _SEVERITIES = ("error", "warning", "hint")
 
@@ -76,3 +76,12 @@ def lint(model: Model, grouping: Grouping, assignment: Assignment) -> tuple[Find
     scene = Scene(model, grouping, assignment)
     findings = [finding for each in LINTS for finding in each(scene)]
     return tuple(sorted(findings, key=severity_place))
+
+
+def with_sources(model: Model, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings of what was opened, then those of its groups, then the hints of both.
+
+    Groups that do not fit yet are no news when a model opens; that its file is damaged, or names code to run, is.
+    """
+    every = (*sorted(model.findings, key=severity_place), *findings)
+    return tuple(sorted(every, key=lambda finding: finding.severity == "hint"))

@@ -18,7 +18,7 @@ from explorer.core.roles import Roles
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import stats_text
 from explorer.core.text import plural, share_text, short_bytes
-from explorer.core.totals import loop_check, other_counts, tensors_text, totals
+from explorer.core.totals import loop_check, other_counts, sums_text, tensors_text, totals
 
 JSON_FORMAT = 1
 """Version of the JSON contract; a key is added under the same number, changed or removed under the next."""
@@ -159,11 +159,7 @@ def summary(listing: Listing) -> Iterator[str]:
             f"names with '{listing.filter}'; running counts every tensor"
         )
     else:
-        trainable = UNKNOWN if whole.trainable is None else f"{whole.trainable:,}"
-        yield (
-            f"{tensors_text(model)} · {plural(whole.parameters, 'parameter')} · "
-            f"{short_bytes(whole.nbytes)} · {trainable} trainable"
-        )
+        yield sums_text(model)
     origin = model.origin
     yield " · ".join(part for part in (origin.target, origin.class_name, origin.description) if part)
     yield loop_check(model)[1]

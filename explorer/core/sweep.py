@@ -148,8 +148,10 @@ class Series:
     """`encoder.layer.N.attention.self.query.weight`, `N` for the layer's number."""
     indices: tuple[int | None, ...]
     """The tensor of each layer; `None` where a layer lacks it."""
+    layers: tuple[int, ...]
+    """The layers' numbers."""
     norms: tuple[float | None, ...]
-    """Its norm by element, the root of the mean square: sizes differ; `None` where it is not measured."""
+    """The root of the mean square of its elements, for sizes differ; `None` where it is not measured."""
 
     @property
     def line(self) -> str:
@@ -171,7 +173,7 @@ def by_layer(model: Model, statistics: Mapping[int, TensorStats]) -> list[Series
         for tail, indices in rows.items():
             norms = tuple(_by_element(statistics.get(index)) if index is not None else None for index in indices)
             if any(norm is not None for norm in norms):
-                found.append(Series(f"{stack.prefix}.N{tail}", tuple(indices), norms))
+                found.append(Series(f"{stack.prefix}.N{tail}", tuple(indices), tuple(stack.layers), norms))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from explorer.core.param import Counters, Model
-from explorer.core.text import plural
+from explorer.core.text import plural, short_bytes
 
 
 class Totals(NamedTuple):
@@ -53,6 +53,17 @@ def tensors_text(model: Model) -> str:
     kinds = Counter(model.apart.values())
     words = [f"{count:,} {what if count == 1 else APART_MANY.get(what, what)}" for what, count in kinds.items()]
     return plural(len(model), "tensor") + (f" ({', '.join(words)})" if words else "")
+
+
+def sums_text(model: Model) -> str:
+    """Sum up a table in words: tensors, parameters and, where they are known, bytes and what is trained."""
+    whole = totals(model)
+    parts = [tensors_text(model), plural(whole.parameters, "parameter")]
+    if whole.nbytes is not None:
+        parts.append(short_bytes(whole.nbytes))
+    if whole.trainable is not None:
+        parts.append(f"{whole.trainable:,} trainable")
+    return " · ".join(parts)
 
 
 class OnDevice(NamedTuple):

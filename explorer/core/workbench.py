@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.core.draft import Draft
 from explorer.core.groups import NO_GROUP, Assignment, Grouper, Grouping, Problem
-from explorer.core.lints import lint, severity_place
+from explorer.core.lints import lint, with_sources
 from explorer.core.named import Named
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.patterns import join_terms, split_terms
@@ -271,12 +271,8 @@ class Workbench:
 
     @property
     def told(self) -> tuple[Finding, ...]:
-        """The findings to show: of what was opened, then of the groups, then the hints of both.
-
-        Groups that do not fit yet are no news when a model opens; that its file is damaged, or names code to run, is.
-        """
-        every = (*sorted(self.model.findings, key=severity_place), *self.findings)
-        return tuple(sorted(every, key=lambda finding: finding.severity == "hint"))
+        """The findings to show: of what was opened, then of the groups, then the hints of both."""
+        return with_sources(self.model, self.findings)
 
     @property
     def warned(self) -> bytes:

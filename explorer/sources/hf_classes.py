@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.errors import ParamxError
@@ -27,6 +28,9 @@ HEADS = (
 these that transformers maps its type to, so that bart is a Seq2SeqLM though it is also mapped as a CausalLM.
 After them comes the bare `AutoModel`, then any other task (classification heads depend on the data set). A type that
 is mapped nowhere, such as CLAP's audio encoder, is built by the class that declares the config as its own."""
+
+FITTING = 3
+"""Classes that are offered where the one that is named does not exist."""
 
 
 def classes(spec: OpenSpec, found: Found, config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
@@ -70,10 +74,16 @@ def _named_class(spec: OpenSpec, name: str, config: PreTrainedConfig) -> type[Pr
     where = "--class names" if spec.class_name else "the config names"
     what = "which is not a model class" if found is not None else f"which transformers {version()} does not have"
     models = [word for word in dir(transformers) if re.search(r"Model(?!Output)|For[A-Z]", word)]
-    hint = nearest(name, models) or "name a class with --class"
+    hint = nearest(name, models) or _fitting(config)
     if not spec.class_name and getattr(config, "auto_map", None) and not spec.trust_remote_code:
         hint = "give --trust-remote-code if you trust the repository's code, or name a class with --class"
     raise ParamxError(spec.target, f"{where} {name}, {what}", hint)
+
+
+def _fitting(config: PreTrainedConfig) -> str:
+    """Return what `--class` could be for a config."""
+    names = [found.__name__ for found in islice(_mapped_classes(config), FITTING)]
+    return f"for this config give --class {' or '.join(names)}" if names else "name a class with --class"
 
 
 def _mapped_classes(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:

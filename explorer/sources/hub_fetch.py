@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,16 @@ HUB_SECONDS = 10.0
 CODE_PATTERNS = ["config.json", "*.py"]
 """What is fetched of a repository whose code may run."""
 
+ERRNO = re.compile(r"\[Errno -?\d+\] ")
+"""What Python writes before an error of the system: a number for programmers."""
+
 
 class NoConfigError(ParamxError):
     """A repository that is there has no `config.json`."""
+
+
+class NoHubError(ParamxError):
+    """The hub can't be reached, or may not be."""
 
 
 class NoSuchFileError(Exception):
@@ -54,7 +62,7 @@ def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
             if spec.offline
             else "not on this disk, and HF_HUB_OFFLINE is set"
         )
-        raise ParamxError(spec.target, why, suggestion or "give a built-in name or a path, or go online")
+        raise NoHubError(spec.target, why, suggestion or "give a built-in name or a path, or go online")
     seconds = HUB_SECONDS
     outcome: list[Path | BaseException] = []
 
@@ -123,18 +131,16 @@ def told(spec: OpenSpec, error: BaseException, suggestion: str) -> ParamxError:
     if status is not None:
         return _told_status(target, status)
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
-        return ParamxError(
-            target, "not on this disk, and offline", suggestion or "go online, or give a built-in name"
-        )
+        return NoHubError(target, "not on this disk, and offline", suggestion or "go online, or give a built-in name")
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if "TimeoutException" in names or "TimeoutError" in names:
         return ParamxError(target, "the hub did not answer in time", "try again, or give --offline")
     if any(isinstance(one, errors.FileMetadataError) for one in chain):
         return ParamxError(target, "what answered is not a hub", "check HF_ENDPOINT, the proxy and the firewall")
     if names & {"NetworkError", "ConnectError", "ProtocolError", "ProxyError", "ConnectionError"}:
-        reason = visible(" ".join(str(chain[-1]).split()))[:120]
+        reason = visible(" ".join(ERRNO.sub("", str(chain[-1])).split()))[:120]
         why = f"not on this disk, and no connection to the hub ({reason})" if reason else "no connection to the hub"
-        return ParamxError(target, why, suggestion or "check the network, or give a built-in name or a path")
+        return NoHubError(target, why, suggestion or "check the network, or give a built-in name or a path")
     text = " ".join(str(error).split())[:300]
     return ParamxError(target, f"the hub library failed: {type(error).__name__}: {text}")
 

@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 def open_model(spec: OpenSpec, report: Report) -> Opened:
-    """Open a repository of the hub by its config and the headers of its weights.
+    """Open a repository of the hub by its id, or by the name of the built-in architecture that it has the weights of.
 
     Args:
         spec: What to open.
@@ -61,11 +61,23 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
     Raises:
         ParamxError: It is no repository, or can't be read; each reason is told apart.
     """
+    named = _named(spec)
+    try:
+        return _open(named, report)
+    except hub_fetch.NoHubError as error:
+        if named.target == spec.target:
+            raise
+        # Of the name that was typed all but the weights is known without a network.
+        why = f"its weights are in {named.target} on the hub: {error.why}"
+        raise ParamxError(spec.target, why, "check the network, or leave --weights out") from error
+
+
+def _open(spec: OpenSpec, report: Report) -> Opened:
+    """Open a repository by its config and the headers of its weights."""
     from explorer.sources import hf_model
     from explorer.sources.hf_weights import Weights, weights_beside
     from explorer.sources.hub import Found, read_config
 
-    spec = _named(spec)
     cached = snapshot(spec.target, spec.revision)
     if cached is not None and weights_beside(cached) is not None:
         return hf_model.open_model(replace(spec, weights=False), report)

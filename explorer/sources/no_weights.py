@@ -34,7 +34,7 @@ def what_loads(spec: OpenSpec, found: Found) -> str:
     name = repository(spec, found)
     if name is None:
         return OTHERWISE
-    return f"with a network, --load fetches them from {name}; without, {OTHERWISE}"
+    return f"open it with --load, which fetches the weights from {name} over the network, or {OTHERWISE}"
 
 
 def not_loaded(spec: OpenSpec, found: Found, text: str) -> ParamxError:

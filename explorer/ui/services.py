@@ -29,6 +29,8 @@ class Services(NamedTuple):
     thread. A checkpoint file is shown at once, and gets its module classes from the config beside it afterwards."""
     filter: str = ""
     """The filter to start with (`--filter`)."""
+    values: bool = False
+    """Whether the values of two targets are compared at once (`--values`)."""
     gpu: int | None = None
     """Bytes of one GPU as the user gave them (`--gpu-memory`); `None` has the box asked."""
     shown: Callable[[], None] = lambda: None

@@ -51,6 +51,7 @@ TAIL = '\n[[groups]]\nname = "rest"\n'
     ("written", "line", "why"),
     [
         ("x = ]", "1", "not TOML"),
+        ('optimizer = "SGD"\nx = "', "2", "line 2, where the file ends"),
         (HEAD + 'terms = ["re:("]' + TAIL, "1", "column 4"),
         (HEAD + 'terms = "bias"' + TAIL, "1", "array of strings"),
         (HEAD + "\n\n[[groups]]\n" + 'terms = ["b"]', "5", "needs a name"),

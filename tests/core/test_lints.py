@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from explorer.core.groups import Grouper, Grouping, Rule
-from explorer.core.lints import apply_fix, is_norm, lint
+from explorer.core.lints import apply_fix, is_norm, lint, with_sources
 from explorer.core.optimizers import OPTIMIZERS
-from explorer.core.param import Column
+from explorer.core.param import Column, Finding
 
 
 def findings(model, grouping, only=None):
@@ -167,7 +167,14 @@ def test_where_no_classes_are_known_integers_are_told_as_untrainable(table):
     model = replace(model, dtypes=dtypes, apart={3: "random state"})
     (finding,) = findings(model, Grouping.classic(), "whole-numbers")
     assert list(finding.names) == ["steps", "mask"]
-    assert "2 tensors of whole numbers can't be trained" in finding.message
+    assert "2 integer tensors in groups can't be trained" in finding.message
+
+
+def test_the_hints_of_a_file_come_after_the_warnings_of_its_groups(tiny):
+    told = (Finding("views", "hint", "a view"), Finding("truncated", "warning", "cut short"))
+    lints = findings(tiny, Grouping.classic(("bias", "layernrm.weight")))
+    order = [finding.severity for finding in with_sources(replace(tiny, findings=told), lints)]
+    assert order[0] == "warning" and order == sorted(order)[::-1]
 
 
 def test_a_term_that_matches_nothing_is_dead_and_near_names_are_offered(tiny):

@@ -112,7 +112,7 @@ class TestBuiltIn:
             ("PreTrainedModel", "which is not a model class"),
             ("BertPreTrainedModel", "which is not a model class"),
             ("AutoModelForObjectDetection", "has no class for a RobertaConfig"),
-            ("../x", "does not have"),
+            ("../x", "does not have; for this config give --class RobertaForMaskedLM or "),
             ("\x1b[31m", "\\x1b[31m"),
         ],
     )
@@ -531,7 +531,7 @@ class TestWeights:
         ("data", "why"),
         [
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git-lfs pointer"),
-            (b"", "too few for a safetensors file"),
+            (b"", "the file is empty"),
             (b"\xff" * 64, "not a safetensors file"),
             (struct.pack("<Q", 4) + b"{{{{" + b" " * 64, "the header is not JSON"),
         ],

@@ -356,3 +356,4 @@ class TestHub:
     def test_no_connection_is_told(self, tmp_path):
         told = run_client(CLIENT, {"x": {}}, 9, tmp_path)
         assert "no connection to the hub" in told["x"]
+        assert "Errno" not in told["x"]

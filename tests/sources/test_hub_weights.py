@@ -174,6 +174,7 @@ WANTED = {
     "virtual": {},
     "virtual_ignores": {},
     "offline": {"offline": True},
+    "built in, offline": {"target": "gpt2", "offline": True},
     "path": {"target": "./here"},
     "revision": {"target": "org/fine_gpt2", "revision": "../x"},
 }
@@ -284,6 +285,7 @@ class TestServers:
             ("fine_empty", "the file is empty"),
             ("fine_pickled", "neither model.safetensors nor model.safetensors.index.json"),
             ("offline", "offline"),
+            ("built in, offline", "its weights are in openai-community/gpt2 on the hub: not on"),
             ("path", "no such file or directory"),
             ("revision", "not a revision"),
         ],
@@ -291,7 +293,7 @@ class TestServers:
     def test_each_refusal_is_told_apart(self, told, name, why):
         assert isinstance(told[name], str), told[name]
         assert why in told[name]
-        assert told[name].startswith(("org/", "./here"))
+        assert told[name].startswith(("org/", "./here", "gpt2: "))
         assert "\n" not in told[name]
 
     def test_a_length_that_can_not_be_costs_no_second_request(self, told):

@@ -287,7 +287,7 @@ def test_a_directory_that_holds_itself_ends(tmp_path: Path) -> None:
 def test_several_checkpoints_in_one_directory_have_to_be_named(tmp_path: Path) -> None:
     for name in ("one", "two"):
         written(tmp_path / f"{name}.safetensors", safetensors_bytes({"a": A}, bytes(4)))
-    with pytest.raises(ParamxError, match="several checkpoints; name one"):
+    with pytest.raises(ParamxError, match=r"several checkpoints; name one of its files: one\.safetensors, two\."):
         opened(tmp_path)
     written(tmp_path / "model.safetensors", safetensors_bytes({"m": A}, bytes(4)))
     assert list(opened(tmp_path).names) == ["m"]

@@ -181,6 +181,11 @@ async def test_values_are_compared_when_asked_and_what_can_not_be_is_told() -> N
         assert {arguments["other"]["target"] for arguments in asked} == {"right"}
 
 
+async def test_values_that_the_command_line_asked_for_are_compared_at_once() -> None:
+    async with running(make(values=True)) as ui:
+        await ui.until(lambda: "▾ other values 1 tensor · 16 elements" in ui.list)
+
+
 async def test_escape_stops_the_comparison_of_values() -> None:
     app = make()
     async with running(app) as ui:

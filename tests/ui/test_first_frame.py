@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fakes import Hands, kantaibert, make_app, running
+from fakes import Hands, kantaibert, make_app, model_of, param, running
 from textual.app import App
 from textual.css.stylesheet import Stylesheet
 from textual.screen import Screen
 
+from explorer.core.param import Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.model import ModelScreen
 from explorer.ui.widgets.groups_panel import Field, GroupsPanel
@@ -22,9 +23,9 @@ LOOKS = 60
 """Most nodes whose styles are looked up until the tree is drawn; mounting all and waiting first took 197."""
 
 
-def opened_app() -> ParamxApp:
+def opened_app(model: Model | None = None) -> ParamxApp:
     """An app whose model is open before it runs, as a header is while Textual is imported."""
-    app = make_app(kantaibert())
+    app = make_app(model or kantaibert())
     assert app._opening is not None
     until = time.monotonic() + 60
     while app._opening.ready is None and time.monotonic() < until:
@@ -99,3 +100,13 @@ async def test_a_model_that_comes_later_takes_the_place_of_the_waiting() -> None
     async with running(make_app(kantaibert())) as ui:
         await ui.until(lambda: "▾ roberta" in ui.text)
         assert not ui.model_screen.query("#waiting")
+
+
+async def test_a_tensor_that_comes_first_is_described_before_any_layout_and_after_a_resize() -> None:
+    app = opened_app(model_of(param("shared.weight", aliases=("encoder.weight", "decoder.weight")), "head.weight"))
+    told = "tied to encoder.weight, decoder.weight · decay because no rule above takes"
+    async with app.run_test(size=(80, 24)) as pilot:
+        ui = Hands(app, pilot)
+        await ui.until(lambda: told in ui.text)
+        await ui.resize(160, 45)
+        assert f"{told} it" in ui.text

@@ -14,7 +14,7 @@ from serving import failing, served, sweep_of
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import FIGURES
 from explorer.ui.paint import cut_name
-from explorer.ui.screens.sweep_lines import tensor_line
+from explorer.ui.screens.sweep_lines import TITLED, grown, tensor_line
 
 torch = pytest.importorskip("torch")
 
@@ -50,11 +50,18 @@ async def test_every_figure_of_the_row_under_the_cursor_is_told(size: tuple[int,
 def test_a_row_of_the_table_cuts_no_figure(width: int) -> None:
     large = TensorStats(10**12, 10**11, 123_456_789, 10**10, -1.2345e-300, 1.2e-300, -(2**63), 2**63 - 1, 1.2e300)
     for order in ("", "min", "zeros", "nan", "inf"):
-        text = tensor_line("a", large, "", width, order).plain
+        text = tensor_line("a", large, "", width, order, grown(TITLED, large)).plain
         assert "…" not in text
         assert len(text) == width
-    assert "-9.223e+18" in tensor_line("a", large, "", 158, "").plain
-    assert "⚠ 1.23e+08" in tensor_line("a", large, "", 158, "").plain
+    assert "-9.223e+18" in tensor_line("a", large, "", 158, "", grown(TITLED, large)).plain
+    assert "⚠ 1.23e+08" in tensor_line("a", large, "", 158, "", grown(TITLED, large)).plain
+
+
+def test_the_name_gets_what_short_figures_leave() -> None:
+    small = TensorStats(1536, 0, 0, 0, 0.01234, 0.4567, -1.234, 1.345, 17.89)
+    names = ("encoder.layer.0.attention.output.LayerNorm.bias", "encoder.layer.0.output.LayerNorm.bias")
+    lines = [tensor_line(name, small, "", 78, "", grown(TITLED, small)).plain for name in names]
+    assert [line.split()[0] for line in lines] == list(names)
 
 
 def test_a_cut_name_keeps_its_end_and_the_layers_number() -> None:
@@ -76,8 +83,9 @@ async def test_the_heading_of_the_layers_is_told_whole(size: tuple[int, int]) ->
         await ui.press("S", "a")
         await ui.until(lambda: "10 tensors" in ui.text and "l by layer" in ui.text)
         await ui.press("l")
-        heading = next(line for line in ui.lines if "Norm by element" in line)
-        assert heading.rstrip().endswith("to its largest")
+        heading = next(line for line in ui.lines if "Root mean square" in line)
+        assert heading.rstrip().endswith("least … largest")
+        assert " 0: 0." in ui.text and " 4: 0." in ui.text, "each layer's norm stands behind its number"
 
 
 async def test_one_large_tensor_shows_the_share_that_is_measured() -> None:

@@ -23,7 +23,7 @@ from explorer.sources.checkpoint.gguf_header import Header, Info, read_header
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
-from explorer.sources.checkpoint.targets import GGUF, SHARD, is_directory, names_of, only_set, path_of
+from explorer.sources.checkpoint.targets import GGUF, SHARD, is_directory, names_of, one_of, only_set, path_of
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -93,11 +93,13 @@ def _parts(target: str) -> tuple[dict[str, Path], list[Finding]]:
     path = path_of(target)
     if is_directory(path):
         try:
-            files = only_set(names_of(path), GGUF)
+            names = names_of(path)
         except OSError as error:
             raise ParamxError(target, (error.strerror or str(error)).lower(), "check its permissions") from None
+        files = only_set(names, GGUF)
         if not files:
-            raise ParamxError(target, "the directory has several GGUF files", "name one of them")
+            several = [name for name in names if name.lower().endswith(f".{GGUF}")]
+            raise ParamxError(target, "the directory has several GGUF files", one_of(several))
         directory, name, given = path, files[0], None
     else:
         directory, name, given = path.parent, path.name, path

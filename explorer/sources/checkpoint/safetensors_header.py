@@ -139,6 +139,8 @@ def read_header(file: File, label: str) -> Header:
 
 def _text(file: File) -> bytes:
     """Return the header's text, which begins as an object does."""
+    if not file.size:
+        raise UnreadableError("the file is empty", "download it again", "truncated")
     if file.size < LENGTH_BYTES:
         raise UnreadableError(
             f"{plural(file.size, 'byte')} are too few for a safetensors file", "download it again", "truncated"

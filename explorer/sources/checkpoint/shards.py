@@ -14,7 +14,16 @@ from explorer.core.param import Column, Finding
 from explorer.core.text import plural
 from explorer.sources.checkpoint.columns import each, picked, rows_of
 from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_doubled, parse_json, tensors, warn
-from explorer.sources.checkpoint.targets import INDEX, SHARD, absent_shards, is_directory, names_of, only_set, path_of
+from explorer.sources.checkpoint.targets import (
+    INDEX,
+    SHARD,
+    absent_shards,
+    is_directory,
+    names_of,
+    one_of,
+    only_set,
+    path_of,
+)
 
 MAX_INDEX = 100_000_000
 """Longest index in bytes: as long as the longest header."""
@@ -86,17 +95,18 @@ def _of_directory(target: str, directory: Path, kind: str) -> Shards:
     indices = [name for name in names if name.endswith(tuple(f"{suffix}{INDEX}" for suffix in wanted))]
     # Some toolkits write `model.index.json` beside the shards.
     indices = indices or [name for name in names if name.endswith(INDEX)]
-    if len(indices) > 1:
-        indices = [name for name in indices if name in USUAL_INDICES]
+    if len(several := indices) > 1:
+        indices = [name for name in several if name in USUAL_INDICES]
         if not indices:
-            raise ParamxError(target, "the directory has several indices", "name one of them")
+            raise ParamxError(target, "the directory has several indices", one_of(several))
     if indices:
         if inside(directory, indices[0]) is None:
             raise ParamxError(target, f"{indices[0]} leads out of the directory", "name the index itself")
         return _of_index(target, directory / indices[0])
     files = only_set(names, kind)
     if files is None:
-        raise ParamxError(target, "the directory has several checkpoints", "name one of its files")
+        several = [name for name in names if name.lower().endswith(wanted)]
+        raise ParamxError(target, "the directory has several checkpoints", one_of(several))
     paths, findings = _paths(directory, files)
     if not paths:
         raise ParamxError(target, "its files lie outside of the directory", "name one of them")

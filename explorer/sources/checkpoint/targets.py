@@ -42,6 +42,9 @@ USUAL = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", 
 SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.(?P<suffix>\w+)", re.DOTALL)
 """How shards are named: `model-00001-of-00003.safetensors`."""
 
+NAMED = 4
+"""Most files that a message names."""
+
 MAX_ENTRIES = 20_000
 """Most names of a directory that are looked at."""
 
@@ -146,6 +149,13 @@ def only_set(names: list[str], kind: str) -> list[str] | None:
         usual = [name for name in USUAL if name in sets]
         return sets[usual[0]] if usual else None
     return next(iter(sets.values()), None)
+
+
+def one_of(names: list[str]) -> str:
+    """Return what to do where one of several files has to be named; the first few stand there."""
+    more = len(names) - NAMED
+    told = ", ".join(sorted(names)[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return f"name one of its files: {told}"
 
 
 def absent_shards(files: list[str]) -> list[str]:

@@ -202,6 +202,8 @@ class CompareScreen(Screen[None]):
         self._tell_sides()
         self._tell_values()
         self._fill()
+        if first and self.services.values:
+            self.action_values()
 
     # -- what was lost ----------------------------------------------------------------------------------------
 

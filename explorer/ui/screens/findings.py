@@ -90,7 +90,7 @@ class MovesScreen(ListDialog):
 
     HEADING = "Moved"
     FOOT = "Enter goes to the tensor   Esc closes"
-    EMPTY = "Nothing has changed its group since the groups were last kept (Enter in the panel keeps them)."
+    EMPTY = "No tensor has changed group since the groups were last kept. Enter in the panel keeps them."
 
     def __init__(self, bench: Workbench) -> None:
         """List the moves of `bench`."""

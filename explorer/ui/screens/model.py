@@ -343,7 +343,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         table.relayout()  # a tensor may have turned out to be no parameter: sums differ
         self._tell_groups()
         self._tell_top(model, table.view)
-        self.query_one(DetailBar).tell(table.view, table.cursor, bench)
+        self._tell_row(table.cursor)
 
     def _tell_top(self, model: Model, view: TreeView) -> None:
         origin = self.query_one(OriginBar)
@@ -358,12 +358,14 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self.call_after_refresh(self._tell_bars)
 
     def _tell_bars(self) -> None:
-        view = self.query_one(TreeTable).view
+        table = self.query_one(TreeTable)
+        view = table.view
         self.tell_keys()
         if view is None or self.bench is None:
             self._tell_waiting()
             return
         self._tell_top(self.bench.model, view)
+        self._tell_row(table.cursor)
         self.query_one(GroupsPanel).tell(self.bench)
         if self._filtering:
             self.query_one(FilterBar).tell(view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -15,12 +16,22 @@ from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.layers import layer_of, stacks
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import ORDERS, Series, by_layer, is_complex, ordered, short_figure, sum_line, whole_numbers
+from explorer.core.sweep import ORDERS, Series, by_layer, is_complex, ordered, sum_line, whole_numbers
 from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, cut_name, fit, folded, keys_line
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.screens.lists import ShowTensors
-from explorer.ui.screens.sweep_lines import figures, headings, layer_line, layers_heading, tensor_line, told_lines
+from explorer.ui.screens.sweep_lines import (
+    TITLED,
+    figures,
+    grown,
+    headings,
+    layer_line,
+    layers_heading,
+    layers_told,
+    tensor_line,
+    told_lines,
+)
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.line_list import MOVES, LineList
 
@@ -38,6 +49,9 @@ SUM_LINES = 3
 
 TELL_EVERY = 0.1
 """Seconds between two drawings while the table fills."""
+
+LOOKED_AT = 2_000
+"""Most tensors measured before whose figures say how wide the columns are: all of 100,000 would take a second."""
 
 
 class FlatList(LineList, inherit_bindings=False):
@@ -89,6 +103,8 @@ class SweepScreen(Dialog[ShowTensors]):
         self._failed = ""
         self._whole = whole_numbers(model)
         self._has_layers = False
+        self._cells: Sequence[int] = TITLED
+        """Cells of the figures' columns."""
         self._stale = False
         self._head = Static(id="sweep-head")
         self._titles = Static(id="sweep-titles")
@@ -124,6 +140,10 @@ class SweepScreen(Dialog[ShowTensors]):
         self._run += 1
         self._failed, self._working, self._share = "", True, None
         self._refused.clear()
+        known = (self._statistics[index] for index in self._indices if index in self._statistics)
+        self._cells = TITLED
+        for stats in islice(known, LOOKED_AT):
+            self._cells = grown(self._cells, stats)
         self._done = sum(index in self._statistics for index in self._indices)
         run, left = self._run, [index for index in self._indices if index not in self._statistics]
         self.run_worker(lambda: self._measure(run, left), thread=True)
@@ -171,7 +191,8 @@ class SweepScreen(Dialog[ShowTensors]):
                 name = self._model.names[message.index]
                 self._refused[message.index] = message.answer.line.removeprefix(f"{name}: ")
         else:
-            self._statistics[message.index] = TensorStats.from_json(message.answer)
+            stats = self._statistics[message.index] = TensorStats.from_json(message.answer)
+            self._cells = grown(self._cells, stats)
             self._done += message.run == self._run
         self._stale = True
 
@@ -207,7 +228,7 @@ class SweepScreen(Dialog[ShowTensors]):
             sums = sum_line(self._statistics, self._indices, self._whole) + refused
             head.append("".join(f"\n {line}" for line in folded(sums, width - 2, SUM_LINES)))
         self._head.update(head)
-        titles = layers_heading(width) if self._layers else headings(width, self._order)
+        titles = layers_heading(width) if self._layers else headings(width, self._order, self._cells)
         self._titles.update("" if self._failed else Text(fit(titles, width), "dim underline", no_wrap=True))
         foot = Text(keys_line(self._keys(), width, "? help"), "dim", no_wrap=True)
         self.query_one(".dialog-foot", Static).update(foot)
@@ -261,7 +282,7 @@ class SweepScreen(Dialog[ShowTensors]):
         index = self._rows[row]
         dtype = self._model.dtypes[index] if index in self._whole else None
         name, stats = self._model.names[index], self._statistics.get(index)
-        return tensor_line(name, stats, dtype or "", width, self._order)
+        return tensor_line(name, stats, dtype or "", width, self._order, self._cells)
 
     def on_line_list_moved(self) -> None:
         """Tell what is under the cursor."""
@@ -274,7 +295,7 @@ class SweepScreen(Dialog[ShowTensors]):
         text = Text(no_wrap=True)
         if index is not None and self._layers:
             series = self._series[self._lines.cursor]
-            name, told = series.name, " ".join(short_figure(norm) for norm in series.norms)
+            name, told = series.name, layers_told(series)
         elif index is not None:
             name, stats = self._model.names[index], self._statistics.get(index)
             told = self._refused.get(index, "") if stats is None else " · ".join(figures(stats))

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LINES = (3, 6)
 """Least and most lines of the detail; `styles.tcss` holds the same figures."""
 
+MARGIN = 1
+"""Cells left and right of the detail; `styles.tcss` holds the same figure."""
+
 FIRST_KEYS = ("help", "quit", "filter", "values", "next_panel", "fold")
 """Commands that the keys bar names before all others, and before the arrows: the first is the last to give way. Enter
 and Tab everybody tries, `v` and `/` nobody would guess."""
@@ -145,7 +148,7 @@ class DetailBar(Steady):
         param = model[index]
         role = self._role(model, index)
         purpose, formula = (role.text, role.formula or "") if role is not None else ("", "")
-        room = self.size.width - 2
+        room = self._width - 2
         text = Text(overflow="fold")
         text.append(param.name, "bold")
         if purpose and text.cell_len + 2 + cell_len(purpose) <= room:
@@ -178,6 +181,11 @@ class DetailBar(Steady):
         text.append("\n".join(lines), "dim")
         return text
 
+    @property
+    def _width(self) -> int:
+        """Cells of a line; before the first layout as many as there will be."""
+        return self.size.width or self.app.size.width - 2 * MARGIN
+
     def _most_lines(self) -> int:
         """Return how many lines the detail may take: those that the tree has beyond its `TREE_ROWS`."""
         trees = self.screen.query("#tree")
@@ -194,7 +202,7 @@ class DetailBar(Steady):
             minor: What columns show: left out from the end.
             lines: Most lines for all but `kept`.
         """
-        width = self.size.width - 2
+        width = self._width - 2
         kept, minor = list(filter(None, kept)), list(filter(None, minor))
         wanted = list(filter(None, (reason, formula)))
 
