@@ -246,8 +246,19 @@ def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> i
         return _print_stats(spec, grouping, visible(text))
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
     listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(text))
-    from explorer.core.listing import FORMATS
+    return _write(format_name, listing)
 
+
+def _write(format_name: str, listing: Listing) -> int:
+    """Write a listing in a format.
+
+    Raises:
+        ParamxError: The filter leaves nothing of it.
+    """
+    from explorer.core.listing import FORMATS, nothing_contains
+
+    if listing.filter and not listing.rows():
+        raise nothing_contains(listing.filter)
     return write(FORMATS[format_name](listing))
 
 
@@ -258,11 +269,11 @@ def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
     with _Progress() as progress:
         model, statistics, refused = measure_target(spec, text, progress.show)
     from explorer.core.groups import Grouper
-    from explorer.core.listing import FORMATS, Listing
+    from explorer.core.listing import Listing
     from explorer.core.sweep import unmeasured_line
 
     listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
-    status = write(FORMATS["stats"](listing))
+    status = _write("stats", listing)
     missed = unmeasured_line(refused, len(listing.rows()), model.names)
     return status or (fail(missed) if missed else 0)
 
@@ -290,8 +301,12 @@ def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) 
     except ParamxError as error:
         return _trouble(error.line)
     from explorer.core.compare_text import FORMATS
+    from explorer.core.listing import nothing_contains
 
-    comparison = comparison.only(visible(arguments.filter))
+    text = visible(arguments.filter)
+    comparison = comparison.only(text)
+    if text and not comparison.pairs:
+        return _trouble(nothing_contains(text).line)
     status = write(FORMATS[arguments.format or "table"](comparison))
     return status or (0 if comparison.equal else EXIT_DIFFERENT)
 

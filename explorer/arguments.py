@@ -157,7 +157,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="memory that each device gives: 0=24GiB,1=24GiB,cpu=64GiB",
     )
     shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT")
+    shown.add_argument(
+        "--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT; case counts"
+    )
     shown.add_argument(
         "--no-decay",
         metavar="TERMS",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from explorer.core.errors import ParamxError
 from explorer.core.groups import Assignment
 from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.roles import Roles
@@ -56,7 +57,7 @@ class Listing:
     findings: tuple[Finding, ...] = ()
     """What the source noticed and what the lints of the grouping say."""
     filter: str = ""
-    """Only parameters whose name contains it, as `'layer.3' in n` does; empty: all."""
+    """Only parameters whose name contains it, as `'layer.3' in n` does, upper and lower case apart; empty: all."""
     statistics: Mapping[int, TensorStats] = field(default_factory=dict)
     """Statistics of the parameters that were measured, by index; only `stats` prints them."""
 
@@ -68,6 +69,11 @@ class Listing:
     def group(self, index: int) -> str | None:
         """Return the name of a parameter's group; `None` for a tensor that is no parameter."""
         return self.assignment.group(index)
+
+
+def nothing_contains(text: str) -> ParamxError:
+    """Return the error that says that a filter leaves nothing: an empty output could be a model without parameters."""
+    return ParamxError(f"--filter {text}", "no name contains it", "it is a plain text, and case counts")
 
 
 Format = Callable[[Listing], Iterator[str]]
