@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from explorer.core.choice import Choice
     from explorer.core.groups import Grouping
-    from explorer.core.listing import Listing
+    from explorer.core.listing import Listing, Order
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
     from explorer.supervisor import Child
@@ -236,17 +236,19 @@ def _printed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         return _compare(spec, grouping, arguments)
     if arguments.check:
         return _check(spec, grouping, arguments.format == "json")
-    return _print(spec, grouping, arguments.filter, arguments.format or "table")
+    return _print(spec, grouping, arguments)
 
 
-def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
+def _print(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    text, format_name = visible(arguments.filter), arguments.format or "table"
     if format_name == "stats":
-        return _print_stats(spec, grouping, visible(text))
+        return _print_stats(spec, grouping, text)
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
-    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(text))
-    return _write(format_name, listing)
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, text)
+    order: Order = arguments.sort or ("model" if arguments.top is None else "size")
+    return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
 
 
 def _write(format_name: str, listing: Listing) -> int:

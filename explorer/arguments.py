@@ -25,6 +25,12 @@ FORMAT_NAMES = ("table", "loop", "json", "csv", "stats")
 CHECK_FORMATS = ("table", "json")
 """What `--print` may be with `--check`: text or JSON."""
 
+PARTS_FORMATS = ("table", "csv")
+"""What `--depth`, `--sort` and `--top` are for: `explorer.core.listing.PARTS_FORMATS`."""
+
+SORTS = ("size", "name", "model")
+"""What `--sort` may be: `explorer.core.listing.Order`."""
+
 COMPARE_FORMATS = ("table", "json", "csv")
 """The keys of `explorer.core.compare_text.FORMATS`."""
 
@@ -47,6 +53,8 @@ examples:
   paramx gpt2 --print loop                the counting loop's lines and its sum
   paramx gpt2 --print json | jq .totals   the contract for scripts, format 1
   paramx gpt2 --print csv --filter h.11.  only names that contain h.11.
+  paramx gpt2 --print table --top 10      the ten largest tensors
+  paramx gpt2 --print table --depth 2     what each part holds, as of torchinfo
   paramx x.safetensors --print stats      mean, norm, zeros, NaN of every tensor
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
@@ -179,6 +187,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="print table, loop, json, csv or stats, and exit",
     )
+    shown.add_argument("--depth", metavar="N", type=_count, help="of table and csv: modules N levels down, summed up")
+    shown.add_argument(
+        "--sort", choices=SORTS, metavar="ORDER", help="of table and csv: size (largest first), name or model"
+    )
+    shown.add_argument(
+        "--top", metavar="N", type=_count, help="of table and csv: the first N rows; without --sort the largest"
+    )
     shown.add_argument("--values", action="store_true", help="of two targets, print how the values differ too")
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
@@ -195,6 +210,12 @@ def _weight_decay(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
     return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**9):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 def _size(text: str) -> int:
@@ -236,6 +257,10 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
         "--check judges one target: leave OTHER out": arguments.check and two,
         f"two targets are printed as table, json or csv, not {arguments.format}": two
         and arguments.format not in (None, *COMPARE_FORMATS),
+        "--depth, --sort and --top are for one TARGET printed as table or csv": (
+            arguments.depth or arguments.sort or arguments.top
+        )
+        and (not prints or two or arguments.check or arguments.format not in (None, *PARTS_FORMATS)),
         "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
         "--dtype and --device say how weights are loaded: give --load": not arguments.load
         and (arguments.dtype or arguments.device),

@@ -39,3 +39,36 @@ def test_two_targets_without_a_name_that_the_filter_leaves_are_not_the_same(file
     run = paramx(file, file, "--filter", "Layer")
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith("paramx: --filter Layer: no name contains it")
+
+
+# --- rows that are asked for
+
+
+def test_the_largest_tensors_and_modules(file: Path) -> None:
+    def first(*arguments: str) -> list[str]:
+        run = paramx(file, "--print", "csv", *arguments)
+        assert (run.returncode, run.stderr) == (0, "")
+        return [line.split(",")[0] for line in run.stdout.splitlines()[1:]]
+
+    assert first("--top", "2") == ["0", "3"]
+    assert first("--top", "2", "--sort", "model") == ["0", "1"]
+    assert first("--depth", "1", "--sort", "name") == ["embed", "layer"]
+    assert first("--depth", "2", "--top", "2", "--filter", "layer") == ["layer.0", "layer.1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--depth", "0"], "'0' is no whole number of 1 or more"),
+        (["--top", "few"], "'few' is no whole number of 1 or more"),
+        (["--sort", "shape"], "'shape'"),
+        (["--print", "json", "--depth", "2"], "for one TARGET printed as table or csv"),
+        (["--check", "--top", "2"], "for one TARGET printed as table or csv"),
+        (["OTHER", "--sort", "name"], "for one TARGET printed as table or csv"),
+    ],
+    ids=repr,
+)
+def test_what_can_not_be_listed_so_is_wrong_usage(arguments: list[str], said: str) -> None:
+    run = paramx("TARGET", *arguments)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert said in run.stderr.splitlines()[0]
