@@ -74,7 +74,8 @@ def _guarded(run: Callable[[], int]) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     parser = make_parser()
     arguments = parser.parse_args(argv)
-    prints = arguments.format is not None or arguments.check or not can_show_the_interface()
+    asked = arguments.format is not None or arguments.check or arguments.export is not None
+    prints = asked or not can_show_the_interface()
     if mistake := complaint(arguments, prints):
         parser.error(mistake)
     if prints:
@@ -236,6 +237,8 @@ def _printed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         return _compare(spec, grouping, arguments)
     if arguments.check:
         return _check(spec, grouping, arguments.format == "json")
+    if arguments.export is not None:
+        return _export(spec, grouping, arguments.export)
     return _print(spec, grouping, arguments)
 
 
@@ -288,6 +291,21 @@ def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
 
     status = write(check_json(listing) if as_json else check_text(listing))
     return status or (0 if passes(listing) else EXIT_FAILED)
+
+
+def _export(spec: OpenSpec, grouping: Grouping, form: str) -> int:
+    """Print the groups as code or data, and tell each error among the findings on stderr."""
+    from dataclasses import replace
+
+    listing = _listing(replace(spec, skeleton=True), grouping, "")
+    from explorer.core.export import export
+
+    if status := write([export(form, listing.model, grouping, listing.assignment)]):
+        return status
+    errors = [finding.message for finding in listing.findings if finding.severity == "error"]
+    for message in errors:
+        status = fail(f"error: {message}")
+    return status
 
 
 def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:

@@ -31,6 +31,9 @@ PARTS_FORMATS = ("table", "csv")
 SORTS = ("size", "name", "model")
 """What `--sort` may be: `explorer.core.listing.Order`."""
 
+EXPORT_FORMS = ("torch", "torch-groups", "torch-named", "trainer", "lightning", "json", "toml")
+"""The keys of `explorer.core.export.EXPORTS`, likewise."""
+
 COMPARE_FORMATS = ("table", "json", "csv")
 """The keys of `explorer.core.compare_text.FORMATS`."""
 
@@ -58,6 +61,7 @@ examples:
   paramx x.safetensors --print stats      mean, norm, zeros, NaN of every tensor
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
+  paramx gpt2 --export torch              the code of the groups, on stdout
   paramx my.models:build --arg depth=4    what your own function returns
   paramx old.safetensors new.safetensors  what differs; --values: in numbers too
 
@@ -73,13 +77,14 @@ The interface adds them some seconds later; --print, but for loop, waits.
 
 --groups reads the TOML file that the interface exports. --check prints what is
 wrong with the groups on this model, as text or with --print json, and fails on
-an error; warnings and hints are printed and pass.
+an error; warnings and hints are printed and pass. --export prints the code all
+the same; each error is then a line on stderr, and the status 1 too.
 
 With OTHER, both are opened and compared: names, shapes, dtypes, groups and, if
 --values is given, what the tensors hold. A prefix that only one side has (as
 model.) is left out, and that is said. Options hold for both sides.
 
-exit status: 0 done, 1 failed (one line says why; --check: an error is found),
+exit status: 0 done, 1 failed (one line says why; --check, --export: an error),
 2 wrong usage. Of two targets, as of diff: 0 the same, 1 they differ, 2 trouble
 """
 
@@ -195,6 +200,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--top", metavar="N", type=_count, help="of table and csv: the first N rows; without --sort the largest"
     )
     shown.add_argument("--values", action="store_true", help="of two targets, print how the values differ too")
+    shown.add_argument(
+        "--export",
+        choices=EXPORT_FORMS,
+        metavar="FORM",
+        help=f"print the groups' code and exit: {', '.join(EXPORT_FORMS)}",
+    )
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
     other.add_argument("--version", action=_Version, nargs=0, help="print the version")
@@ -260,7 +271,11 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
         "--depth, --sort and --top are for one TARGET printed as table or csv": (
             arguments.depth or arguments.sort or arguments.top
         )
-        and (not prints or two or arguments.check or arguments.format not in (None, *PARTS_FORMATS)),
+        and (
+            not prints or two or arguments.check or arguments.export or arguments.format not in (None, *PARTS_FORMATS)
+        ),
+        "--export prints the groups of one TARGET: leave --print, --check, --filter and OTHER out": arguments.export
+        and (two or arguments.format or arguments.check or arguments.filter),
         "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
         "--dtype and --device say how weights are loaded: give --load": not arguments.load
         and (arguments.dtype or arguments.device),
