@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from explorer.core.choice import Choice
     from explorer.core.groups import Grouping
-    from explorer.core.listing import Listing
+    from explorer.core.listing import Listing, Order
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
     from explorer.supervisor import Child
@@ -73,7 +73,8 @@ def _guarded(run: Callable[[], int]) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     parser = make_parser()
     arguments = parser.parse_args(argv)
-    prints = arguments.format is not None or arguments.check or not can_show_the_interface()
+    asked = arguments.format is not None or arguments.check or arguments.export is not None
+    prints = asked or not can_show_the_interface()
     if mistake := complaint(arguments, prints):
         parser.error(mistake)
     if prints:
@@ -231,18 +232,33 @@ def _printed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         return _compare(spec, grouping, arguments)
     if arguments.check:
         return _check(spec, grouping, arguments.format == "json")
-    return _print(spec, grouping, arguments.filter, arguments.format or "table")
+    if arguments.export is not None:
+        return _export(spec, grouping, arguments.export)
+    return _print(spec, grouping, arguments)
 
 
-def _print(spec: OpenSpec, grouping: Grouping, text: str, format_name: str) -> int:
+def _print(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    text, format_name = visible(arguments.filter), arguments.format or "table"
     if format_name == "stats":
-        return _print_stats(spec, grouping, visible(text))
+        return _print_stats(spec, grouping, text)
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
-    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(text))
-    from explorer.core.listing import FORMATS
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, text)
+    order: Order = arguments.sort or ("model" if arguments.top is None else "size")
+    return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
 
+
+def _write(format_name: str, listing: Listing) -> int:
+    """Write a listing in a format.
+
+    Raises:
+        ParamxError: The filter leaves nothing of it.
+    """
+    from explorer.core.listing import FORMATS, nothing_contains
+
+    if listing.filter and not listing.rows():
+        raise nothing_contains(listing.filter)
     return write(FORMATS[format_name](listing))
 
 
@@ -253,11 +269,11 @@ def _print_stats(spec: OpenSpec, grouping: Grouping, text: str) -> int:
     with _Progress() as progress:
         model, statistics, refused = measure_target(spec, text, progress.show)
     from explorer.core.groups import Grouper
-    from explorer.core.listing import FORMATS, Listing
+    from explorer.core.listing import Listing
     from explorer.core.sweep import unmeasured_line
 
     listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
-    status = write(FORMATS["stats"](listing))
+    status = _write("stats", listing)
     missed = unmeasured_line(refused, len(listing.rows()), model.names)
     return status or (fail(missed) if missed else 0)
 
@@ -270,6 +286,21 @@ def _check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
 
     status = write(check_json(listing) if as_json else check_text(listing))
     return status or (0 if passes(listing) else EXIT_FAILED)
+
+
+def _export(spec: OpenSpec, grouping: Grouping, form: str) -> int:
+    """Print the groups as code or data, and tell each error among the findings on stderr."""
+    from dataclasses import replace
+
+    listing = _listing(replace(spec, skeleton=True), grouping, "")
+    from explorer.core.export import export
+
+    if status := write([export(form, listing.model, grouping, listing.assignment)]):
+        return status
+    errors = [finding.message for finding in listing.findings if finding.severity == "error"]
+    for message in errors:
+        status = fail(f"error: {message}")
+    return status
 
 
 def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
@@ -285,8 +316,12 @@ def _compare(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) 
     except ParamxError as error:
         return _trouble(error.line)
     from explorer.core.compare_text import FORMATS
+    from explorer.core.listing import nothing_contains
 
-    comparison = comparison.only(visible(arguments.filter))
+    text = visible(arguments.filter)
+    comparison = comparison.only(text)
+    if text and not comparison.pairs:
+        return _trouble(nothing_contains(text).line)
     status = write(FORMATS[arguments.format or "table"](comparison))
     return status or (0 if comparison.equal else EXIT_DIFFERENT)
 

@@ -25,6 +25,15 @@ FORMAT_NAMES = ("table", "loop", "json", "csv", "stats")
 CHECK_FORMATS = ("table", "json")
 """What `--print` may be with `--check`: text or JSON."""
 
+PARTS_FORMATS = ("table", "csv")
+"""What `--depth`, `--sort` and `--top` are for: `explorer.core.listing.PARTS_FORMATS`."""
+
+SORTS = ("size", "name", "model")
+"""What `--sort` may be: `explorer.core.listing.Order`."""
+
+EXPORT_FORMS = ("torch", "torch-groups", "torch-named", "trainer", "lightning", "json", "toml")
+"""The keys of `explorer.core.export.EXPORTS`, likewise."""
+
 COMPARE_FORMATS = ("table", "json", "csv")
 """The keys of `explorer.core.compare_text.FORMATS`."""
 
@@ -47,9 +56,12 @@ examples:
   paramx gpt2 --print loop                the counting loop's lines and its sum
   paramx gpt2 --print json | jq .totals   the contract for scripts, format 1
   paramx gpt2 --print csv --filter h.11.  only names that contain h.11.
+  paramx gpt2 --print table --top 10      the ten largest tensors
+  paramx gpt2 --print table --depth 2     what each part holds, as of torchinfo
   paramx x.safetensors --print stats      mean, norm, zeros, NaN of every tensor
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
+  paramx gpt2 --export torch              the code of the groups, on stdout
   paramx my.models:build --arg depth=4    what your own function returns
   paramx old.safetensors new.safetensors  what differs; --values: in numbers too
 
@@ -65,13 +77,14 @@ The interface adds them some seconds later; --print, but for loop, waits.
 
 --groups reads the TOML file that the interface exports. --check prints what is
 wrong with the groups on this model, as text or with --print json, and fails on
-an error; warnings and hints are printed and pass.
+an error; warnings and hints are printed and pass. --export prints the code all
+the same; each error is then a line on stderr, and the status 1 too.
 
 With OTHER, both are opened and compared: names, shapes, dtypes, groups and, if
 --values is given, what the tensors hold. A prefix that only one side has (as
 model.) is left out, and that is said. Options hold for both sides.
 
-exit status: 0 done, 1 failed (one line says why; --check: an error is found),
+exit status: 0 done, 1 failed (one line says why; --check, --export: an error),
 2 wrong usage. Of two targets, as of diff: 0 the same, 1 they differ, 2 trouble
 """
 
@@ -157,7 +170,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="memory that each device gives: 0=24GiB,1=24GiB,cpu=64GiB",
     )
     shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT")
+    shown.add_argument(
+        "--filter", metavar="TEXT", default="", help="only parameters whose name contains TEXT; case counts"
+    )
     shown.add_argument(
         "--no-decay",
         metavar="TERMS",
@@ -177,7 +192,20 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="print table, loop, json, csv or stats, and exit",
     )
+    shown.add_argument("--depth", metavar="N", type=_count, help="of table and csv: modules N levels down, summed up")
+    shown.add_argument(
+        "--sort", choices=SORTS, metavar="ORDER", help="of table and csv: size (largest first), name or model"
+    )
+    shown.add_argument(
+        "--top", metavar="N", type=_count, help="of table and csv: the first N rows; without --sort the largest"
+    )
     shown.add_argument("--values", action="store_true", help="of two targets, compare the values too")
+    shown.add_argument(
+        "--export",
+        choices=EXPORT_FORMS,
+        metavar="FORM",
+        help=f"print the groups' code and exit: {', '.join(EXPORT_FORMS)}",
+    )
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")
     other.add_argument("--version", action=_Version, nargs=0, help="print the version")
@@ -193,6 +221,12 @@ def _weight_decay(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
     return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**9):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
 
 
 def _size(text: str) -> int:
@@ -234,6 +268,14 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
         "--check judges one target: leave OTHER out": arguments.check and two,
         f"two targets are printed as table, json or csv, not {arguments.format}": two
         and arguments.format not in (None, *COMPARE_FORMATS),
+        "--depth, --sort and --top are for one TARGET printed as table or csv": (
+            arguments.depth or arguments.sort or arguments.top
+        )
+        and (
+            not prints or two or arguments.check or arguments.export or arguments.format not in (None, *PARTS_FORMATS)
+        ),
+        "--export prints the groups of one TARGET: leave --print, --check, --filter and OTHER out": arguments.export
+        and (two or arguments.format or arguments.check or arguments.filter),
         "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
         "--dtype and --device say how weights are loaded: give --load": not arguments.load
         and (arguments.dtype or arguments.device),

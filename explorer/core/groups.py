@@ -120,8 +120,8 @@ class Assignment:
 
     def group(self, index: int) -> str | None:
         """Return the name of a row's group; `None` where it is not a parameter."""
-        code = self.groups[index]
-        return None if code == NO_GROUP else self.grouping.rules[code].name
+        # Not `groups`, which is made anew: asked of each row of a file with an optimizer's state, that took minutes.
+        return None if index in self.grouper.model.apart else self.grouping.rules[self.codes[index]].name
 
     def mask(self, rule: int) -> bytes:
         """Return one byte a row: 1 where it is a parameter under `rule`."""

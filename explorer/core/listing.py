@@ -6,46 +6,36 @@ import csv
 import io
 import json
 import math
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+from explorer.core.errors import ParamxError
 from explorer.core.groups import Assignment
+from explorer.core.listing_table import BATCH, COLUMNS, batched, shape_word, table
 from explorer.core.param import Finding, Model, Origin, Param
+from explorer.core.parts import PART_COLUMNS, Part, parts_at
 from explorer.core.roles import Roles
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import stats_text
-from explorer.core.text import plural, share_text, short_bytes
-from explorer.core.totals import loop_check, other_counts, sums_text, tensors_text, totals
+from explorer.core.totals import totals
+from explorer.core.tree import Tree
+
+T = TypeVar("T")
+
+Order = Literal["model", "size", "name"]
+"""How rows stand: as the model lists them, the most elements first, or by name, as texts compare."""
+
+MORE_COLUMNS = ("module_class", "aliases", "shard", "notes")
+"""What `csv` has beside the columns of the table."""
 
 JSON_FORMAT = 1
 """Version of the JSON contract; a key is added under the same number, changed or removed under the next."""
 
-UNKNOWN = "–"
-"""What a table shows for a fact that is not known."""
 
-WIDEST_COLUMN = 120
-"""Columns are padded to at most this width; a longer name is whole, and pushes its own row only.
-
-Without a bound, one name of 5,000 characters would pad each of 150,000 rows to it: 750 MB of spaces.
-"""
-
-WIDEST_FIGURE = 24
-"""Characters up to which a text that begins with a digit is a figure, and aligned right."""
-
-NAMED = 3
-"""Parameters that a finding below the table names."""
-
-NOTES = 12
-"""Different notes that are told below the table; most are borne by many tensors."""
-
-BATCH = 1000
-"""Rows that are joined into one piece of output."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # without slots: `parts` is worked out once and kept
 class Listing:
     """What is printed: a model, its groups, and which rows were asked for."""
 
@@ -56,183 +46,67 @@ class Listing:
     findings: tuple[Finding, ...] = ()
     """What the source noticed and what the lints of the grouping say."""
     filter: str = ""
-    """Only parameters whose name contains it, as `'layer.3' in n` does; empty: all."""
+    """Only parameters whose name contains it, as `'layer.3' in n` does, upper and lower case apart; empty: all."""
     statistics: Mapping[int, TensorStats] = field(default_factory=dict)
     """Statistics of the parameters that were measured, by index; only `stats` prints them."""
+    order: Order = "model"
+    """How rows stand."""
+    top: int | None = None
+    """Only so many rows, the first in that order; `None`: all."""
+    depth: int | None = None
+    """Rows are modules so many levels below the root, and tensors that stand above; `None`: rows are tensors."""
 
     def rows(self) -> list[int]:
-        """Return the indices of the parameters that the filter leaves, in order."""
-        names = self.model.names
-        return [index for index, name in enumerate(names) if self.filter in name]
+        """Return the indices of the parameters that are asked for, in order."""
+        names, numels = self.model.names, self.model.numels
+        rows = (index for index, name in enumerate(names) if self.filter in name)
+        return self._first(rows, names.__getitem__, numels.__getitem__)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The modules of `depth` that are asked for, in order, each with the tensors that the filter leaves."""
+        assert self.depth is not None, "rows are tensors"
+        names, numels = self.model.names, self.model.numels
+        found = parts_at(Tree.build(self.model), self.depth, bytes(self.filter in name for name in names))
+        return self._first(found, lambda part: part.name, lambda part: sum(map(numels.__getitem__, part.rows)))
+
+    def _first(self, rows: Iterable[T], name: Callable[[T], str], size: Callable[[T], int]) -> list[T]:
+        if self.order == "name":
+            rows = sorted(rows, key=name)
+        elif self.order == "size":
+            rows = sorted(rows, key=size, reverse=True)
+        return list(islice(rows, self.top))
+
+    def shown(self) -> list[int]:
+        """Return the indices of the tensors that the rows stand for, in the order of the rows."""
+        return self.rows() if self.depth is None else [row for part in self.parts for row in part.rows]
+
+    @property
+    def limits(self) -> list[str]:
+        """In words what leaves rows out; empty where nothing does."""
+        limits = [f"names with '{self.filter}'"] if self.filter else []
+        if self.top is not None:
+            limits.append(f"the first {self.top:,}" + (f" by {self.order}" if self.order != "model" else ""))
+        return limits
 
     def group(self, index: int) -> str | None:
         """Return the name of a parameter's group; `None` for a tensor that is no parameter."""
         return self.assignment.group(index)
 
+    def groups(self, part: Part) -> list[str]:
+        """Return the groups of a part's tensors, in the order of the groups, then what is in none, as `(buffer)`."""
+        found = {self.group(row) or f"({self.model.apart[row]})" for row in part.rows}
+        names = [rule.name for rule in self.assignment.grouping.rules if rule.name in found]
+        return [*names, *sorted(found.difference(names))]
+
+
+def nothing_contains(text: str) -> ParamxError:
+    """Return the error that says that a filter leaves nothing: no rows could be a model without parameters."""
+    return ParamxError(f"--filter {text}", "no name contains it", "it is a plain text, and case counts")
+
 
 Format = Callable[[Listing], Iterator[str]]
 """Yields a listing's text in pieces, so that 150,000 rows are never held at once."""
-
-
-def _batched(lines: Iterator[str]) -> Iterator[str]:
-    """Join lines into larger pieces: each piece may be a system call, where Python's output is not buffered."""
-    while piece := "".join(islice(lines, BATCH)):
-        yield piece
-
-
-# --- table --------------------------------------------------------------------------------------------------------
-
-COLUMNS = ("index", "name", "shape", "numel", "running", "dtype", "device", "requires_grad", "group")
-"""Columns of `table`, in order; `csv` has them too."""
-
-RIGHT_ALIGNED = frozenset({"index", "numel", "running"})
-"""Columns of numbers."""
-
-
-def table(listing: Listing) -> Iterator[str]:
-    """Aligned columns, then what they sum to, what was opened, how others count it, and what is suspicious."""
-    rows = listing.rows()
-    running = listing.model.running()
-    # Two passes, because widths are known only at the end; holding the cells would cost 100 MB for 150,000 rows.
-    widths = [len(column) for column in COLUMNS]
-    for index in rows:
-        for column, cell in enumerate(_cells(listing, running, index)):
-            widths[column] = max(widths[column], _width(cell))
-    widths = [min(width, WIDEST_COLUMN) for width in widths]
-    yield _line(COLUMNS, widths)
-    yield from _batched(_line(_cells(listing, running, index), widths) for index in rows)
-    yield "\n"
-    yield from (line + "\n" for line in summary(listing))
-
-
-def _cells(listing: Listing, running: Sequence[int], index: int) -> tuple[str, ...]:
-    model = listing.model
-    grad = model.requires_grad[index]
-    return (
-        str(index),
-        model.names[index] or UNKNOWN,
-        _shape(model.shapes[index]) or UNKNOWN,
-        str(model.numels[index]),
-        str(running[index]),
-        model.dtypes[index] or UNKNOWN,
-        model.devices[index] or UNKNOWN,
-        UNKNOWN if grad is None else str(grad),
-        listing.group(index) or f"({model.apart[index]})",
-    )
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    """Write a shape as one word that `cut`, `awk` and every encoding take: `52000x768`; unknown is empty."""
-    if shape is None:
-        return ""
-    return "x".join(map(str, shape)) if shape else "scalar"
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = []
-    for column, cell, width in zip(COLUMNS, cells, widths, strict=True):
-        space = " " * (width - _width(cell))
-        padded.append(space + cell if column in RIGHT_ALIGNED else cell + space)
-    return "  ".join(padded).rstrip() + "\n"
-
-
-def _width(text: str) -> int:
-    """Return how many terminal columns `text` takes."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.category(char) in ("Mn", "Me") else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )
-
-
-def summary(listing: Listing) -> Iterator[str]:
-    """Yield the lines below the table: sums, origin, the check, other counts, groups, findings."""
-    model = listing.model
-    whole = totals(model)
-    if listing.filter:
-        shown = totals(model, listing.rows())
-        yield (
-            f"{shown.tensors:,} of {tensors_text(model)} · "
-            f"{shown.parameters:,} of {plural(whole.parameters, 'parameter')} · "
-            f"{short_bytes(shown.nbytes)} of {short_bytes(whole.nbytes)} · "
-            f"names with '{listing.filter}'; running counts every tensor"
-        )
-    else:
-        yield sums_text(model)
-    origin = model.origin
-    yield " · ".join(part for part in (origin.target, origin.class_name, origin.description) if part)
-    yield loop_check(model)[1]
-    yield from _section(
-        "Other counts",
-        [
-            (
-                other.name,
-                f"{other.elements:,}",
-                "" if other.tensors is None else plural(other.tensors, "tensor"),
-                other.reason,
-            )
-            for other in other_counts(model)
-        ],
-    )
-    yield from _section("Notes", list(_notes(listing)))
-    assignment = listing.assignment
-    yield from _section(
-        "Groups",
-        [
-            (
-                rule.name,
-                f"{assignment.parameters[code]:,}",
-                plural(assignment.tensors[code], "tensor"),
-                share_text(assignment.parameters[code], whole.parameters),
-                " ".join(f"{key}={value}" for key, value in rule.options.items()),
-            )
-            for code, rule in enumerate(listing.assignment.grouping.rules)
-        ],
-    )
-    yield from _section(
-        "Findings",
-        [(finding.severity, finding.id, finding.message, _some(finding.names)) for finding in listing.findings],
-    )
-
-
-def _notes(listing: Listing) -> Iterator[tuple[str, ...]]:
-    """Yield what is odd about the shown tensors, each note once with how many bear it and the first of them."""
-    notes, names = listing.model.notes, listing.model.names
-    bearers: dict[str, list[str]] = {}
-    for index in listing.rows() if notes else ():
-        if index in notes:
-            bearers.setdefault(notes[index], []).append(names[index])
-    for note, held in islice(bearers.items(), NOTES):
-        yield plural(len(held), "tensor"), note, _some(held)
-    if len(bearers) > NOTES:
-        left = sum(map(len, islice(bearers.values(), NOTES, None)))
-        yield plural(left, "tensor"), f"{plural(len(bearers) - NOTES, 'other note')}: --print json has them all", ""
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name the first few; the rest is in the JSON."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Yield a titled block of aligned rows; nothing when there are none. Figures are aligned right."""
-    if not rows:
-        return
-    yield ""
-    yield title
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(_width, column)) for column in columns]
-    figures = [
-        all(len(cell) <= WIDEST_FIGURE and cell[:1] in "0123456789<>–" for cell in column) for column in columns
-    ]
-    for row in rows:
-        cells = [
-            " " * (width - _width(cell)) + cell if figure else cell + " " * (width - _width(cell))
-            for cell, width, figure in zip(row, widths, figures, strict=True)
-        ]
-        yield ("  " + "  ".join(cells)).rstrip()
 
 
 # --- loop ---------------------------------------------------------------------------------------------------------
@@ -249,7 +123,7 @@ def loop(listing: Listing) -> Iterator[str]:
     places: Mapping[int, int] | range = range(len(model))
     if model.apart:
         places = {row: place for place, row in enumerate(row for row in range(len(model)) if row not in model.apart)}
-    yield from _batched(
+    yield from batched(
         f"{' '.join(map(str, (places[index], *(model.shapes[index] or ()), model.numels[index])))}\n"
         for index in rows
     )
@@ -374,36 +248,57 @@ def csv_text(listing: Listing) -> Iterator[str]:
     Cells that begin with `=`, `+`, `-` or `@` are written as they are: the rows are for programs, and a quote put
     before a name would make it another name. Import the columns as text if a spreadsheet is to open them.
     """
-    model = listing.model
-    running = model.running()
+    if listing.depth is None:
+        rows, running = listing.rows(), listing.model.running()
+        yield from _csv((*COLUMNS, *MORE_COLUMNS), (_fields(listing, running, index) for index in rows))
+    else:
+        yield from _csv(PART_COLUMNS, (_part_fields(listing, part) for part in listing.parts))
+
+
+def _csv(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, "module_class", "aliases", "shard", "notes"))
-    rows = iter(listing.rows())
+    writer.writerow(columns)
     while batch := list(islice(rows, BATCH)):
-        for index in batch:
-            param = model[index]
-            writer.writerow(
-                (
-                    index,
-                    param.name,
-                    _shape(param.shape),
-                    param.numel,
-                    running[index],
-                    param.dtype,
-                    param.device,
-                    param.requires_grad,
-                    listing.group(index),
-                    param.module_class.name if param.module_class else None,
-                    " ".join(param.aliases),
-                    param.shard,
-                    notes_of(param) or None,
-                )
-            )
+        writer.writerows(batch)
         yield text.getvalue()
         text.seek(0)
         text.truncate()
     yield text.getvalue()
+
+
+def _fields(listing: Listing, running: Sequence[int], index: int) -> tuple[object, ...]:
+    param = listing.model[index]
+    return (
+        index,
+        param.name,
+        shape_word(param.shape),
+        param.numel,
+        running[index],
+        param.dtype,
+        param.device,
+        param.requires_grad,
+        listing.group(index),
+        param.module_class.name if param.module_class else None,
+        " ".join(param.aliases),
+        param.shard,
+        notes_of(param) or None,
+    )
+
+
+def _part_fields(listing: Listing, part: Part) -> tuple[object, ...]:
+    model = listing.model
+    sums = part.totals(model)
+    return (
+        part.name,
+        sums.tensors,
+        sums.parameters,
+        sums.nbytes,
+        sums.parameters / model.total if model.total else None,
+        "+".join(filter(None, part.values(model.dtypes))),
+        "+".join(str(value) for value in part.values(model.requires_grad) if value is not None),
+        "+".join(listing.groups(part)),
+    )
 
 
 FORMATS: Mapping[str, Format] = {
@@ -414,3 +309,6 @@ FORMATS: Mapping[str, Format] = {
     "stats": stats_text,
 }
 """What `--print` takes: each format's name and its writer. A new format is one entry."""
+
+PARTS_FORMATS = ("table", "csv")
+"""Those that heed `order`, `top` and `depth`: the others have the model's order, and a row a tensor, by contract."""

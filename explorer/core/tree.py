@@ -75,6 +75,22 @@ class Tree:
             yield child
             child = self.ends[child]
 
+    def cut(self, depth: int) -> Iterator[int]:
+        """Iterate over the nodes that cut the tree `depth` levels below the root: modules there, parameters above.
+
+        Each parameter is below one of them, or is one.
+        """
+        node, open_ends = 1, [len(self)]
+        while node < len(self):
+            while node >= open_ends[-1]:
+                open_ends.pop()
+            if self.params[node] >= 0 or len(open_ends) == depth:
+                yield node
+                node = self.ends[node]
+            else:
+                open_ends.append(self.ends[node])
+                node += 1
+
     def path(self, node: int) -> str:
         """Return the dotted path of `node`, as a parameter's or module's name."""
         parts: list[str] = []

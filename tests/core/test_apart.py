@@ -142,3 +142,10 @@ def test_the_other_counts_add_up(model):
 def test_they_cross_a_process_boundary(model):
     assert decode(encode(model)).apart == APART
     assert decode(encode(model))[4].apart == "buffer"
+
+
+def test_the_group_of_a_row_is_told_without_a_walk_over_the_others(table, steps):
+    model = table([(f"{index}.weight", (2,), None) for index in range(2000)])
+    assignment = Grouper(replace(model, apart=dict.fromkeys(range(1, 2000), "buffer"))).assign(NORMS)
+    assert (assignment.group(0), assignment.group(1)) == ("decay", None)
+    assert steps(lambda: assignment.group(0)) < 20

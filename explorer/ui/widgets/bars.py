@@ -126,7 +126,7 @@ class DetailBar(Steady):
     def tell(self, view: TreeView, row: int, bench: Workbench) -> None:
         """Show the row at the cursor."""
         if not len(view.rows):
-            none = "No name contains the filter's text. Esc clears it." if view.filtered else "No parameters."
+            none = "No name contains this text; case counts. Esc clears it." if view.filtered else "No parameters."
             self.update(Text(none, "dim"))
             return
         leaf = view.tree.params[view.rows.nodes[row]]
@@ -282,7 +282,7 @@ class FilterBar(Horizontal):
         """Start hidden and empty."""
         super().__init__(id=id)
         self.display = False
-        self.field = Field("", placeholder="text in a name", classes="filter-field")
+        self.field = Field("", placeholder="text in a name; case counts", classes="filter-field")
         self._count = Steady(classes="filter-count")
         self._view: TreeView | None = None
 
