@@ -32,20 +32,30 @@ if TYPE_CHECKING:
 
 DARK = Theme(
     name="paramx",
-    primary="#7aa2f7",
-    secondary="#9ece6a",
-    accent="#7dcfff",
-    warning="#e0af68",
-    error="#f7768e",
-    success="#9ece6a",
-    foreground="#c8d0e8",
-    background="#16181f",
-    surface="#1b1e27",
-    panel="#232733",
+    primary="#87afff",
+    secondary="#afd75f",
+    accent="#87d7ff",
+    warning="#d7af5f",
+    error="#ff8787",
+    success="#afd75f",
+    foreground="#d7d7ff",
+    background="#17181e",
+    surface="#20232a",
+    panel="#2a2d36",
     dark=True,
-    variables={"quiet": "#8089a6", "cursor": "#2e3b5e", "cursor-idle": "#262b3a", "field": "#262b3a"},
+    variables={
+        "quiet": "#8787af",
+        "cursor": "#2e3b74",
+        "cursor-idle": "#2a2d36",
+        "field": "#2a2d36",
+        "warning": "#d7af5f",  # as it is: what Textual makes of the one above has one step less of red
+    },
 )
-"""The colours where the terminal has at least 256 of them."""
+"""The colours where the terminal has at least 256 of them.
+
+Those of texts are among the 256 and are sent by their number; the backgrounds are dark greys with a little blue, of
+which 256 colours leave the grey: over SSH nothing says that the terminal has more.
+"""
 
 ANSI_VARIABLES = {
     "quiet": "ansi_default",

@@ -23,6 +23,11 @@ def fit_right(text: str, width: int) -> str:
     return " " * (width - length) + text if length <= width else fit(text, width)
 
 
+def apart(left: str, right: str, width: int) -> str:
+    """Return two texts at the ends of a line of `width` cells, at least two blanks between them."""
+    return left + " " * max(2, width - cell_len(left) - cell_len(right)) + right
+
+
 def cut_middle(text: str, width: int) -> str:
     """Return `text` in at most `width` cells, its middle left out: the ends of a dotted name say most."""
     if cell_len(text) <= width:

@@ -93,8 +93,8 @@ def test_a_session_from_start_to_quit(columns: int, rows: int, tmp_path: Path) -
         # Regrouped: the one norm weight that decays is caught by one more pattern.
         terminal.wait_for("1 of 14 norm weights decays")
         terminal.press("tab", "end", ", layer_norm")
-        text = terminal.wait_for(lambda text: "norm weights decays" not in text)
-        assert "66 tensors" in text
+        text = terminal.wait_for("66 tensors")  # what a part of the word gives may be drawn before
+        assert "norm weights decays" not in text
         assert "40 tensors" in text
 
         # Taken home.
@@ -220,15 +220,17 @@ def test_it_runs_in_other_terminals(term: str) -> None:
 
 
 def test_a_key_costs_few_bytes_and_idling_none() -> None:
-    with paramx("kantaibert") as terminal:
+    with paramx("kantaibert", columns=120, rows=40) as terminal:
         terminal.wait_for(loaded)
+        terminal.press("*")
         terminal.settle(1.0)
         costs = []
-        for key in ("down", "down", "down", "up"):
+        for key in 12 * ("down",):
             before = len(terminal.raw)
             terminal.press(key)
             costs.append(len(terminal.raw) - before)
-        assert all(0 < cost < 2500 for cost in costs), costs
+        assert min(costs) > 0, costs
+        assert sum(costs) <= 12 * 440, costs
         before = len(terminal.raw)
         until = time.monotonic() + 1
         while time.monotonic() < until:

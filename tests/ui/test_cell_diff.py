@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pyte
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from wcwidth import wcwidth
 
-from explorer.ui.cell_diff import Cells, UnknownUpdateError, _of_chops, _of_layout
+from explorer.ui.cell_diff import _of_chops, _of_layout
+from explorer.ui.cells import Cells, UnknownUpdateError
 
 WIDTH, HEIGHT = 24, 3
 CUTS = (0, 9, 15)
@@ -101,20 +104,21 @@ def strips_of(update: LayoutUpdate | ChopsUpdate) -> list[tuple[int, int, list[S
     return list(_of_layout(update) if isinstance(update, LayoutUpdate) else _of_chops(update))
 
 
-def cells() -> Cells:
-    made = Cells(ColorSystem.TRUECOLOR)
+def cells(erases: bool = False) -> Cells:
+    made = Cells(ColorSystem.TRUECOLOR, lambda: erases)
     made.forget(WIDTH, HEIGHT)
     return made
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(updates(), min_size=1, max_size=6))
-def test_the_screen_is_the_one_that_textual_draws(done: list[LayoutUpdate | ChopsUpdate]) -> None:
-    whole, changed, diff = Drawn(), Drawn(), cells()
-    for update in done:
-        whole.stream.feed(update.render_segments(CONSOLE))
-        changed.stream.feed(diff.update(iter(strips_of(update))))
-        assert changed.shown() == whole.shown()
+@given(st.lists(updates(), min_size=1, max_size=6), st.booleans())
+def test_the_screen_is_the_one_that_textual_draws(done: list[LayoutUpdate | ChopsUpdate], erases: bool) -> None:
+    whole, changed, diff = Drawn(), Drawn(), cells(erases)
+    with patch("explorer.ui.cells.ERASE_BYTES", 2):  # these lines are short
+        for update in done:
+            whole.stream.feed(update.render_segments(CONSOLE))
+            changed.stream.feed(diff.update(iter(strips_of(update))))
+            assert changed.shown() == whole.shown()
 
 
 @settings(max_examples=20, deadline=None)
@@ -152,14 +156,40 @@ def test_a_blank_takes_the_colour_of_what_is_beside_it() -> None:
     diff, red, blue = cells(), Style(color="red"), Style(color="blue", bold=True)
     diff.update(iter(line(("." * WIDTH, None))))
     sent = diff.update(iter(line(("a", red), (" ", blue), ("b", red), ("." * (WIDTH - 3), None))))
-    assert sent == "\x1b[1;1H\x1b[31ma b\x1b[m"
+    assert sent == "\x1b[31m\x1b[1Ha b\x1b[m"
 
 
-def test_what_ends_is_ended_alone() -> None:
+def test_what_begins_and_ends_is_told_alone() -> None:
     diff, colors = cells(), Style(color="#7aa2f7", bgcolor="#16181f")
     diff.update(iter(line(("." * WIDTH, colors))))
-    sent = diff.update(iter(line(("a", colors + Style(bold=True)), ("b", colors), ("." * (WIDTH - 2), colors))))
-    assert sent == "\x1b[1;1H\x1b[1;38;2;122;162;247;48;2;22;24;31ma\x1b[22mb\x1b[m"
+    bold = colors + Style(bold=True)
+    sent = diff.update(iter(line(("a", bold), ("b", colors), ("." * (WIDTH - 2), colors))))
+    assert sent == "\x1b[38;2;122;162;247;48;2;22;24;31m\x1b[1;2Hb\x1b[1m\x1b[1Ga\x1b[m"
+    sent = diff.update(iter(line(("." * WIDTH, bold))))
+    assert sent == f"\x1b[1;38;2;122;162;247;48;2;22;24;31m\x1b[1H{'.' * WIDTH}\x1b[m"
+
+
+def test_each_look_is_selected_once() -> None:
+    diff, red, blue = cells(), Style(color="red"), Style(color="blue")
+    diff.update(iter(line(("." * WIDTH, None))))
+    sent = diff.update(iter(line(("a", red), ("b", blue), ("c", red), ("." * (WIDTH - 3), None))))
+    assert sent == "\x1b[31m\x1b[1Ha\x1b[3Gc\x1b[34m\x1b[2Gb\x1b[m"
+
+
+def test_one_of_the_256_colours_is_told_by_its_number() -> None:
+    diff = cells()
+    assert diff.update(iter([(0, 0, [Segment("a", Style(color="#d7d7ff", bgcolor="#d7d7fe"))])])) == (
+        "\x1b[38;5;189;48;2;215;215;254m\x1b[1Ha\x1b[m"
+    )
+
+
+@pytest.mark.parametrize("erases", [True, False])
+def test_long_blanks_are_erased_where_the_terminal_can(erases: bool) -> None:
+    diff, blue = cells(erases), Style(bgcolor="blue")
+    diff.update(iter(line(("." * WIDTH, None))))
+    sent = diff.update(iter(line(("a" + " " * (WIDTH - 2) + "b", blue))))
+    row = f"\x1b[1;2H\x1b[{WIDTH - 2}X\x1b[1Ga\x1b[{WIDTH}Gb" if erases else f"\x1b[1Ha{' ' * (WIDTH - 2)}b"
+    assert sent == f"\x1b[44m{row}\x1b[m"
 
 
 def test_a_blank_in_another_colour_is_no_change() -> None:
@@ -174,7 +204,7 @@ def test_a_link_is_opened_where_it_changed_and_closed_at_the_end() -> None:
     link = Style(link="https://example.org/")
     diff.update(iter(line(("see here", None))))
     sent = diff.update(iter(line(("see ", None), ("here", link))))
-    assert sent == f"\x1b[1;5H\x1b]8;id={link.link_id};https://example.org/\x1b\\here\x1b]8;;\x1b\\"
+    assert sent == f"\x1b]8;id={link.link_id};https://example.org/\x1b\\\x1b[1;5Hhere\x1b]8;;\x1b\\"
 
 
 def test_a_strip_that_is_too_wide_is_left_to_textual() -> None:

@@ -14,7 +14,7 @@ from explorer.core.groups import NO_GROUP
 from explorer.core.text import plural, shape_text, share_text, short_bytes, short_count, visible
 from explorer.core.totals import loop_check, tensors_text
 from explorer.ui import keymap
-from explorer.ui.paint import cut_middle, folded
+from explorer.ui.paint import apart, cut_middle, folded
 from explorer.ui.widgets.groups_panel import Field
 from explorer.ui.widgets.steady import Steady
 
@@ -154,16 +154,16 @@ class DetailBar(Steady):
         if purpose and text.cell_len + 2 + cell_len(purpose) <= room:
             text.append(f"  {purpose}")
             purpose = ""
-        before = f"\n#{index:,} of {len(model):,}  "
-        after = f"  np = {view.running_at(index):,} of {model.total:,}\n"
+        before = f"#{index:,} of {len(model):,}  "
+        after = f"np = {view.running_at(index):,} of {model.total:,}"
         dims = " × ".join(map(str, param.shape)) if param.shape else ""
         counted = f"{dims} = {param.numel:,}" if dims else f"{shape_text(param.shape)}, {param.numel:,}"
         named = f"{dims} = {formula} = {param.numel:,}"
         if param.shape and len(param.shape) == 1:  # "384 = 384" tells nothing
             counted, named = f"{param.numel:,}", f"{formula} = {param.numel:,}"
-        if dims and formula and cell_len(before.strip() + "  " + named + after.rstrip()) <= room:
+        if dims and formula and cell_len(f"{before}{named}  {after}") <= room:
             counted, formula = named, ""
-        text.append(before + counted + after)
+        text.append(f"\n{apart(before + counted, after, room)}\n")
         reason = f"{param.apart}: in no group, in no sum" if param.apart else bench.assignment.reasons(index).text
         tied = f"tied to {', '.join(param.aliases)}" if param.aliases else ""
         # No column shows these; of a lone file the title does.
@@ -233,8 +233,11 @@ class DetailBar(Steady):
             path = f"{path} … {tree.labels[last]}"
         text.append(f"{path}\n", "bold")
         numel = view.numel(row)
-        text.append(f"{plural(view.tensors(row), 'tensor')} · {plural(numel, 'parameter')} ")
-        text.append(f"· {share_text(numel, model.total)}  np = {view.running(row):,}\n")
+        counted = f"{plural(view.tensors(row), 'tensor')} · {plural(numel, 'parameter')} "
+        counted += f"· {share_text(numel, model.total)}"
+        np, room = f"np = {view.running(row):,}", self.size.width - 2
+        whole = f"{np} of {model.total:,}"
+        text.append(apart(counted, whole if cell_len(f"{counted}  {whole}") <= room else np, room) + "\n")
         parts = []
         if count > 1:
             parts.append(f"{count} alike, the first shown below; u shows each")

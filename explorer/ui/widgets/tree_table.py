@@ -114,7 +114,7 @@ class TreeTable(ScrollView, can_focus=True):
         self._top_pending = False
         self._unfitted = False
         self._looks: Looks | None = None
-        self._told: dict[int, tuple[str, str, bool]] = {}
+        self._told: dict[int, tuple[str, str]] = {}
 
     # -- what it shows ----------------------------------------------------------------------------------------
 
@@ -458,21 +458,25 @@ class TreeTable(ScrollView, can_focus=True):
         quiet, number = looks.quiet, looks.number
         if row == self.cursor:
             style, quiet, number = style + looks.cursor, quiet + looks.cursor, number + looks.cursor
-        segments = self._name_cell(view, row, style, quiet, style + looks.match)
+        segments = self._name_cell(view, row, style, style + looks.match)
         for column, size in self._columns:
             segments.append(Segment(" ", style))
             if column.title == "Group":
-                segments.extend(self._group_cell(view, row, size, (number, quiet, style + looks.warning)))
+                text, flag = self._told[row] = self._group_text(view, row, size)
+                segments.append(Segment(text, number))
+                if flag:
+                    segments.append(Segment(flag, style + looks.warning))
                 continue
             text = column.cell(view, row)
             plain = quiet if text in ("–", MIXED) else number if column.right else style
             segments.append(Segment((fit_right if column.right else fit)(text, size), plain))
         return Strip(segments).adjust_cell_length(width, style)
 
-    def _name_cell(self, view: TreeView, row: int, style: Style, quiet: Style, match: Style) -> list[Segment]:
+    def _name_cell(self, view: TreeView, row: int, style: Style, match: Style) -> list[Segment]:
         depth = min(view.rows.depths[row], MAX_INDENT)
+        # In the colour of the name: a colour of its own takes 40 bytes of each row that is drawn.
         glyph = ("▾ " if view.is_open(row) else "▸ ") if view.is_module(row) else "  "
-        lead = " " + "  " * depth
+        lead = " " + "  " * depth + glyph
         count = view.rows.counts[row]
         times = f" ×{count}" if count > 1 else ""
         if self._no_numbers:
@@ -480,41 +484,31 @@ class TreeTable(ScrollView, can_focus=True):
             here = set(self._no_numbers[start:end])
             odd = ODD[(NAN if here & {NAN, NAN | INF} else 0) | (INF if here & {INF, NAN | INF} else 0)]
             times += f" {odd}" if odd else ""
-        room = self._name_width - len(lead) - len(glyph) - len(times)
+        room = self._name_width - len(lead) - len(times)
         label = cut_middle(view.label(row) or '""', room)
-        name = fit(label + times, self._name_width - len(lead) - len(glyph))
-        segments = [Segment(lead, style), Segment(glyph, quiet)]
+        name = fit(label + times, self._name_width - len(lead))
         at = name.find(self._needle) if self._needle else -1
         if at >= 0 and at + len(self._needle) <= len(label):
             end = at + len(self._needle)
-            segments += [Segment(name[:at], style), Segment(name[at:end], match), Segment(name[end:], style)]
-        else:
-            segments.append(Segment(name, style))
-        return segments
+            return [Segment(lead + name[:at], style), Segment(name[at:end], match), Segment(name[end:], style)]
+        return [Segment(lead + name, style)]
 
-    def _group_cell(self, view: TreeView, row: int, size: int, styles: tuple[Style, Style, Style]) -> list[Segment]:
-        plain, quiet, warning = styles
-        text, flag, mixed = self._told[row] = self._group_text(view, row, size)
-        segments = [Segment(text, quiet if mixed else plain)]
-        return [*segments, Segment(flag, warning)] if flag else segments
-
-    def _group_text(self, view: TreeView, row: int, size: int) -> tuple[str, str, bool]:
-        """Return the row's group, the sign behind it, and whether its parameters are in several groups."""
+    def _group_text(self, view: TreeView, row: int, size: int) -> tuple[str, str]:
+        """Return the row's group, or groups, and the sign behind it."""
         start, end = view.leaves(row)
         codes, marks = view.groups(row), self._marks
         if not marks.names:
-            return " " * size, "", False
+            return " " * size, ""
         warned = marks.warned.find(1, start, end) >= 0
         flag = "⚠" if warned else "Δ" if marks.moved.find(1, start, end) >= 0 else ""
         room = size - (2 if flag and size > len("Group") else 1 if flag else 0)
         codes = codes.replace(bytes((NO_GROUP,)), b"")
-        mixed = bool(codes) and codes.count(codes[0]) < len(codes)
         if not codes:
             text = view.apart(row)
             text = text if len(text) <= room else text.partition(" ")[0]
-        elif not mixed:
+        elif codes.count(codes[0]) == len(codes):
             text = f"{codes[0] + 1} {marks.names[codes[0]]}"
         else:
             held = [code for code in range(len(marks.names)) if code in codes]
             text = "+".join(str(code + 1) for code in held) if len(held) <= 3 else f"{len(held)} groups"
-        return fit(text, room), fit(" " + flag, size - room) if size - room == 2 else flag, mixed
+        return fit(text, room), fit(" " + flag, size - room) if size - room == 2 else flag
