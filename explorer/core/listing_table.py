@@ -149,7 +149,8 @@ def summary(listing: Listing) -> Iterator[str]:
             f"{short_bytes(whole.nbytes)} · {trainable} trainable"
         )
     origin = model.origin
-    yield " · ".join(part for part in (origin.target, origin.class_name, origin.description) if part)
+    known = "remembered from an earlier run (--no-cache builds it)" if origin.remembered else ""
+    yield " · ".join(filter(None, (origin.target, origin.class_name, origin.description, known)))
     yield loop_check(model)[1]
     yield from _section(
         "Other counts",
