@@ -103,7 +103,7 @@ def test_a_remembered_table_tells_all_that_a_built_one_does(formats: dict[str, s
     assert '"remembered": true' in remembered
     assert remembered == formats["json"].replace('"remembered": false', '"remembered": true')
     assert paramx("kantaibert", "--print", "csv").stdout == formats["csv"]
-    note = "no weights · remembered from an earlier run (--no-cache builds it)\n"
+    note = "no weights · remembered (--no-cache builds it)\n"
     assert paramx("kantaibert").stdout == formats["table"].replace("no weights\n", note)
 
 

@@ -149,7 +149,7 @@ def summary(listing: Listing) -> Iterator[str]:
             f"{short_bytes(whole.nbytes)} · {trainable} trainable"
         )
     origin = model.origin
-    known = "remembered from an earlier run (--no-cache builds it)" if origin.remembered else ""
+    known = "remembered (--no-cache builds it)" if origin.remembered else ""
     yield " · ".join(filter(None, (origin.target, origin.class_name, origin.description, known)))
     yield loop_check(model)[1]
     yield from _section(
