@@ -230,6 +230,13 @@ def _printed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     spec = _spec(arguments)
     if arguments.other is not None:
         return _compare(spec, grouping, arguments)
+    if arguments.format == "stats":
+        return _print_stats(spec, grouping, visible(arguments.filter))
+    if not arguments.no_cache:
+        from dataclasses import replace
+
+        # What follows tells the table alone; those above ask for values too, which a remembered one has not.
+        spec = replace(spec, remember="use")
     if arguments.check:
         return _check(spec, grouping, arguments.format == "json")
     if arguments.export is not None:
@@ -240,11 +247,9 @@ def _printed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
 def _print(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    text, format_name = visible(arguments.filter), arguments.format or "table"
-    if format_name == "stats":
-        return _print_stats(spec, grouping, text)
+    format_name = arguments.format or "table"
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
-    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, text)
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(arguments.filter))
     order: Order = arguments.sort or ("model" if arguments.top is None else "size")
     return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
 

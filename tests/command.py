@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 COMMAND = [sys.executable, "-m", "explorer"]
 
+CACHE = tempfile.TemporaryDirectory(prefix="paramx-tests-")
+"""Where tables are remembered while the tests run, and no longer: of each model the first run builds."""
+
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COLUMNS", "PYTHON"))},
     "HF_HUB_OFFLINE": "1",
+    "XDG_CACHE_HOME": CACHE.name,
     "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])),
 }
 

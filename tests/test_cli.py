@@ -27,10 +27,10 @@ FACTS = json.loads((Path(__file__).parent / "facts" / "kantaibert.json").read_te
 
 @pytest.fixture(scope="session")
 def formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The reference model in every format; opened in parallel, because each start imports torch."""
+    """The reference model in every format; built in parallel, because each start imports torch."""
     started = {
         name: subprocess.Popen(
-            [*COMMAND, "kantaibert", "--print", name],
+            [*COMMAND, "kantaibert", "--print", name, "--no-cache"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -45,6 +45,13 @@ def formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         assert (process.returncode, complaints) == (0, ""), name
         texts[name] = output
     return texts
+
+
+@pytest.fixture(scope="session")
+def remembered() -> str:
+    """The reference model as JSON, after a run that may have remembered it."""
+    assert paramx("kantaibert", "--print", "json").returncode == 0
+    return paramx("kantaibert", "--print", "json").stdout
 
 
 @pytest.fixture
@@ -90,6 +97,14 @@ def test_the_json_of_the_reference_model_is_its_facts(formats: dict[str, str]) -
     ]
     (norm,) = [finding for finding in data["findings"] if finding["id"] == "norm-decays"]
     assert norm["names"] == ["lm_head.layer_norm.weight"]
+
+
+def test_a_remembered_table_tells_all_that_a_built_one_does(formats: dict[str, str], remembered: str) -> None:
+    assert '"remembered": true' in remembered
+    assert remembered == formats["json"].replace('"remembered": false', '"remembered": true')
+    assert paramx("kantaibert", "--print", "csv").stdout == formats["csv"]
+    note = "no weights · remembered (--no-cache builds it)\n"
+    assert paramx("kantaibert").stdout == formats["table"].replace("no weights\n", note)
 
 
 def test_the_running_sum_ends_at_the_total(formats: dict[str, str]) -> None:
@@ -268,7 +283,7 @@ def test_a_reader_that_leaves_early_ends_it_quietly() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1], ids=["at once", "importing torch"])
 def test_ctrl_c_while_loading_ends_worker_and_command_without_a_traceback(seconds: float) -> None:
-    process = started("kantaibert", "--print", "json")
+    process = started("kantaibert", "--print", "json", "--no-cache")
     workers = wait_for(lambda: children(process.pid))
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
@@ -277,12 +292,13 @@ def test_ctrl_c_while_loading_ends_worker_and_command_without_a_traceback(second
     wait_for(lambda: not any(map(alive, workers)), seconds=2)
 
 
+@pytest.mark.usefixtures("remembered")  # `--no-cache` builds it all the same
 def test_on_a_terminal_stages_are_wiped_and_a_disk_that_fills_up_is_one_line(tmp_path: Path) -> None:
     control, terminal = pty.openpty()
     with (tmp_path / "out").open("w") as full:
         process = subprocess.Popen(
             # A file may have so many blocks and no more: what a full disk looks like to who writes.
-            ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *COMMAND, "kantaibert", "--print", "loop"],
+            ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *COMMAND, "kantaibert", "--print", "loop", "--no-cache"],
             stdin=subprocess.DEVNULL,
             stdout=full,
             stderr=terminal,

@@ -174,6 +174,7 @@ def head_of(origin: Origin) -> dict[str, Any]:
         "origin": origin.description,
         "config": _strict(origin.config),
         "versions": dict(origin.versions),
+        "remembered": origin.remembered,
     }
 
 

@@ -142,7 +142,8 @@ def summary(listing: Listing) -> Iterator[str]:
     else:
         yield sums_text(model)
     origin = model.origin
-    yield " · ".join(part for part in (origin.target, origin.class_name, origin.description) if part)
+    known = "remembered (--no-cache builds it)" if origin.remembered else ""
+    yield " · ".join(filter(None, (origin.target, origin.class_name, origin.description, known)))
     yield loop_check(model)[1]
     yield from _section(
         "Other counts",

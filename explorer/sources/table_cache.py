@@ -64,7 +64,9 @@ def key_of(spec: OpenSpec, found: Found) -> str | None:
     path = str(found.path) if found.path is not None else None
     others = others_beside(found.directory) if found.directory is not None else ""
     parts = [spec.target, spec.class_name, found.description, path, found.config, others]
-    text = json.dumps([__version__, sys.version, versions, parts], sort_keys=True)
+    # A paramx that is installed anew between two releases has the version of the one before.
+    installed = Path(__file__).stat().st_mtime_ns
+    text = json.dumps([__version__, installed, sys.version, versions, parts], sort_keys=True)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 

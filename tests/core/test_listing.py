@@ -270,7 +270,16 @@ def test_the_json_contract_has_these_keys_in_this_order() -> None:
     data = strict_json(printed("json"))
     assert data["format"] == 1
     assert list(data) == ["format", "model", "parameters", "totals", "groups", "findings"]
-    assert list(data["model"]) == ["target", "kind", "class", "model_type", "origin", "config", "versions"]
+    assert list(data["model"]) == [
+        "target",
+        "kind",
+        "class",
+        "model_type",
+        "origin",
+        "config",
+        "versions",
+        "remembered",
+    ]
     assert {tuple(row) for row in data["parameters"]} == {
         (
             "index",
@@ -314,6 +323,7 @@ def test_the_json_holds_the_facts() -> None:
         "origin": "built-in architecture, no weights",
         "config": {"sizes": [8, 50]},
         "versions": {"torch": "2.13.0"},
+        "remembered": False,
     }
     assert data["parameters"][0] == {
         "index": 0,

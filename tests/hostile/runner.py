@@ -82,6 +82,7 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "HF_HOME": str(folder / "hf"),
+        "XDG_CACHE_HOME": os.devnull,  # no folder: what another run remembered would keep the worker from building
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "0",
