@@ -252,6 +252,13 @@ class ParamxApp(KeyOrderApp[str]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(getattr(self.screen, "HELP_ON", None)))
 
+    def action_command_palette(self) -> None:
+        """Show the command palette, once."""
+        from explorer.ui.screens.palette import Palette  # noqa: PLC0415 - not read at the start
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_palette(self) -> None:
         """Show the command palette."""
         self.action_command_palette()

@@ -110,6 +110,21 @@ def test_hostile_files_dtypes_and_indices_are_shown_spelled_out(hostile: Path, t
         assert leaks(bytes(terminal.raw)) == []
 
 
+def test_no_control_byte_of_a_name_reaches_the_terminal_in_a_comparison(hostile: Path) -> None:
+    names = [name for name in NAMES.values() if len(name) < 300]
+    safetensors(hostile / "half.safetensors", names[::2])
+    with paramx("all.safetensors", "half.safetensors", rows=40, directory=hostile) as terminal:
+        terminal.wait_for("only in A")
+        for key in (*["down", "enter", "escape"] * 8, "v", "end", "enter", "escape", "/", "e", "enter"):
+            terminal.type(KEYS.get(key, key))
+            terminal.settle(0.06)
+        terminal.wait_for("values")
+        terminal.press("ctrl+q")
+        assert terminal.wait() == 0
+        assert leaks(bytes(terminal.raw)) == []
+        assert "\\x1b" in bytes(terminal.raw).decode(errors="replace"), "it is shown, spelled out"
+
+
 def test_the_start_screen_and_error_lines_are_spelled_out(hostile: Path) -> None:
     with paramx(directory=hostile, columns=120) as terminal:
         terminal.wait_for("all.safetensors")

@@ -22,13 +22,17 @@ def small(tmp_path: Path) -> str:
     return str(safetensors(tmp_path / "small.safetensors"))
 
 
+def never_imported(library: str, folder: Path) -> str:
+    """Return a PYTHONPATH with a library whose import lasts for ever."""
+    os.mkfifo(folder / "never")
+    (folder / f"{library}.py").write_text(f"open({str(folder / 'never')!r}).read()\n")
+    return os.pathsep.join([str(folder), ENVIRONMENT["PYTHONPATH"]])
+
+
 @pytest.fixture
 def stuck(tmp_path: Path) -> str:
     """A PYTHONPATH with a `torch` whose import lasts for ever."""
-    (tmp_path / "trap").mkdir()
-    os.mkfifo(tmp_path / "trap" / "never")
-    (tmp_path / "trap" / "torch.py").write_text(f"open({str(tmp_path / 'trap' / 'never')!r}).read()\n")
-    return os.pathsep.join([str(tmp_path / "trap"), ENVIRONMENT["PYTHONPATH"]])
+    return never_imported("torch", tmp_path)
 
 
 def after(terminal: Terminal, milliseconds: int) -> None:
@@ -62,6 +66,14 @@ def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: str) -> None:
         when_ours(terminal)
         terminal.type("\x11")  # with the shell's flags it goes on with output that Ctrl+S stopped, and is no key
         assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_ctrl_c_does_not_wait_for_the_interface(small: str, tmp_path: Path) -> None:
+    with paramx(small, PYTHONPATH=never_imported("textual", tmp_path)) as terminal:
+        when_ours(terminal)
+        terminal.type("\x03")
+        assert terminal.wait() == 130
         terminal.assert_restored()
 
 

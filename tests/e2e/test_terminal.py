@@ -170,7 +170,9 @@ def test_a_worker_that_is_killed_while_it_opens_is_told_and_may_be_tried_again(s
         terminal.wait_for("kantaibert: the worker was killed (signal 9) while importing torch")
         terminal.wait_for("r tries again")
         terminal.press("q")
-        assert terminal.wait() == 0
+        assert terminal.wait() == 1, "it was never open"
+        said = bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+        assert b"paramx: kantaibert: the worker was killed (signal 9) while importing torch" in said
         terminal.assert_restored()
 
 

@@ -589,6 +589,17 @@ async def _(ui: Hands, key: str) -> None:
     await ui.until(lambda: "Search" in ui.text)
 
 
+@pytest.mark.parametrize("key", ["p", "ctrl+p"])
+async def test_a_list_without_room_has_no_pages(model: Model, key: str) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press(key, "down")
+        shown = ui.app.screen
+        await ui.resize(1, 1)
+        await ui.press("pagedown", "pageup")
+        await ui.resize(80, 24)
+        assert ui.app.screen is shown
+
+
 @does("suspend_process")
 async def _(ui: Hands, key: str) -> None:
     sent: list[tuple[int, int]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -51,6 +51,10 @@ class Rows(OptionList):
     def __init__(self) -> None:
         """Start empty."""
         super().__init__(markup=False, compact=True)
+
+    def _move_page(self, direction: Literal[-1, 1]) -> None:
+        if self.scrollable_content_region:  # without room Textual 8.2.8 fails at this
+            super()._move_page(direction)
 
 
 class ListDialog(Dialog[ShowTensors | UseGroups]):
