@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from explorer.core.windows import Selection
 
-
 QUANTIZED = frozenset({"qint8", "quint8", "qint32"})
 """Torch's dtypes of whole numbers that stand for others: of these the stored ones are shown."""
 
