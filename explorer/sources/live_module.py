@@ -84,7 +84,7 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
         shards=Column.constant(None, len(named)),
         aliases=aliases,
         counters=_count(module, is_fsdp=bool(flat) or any(name.endswith("_flat_param") for name in raw)),
-        findings=(*findings, *_wrapping(raw, plain), *_sharing(shared, names)),
+        findings=(*findings, *_wrapping(raw, plain), *_sharing(shared, names), *_packed(owners)),
         notes=notes,
         places=Column.of(places_of(owners, [name for name, _ in named], [plain[name] for name, _ in named])),
     )
@@ -133,6 +133,23 @@ def _config(to_dict: Any) -> Mapping[str, Any] | None:
 
 def _add(notes: dict[int, str], index: int, text: str) -> None:
     notes[index] = f"{notes[index]}; {text}" if index in notes else text
+
+
+def _packed(owners: Mapping[str, torch.nn.Module]) -> Iterable[Finding]:
+    """Say which modules hold weights that are in no `parameters()`: torch's quantized ones pack them."""
+    import torch
+
+    # A scripted module is of a class derived from it, and hides nothing.
+    names = [
+        visible(name)
+        for name, owner in owners.items()
+        if any(type(value) is torch.ScriptObject for value in vars(owner).values())
+    ]
+    if names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        message = f"{plural(len(names), 'module')} with packed weights, which are no parameters: {names[0]}{more}"
+        why = "torch's quantized modules keep them outside of parameters(), so that no counting loop has them"
+        yield Finding("packed-weights", "hint", message, tuple(names), why)
 
 
 def _wrapping(raw: Sequence[str], plain: Mapping[str, str]) -> Iterable[Finding]:

@@ -506,3 +506,15 @@ def test_a_parametrized_tensor_is_told_by_what_it_is_computed_from():
         "0.parametrizations.weight.original1": "parametrized: weight is computed from it by WeightNorm",
         "1.weight_orig": "parametrized: weight is computed from it by RandomUnstructured",
     }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_packed_weights_of_a_quantized_module_are_said_to_be_missing():
+    module = nn.Sequential(nn.Linear(8, 6), nn.LayerNorm(6))
+    torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, inplace=True)
+    model = table(module)
+    assert list(model.names) == ["1.weight", "1.bias"]
+    (finding,) = model.findings
+    assert finding.id == "packed-weights"
+    assert finding.message == "1 module with packed weights, which are no parameters: 0._packed_params"
+    assert not table(torch.jit.script(nn.Linear(2, 2))).findings

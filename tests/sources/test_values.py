@@ -134,6 +134,16 @@ def test_a_big_endian_tensor_is_turned_around(tmp_path: Path) -> None:
     assert decode("float32", FileTensor("x", place).take((((0, 3),),))) == (1.5, -2.0, 3.25)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_quantized_elements_are_shown_as_stored_and_said_to_be(tmp_path: Path) -> None:
+    tensor = torch.quantize_per_tensor(torch.linspace(-1, 1, 6).reshape(2, 3), 0.1, 3, torch.qint8)
+    path = tmp_path / "x.pt"
+    torch.save({"weight": tensor}, path)
+    served = opened(path)
+    assert "as stored" in served.answers["tensor"]({"index": 0})["note"]
+    assert list(decode("qint8", every_byte(served, 0))) == tensor.int_repr().flatten().tolist()
+
+
 def test_four_bit_values_are_told_one_by_one(tmp_path: Path) -> None:
     header = json.dumps({"w": {"dtype": "F4", "shape": [2, 4], "data_offsets": [0, 4]}}).encode()
     path = tmp_path / "x.safetensors"

@@ -34,8 +34,9 @@ from explorer.sources.checkpoint.dtypes import BITS
 from explorer.sources.checkpoint.files import File, UnreadableError, bytes_after, tensors, told, warn
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
 from explorer.sources.checkpoint.place import Place
-from explorer.sources.checkpoint.torch_rules import Storage, Tensor, TorchRules
+from explorer.sources.checkpoint.torch_rules import TorchRules
 from explorer.sources.checkpoint.torch_script import ScriptClasses
+from explorer.sources.checkpoint.torch_tensors import Storage, Tensor
 from explorer.sources.checkpoint.torch_walk import Walk, walk
 from explorer.sources.checkpoint.zip_entries import (
     STORED,

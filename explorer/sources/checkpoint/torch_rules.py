@@ -8,57 +8,32 @@ from __future__ import annotations
 
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
-from explorer.sources.checkpoint.dtypes import BITS, dtype_bytes
-from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS
-from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
+from explorer.sources.checkpoint.dtypes import dtype_bytes
+from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs
+from explorer.sources.checkpoint.torch_tensors import (
+    STORAGE_DTYPES,
+    BadTensorError,
+    Broken,
+    Storage,
+    Tensor,
+    decoded,
+    dtype_named,
+    is_size,
+    numpy_tensor,
+    resolved,
+    sizes_of,
+    strided,
+    summed_bytes,
+    tensors_below,
+)
 
 MAX_NAMED = 100
 """Most names of globals that are kept to be told."""
-
-STORAGE_DTYPES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "QInt8Storage": "qint8",
-    "QUInt8Storage": "quint8",
-    "QInt32Storage": "qint32",
-    "QUInt4x2Storage": "quint4x2",
-    "QUInt2x4Storage": "quint2x4",
-    "UntypedStorage": "uint8",
-}
-"""Torch's storage classes and the dtype of their elements; of an untyped one a byte."""
-
-NUMPY_DTYPES = {
-    "b1": "bool",
-    "i1": "int8",
-    "u1": "uint8",
-    "i2": "int16",
-    "u2": "uint16",
-    "i4": "int32",
-    "u4": "uint32",
-    "i8": "int64",
-    "u8": "uint64",
-    "f2": "float16",
-    "f4": "float32",
-    "f8": "float64",
-    "c8": "complex64",
-    "c16": "complex128",
-}
-"""Numpy's type codes as torch's names."""
 
 DANGEROUS = sys.stdlib_module_names | {
     "__builtin__",
@@ -131,68 +106,6 @@ HARMLESS = frozenset(
     }
 )  # fmt: skip
 """Classes and functions of plain data: opaque like all the rest, and not worth telling."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Storage:
-    """Bytes that tensors share."""
-
-    key: str
-    """Its name in the file."""
-    dtype: str
-    """Dtype of its elements; `uint8` if it is untyped."""
-    numel: int
-    """How many elements it has."""
-    device: str
-    """Where it was when it was saved: `cpu`, `cuda:0`."""
-    base: int = 0
-    """Where it begins in the bytes named `key`, in elements: not 0 for a view of old files."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of it."""
-        return dtype_bytes(self.dtype, self.numel) or 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
-    """One tensor as the pickle describes it."""
-
-    shape: tuple[int, ...]
-    """Size of each dimension."""
-    dtype: str | None
-    """Torch's name, `None` if unknown."""
-    nbytes: int | None
-    """Bytes of its elements; of a sparse or wrapping one those of its parts; `None` if unknown."""
-    storage: Storage | None = None
-    """What holds its elements; `None` where they are not in one storage."""
-    offset: int = 0
-    """Where it begins in the storage, in elements of its own dtype."""
-    stride: tuple[int, ...] = ()
-    """Steps of each dimension in elements."""
-    requires_grad: bool | None = None
-    """What the file says: a `Parameter`'s own flag, `True` for a tensor that has it; `None` where it is `False` on a
-    plain tensor, for `state_dict()` takes it off all of them."""
-    device: str | None = None
-    """Where it was when it was saved."""
-    data: Skipped | bytes | None = None
-    """A numpy array's elements, where the pickle holds them itself."""
-    kind: str = ""
-    """`sparse`, `quantized`, … where it is no plain one."""
-    big_endian: bool = False
-    """Whether a numpy array's elements have their first byte highest."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Broken:
-    """A tensor whose description can't be true."""
-
-    reason: str
-    """Why."""
-
-
-class BadTensorError(Exception):
-    """The description of a tensor can't be true; the text says why."""
 
 
 def _todays(name: Global) -> str:
@@ -280,14 +193,14 @@ class TorchRules:
         """
         if not isinstance(key, tuple) or len(key) < 2:
             return Broken("a reference to a storage that is none")
-        if _decoded(key[0]) == "module":
+        if decoded(key[0]) == "module":
             return key[1]
-        if _decoded(key[0]) != "storage" or len(key) < 5:
+        if decoded(key[0]) != "storage" or len(key) < 5:
             return Broken("a reference to a storage that is none")
         _, cls, name, location, numel, *rest = key
-        name, location = _decoded(name), _decoded(location)
+        name, location = decoded(name), decoded(location)
         dtype = STORAGE_DTYPES.get(cls.name) if isinstance(cls, Global) and cls.module.startswith("torch") else None
-        if dtype is None or not isinstance(name, str) or not _is_size(numel):
+        if dtype is None or not isinstance(name, str) or not is_size(numel):
             return Broken("a reference to a storage that is none")
         whole = Storage(name, dtype, numel, location if isinstance(location, str) else "cpu")
         known = self.storages.get(name)
@@ -295,7 +208,7 @@ class TorchRules:
             self.storages[name] = whole
         if rest and isinstance(rest[0], tuple) and len(rest[0]) == 3:
             _, base, size = rest[0]
-            if not _is_size(base) or not _is_size(size) or base + size > numel:
+            if not is_size(base) or not is_size(size) or base + size > numel:
                 return Broken("a view past the end of its storage")
             return replace(whole, base=base, numel=size)
         return whole
@@ -368,17 +281,17 @@ class TorchRules:
 
     def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any = False, *_: Any) -> Tensor:
         """Return what `_rebuild_tensor_v2` makes."""
-        return _strided(storage, offset, size, stride, grad, None)
+        return strided(storage, offset, size, stride, grad, None)
 
     def tensor_v3(
         self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
     ) -> Tensor:
         """Return what `_rebuild_tensor_v3` makes: a tensor of a dtype that has no storage class of its own."""
-        return _strided(storage, offset, size, stride, grad, _dtype(dtype))
+        return strided(storage, offset, size, stride, grad, dtype_named(dtype))
 
     def quantized(self, storage: Any, offset: Any, size: Any, stride: Any, params: Any, grad: Any, *_: Any) -> Tensor:
         """Return what `_rebuild_qtensor` makes."""
-        return replace(_strided(storage, offset, size, stride, grad, None), kind="quantized")
+        return replace(strided(storage, offset, size, stride, grad, None), kind="quantized")
 
     def parameter(self, data: Any, grad: Any = True, *_: Any) -> Any:
         """Return what `_rebuild_parameter` makes: the tensor, with the parameter's flag."""
@@ -390,11 +303,13 @@ class TorchRules:
         sizes = [part for part in data if isinstance(part, list | tuple)]
         if len(parts) < 2 or len(sizes) != 1:
             raise BadTensorError("a sparse tensor without its parts")
-        return Tensor(_shape(sizes[0]), parts[-1].dtype, _sum(parts), device=parts[-1].device, kind="sparse")
+        return Tensor(
+            sizes_of(sizes[0]), parts[-1].dtype, summed_bytes(parts), device=parts[-1].device, kind="sparse"
+        )
 
     def meta(self, dtype: Any, size: Any, stride: Any, grad: Any, *_: Any) -> Tensor:
         """Return what `_rebuild_meta_tensor_no_storage` makes."""
-        shape, name = _shape(size), _dtype(dtype)
+        shape, name = sizes_of(size), dtype_named(dtype)
         return Tensor(shape, name, 0, requires_grad=True if grad is True else None, device="meta", kind="meta")
 
     def wrapper(
@@ -404,7 +319,9 @@ class TorchRules:
         if isinstance(cls, Global):
             self._note_class(cls)
         flag = True if grad is True else None
-        return Tensor(_shape(size), _dtype(dtype), None, requires_grad=flag, device=_decoded(device), kind="wrapper")
+        return Tensor(
+            sizes_of(size), dtype_named(dtype), None, requires_grad=flag, device=decoded(device), kind="wrapper"
+        )
 
     def from_type(self, function: Any, cls: Any, args: Any, state: Any = None, *_: Any) -> Any:
         """Return what `_rebuild_from_type_v2` makes: the tensor that `function(*args)` makes, of another class."""
@@ -412,7 +329,7 @@ class TorchRules:
         if isinstance(cls, Global):
             self._note_class(cls)
         if isinstance(made, Tensor) and made.kind == "wrapper":
-            return replace(made, nbytes=_sum(list(_tensors_below(state))))
+            return replace(made, nbytes=summed_bytes(list(tensors_below(state))))
         if (
             isinstance(made, Tensor)
             and isinstance(cls, Global)
@@ -427,9 +344,9 @@ class TorchRules:
         if not isinstance(data, Tensor):
             raise BadTensorError("a tensor made of no array")
         flag = True if grad is True else None
-        name = _dtype(dtype) or data.dtype
+        name = dtype_named(dtype) or data.dtype
         nbytes = dtype_bytes(name, prod(data.shape)) if name else None
-        return Tensor(data.shape, name, nbytes, requires_grad=flag, device=_decoded(device), data=data.data)
+        return Tensor(data.shape, name, nbytes, requires_grad=flag, device=decoded(device), data=data.data)
 
     def nested(self, buffer: Any, sizes: Any, *_: Any) -> Tensor:
         """Return what `_rebuild_nested_tensor` makes: shown as its buffer, whose values it holds."""
@@ -443,7 +360,7 @@ class TorchRules:
 
     def numpy_dtype(self, code: Any = None, *_: Any) -> Opaque:
         """Return a numpy dtype; its state then says the order of bytes."""
-        return Opaque(Global("numpy", "dtype"), (_decoded(code),))
+        return Opaque(Global("numpy", "dtype"), (decoded(code),))
 
     def numpy_array(self, *_: Any) -> Opaque:
         """Return an array that is yet empty; its state then says all."""
@@ -451,108 +368,7 @@ class TorchRules:
 
     def numpy_buffer(self, data: Any, dtype: Any, shape: Any, *_: Any) -> Any:
         """Return what numpy's `_frombuffer` makes."""
-        return _numpy_tensor(data, dtype, shape)
-
-
-def _strided(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, dtype: str | None) -> Tensor:
-    """Return a plain tensor, its place in the storage checked."""
-    if isinstance(storage, Broken):
-        raise BadTensorError(storage.reason)
-    if not isinstance(storage, Storage):
-        raise BadTensorError("a tensor without a storage")
-    shape, steps = _shape(size), _shape(stride, product=False)
-    if len(shape) != len(steps) or not _is_size(offset):
-        raise BadTensorError("a shape and a stride that do not fit")
-    dtype = dtype or storage.dtype
-    bits, numel = BITS.get(dtype, 8), prod(shape)
-    if numel:
-        last = offset + sum((length - 1) * step for length, step in zip(shape, steps, strict=True))
-        if (last + 1) * bits > storage.numel * BITS[storage.dtype]:
-            raise BadTensorError("a shape that its storage is too small for")
-    flag = True if grad is True else None
-    return Tensor(shape, dtype, dtype_bytes(dtype, numel), storage, offset, steps, flag, storage.device)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
-
-def _shape(value: Any, product: bool = True) -> tuple[int, ...]:
-    """Return a shape or a stride.
-
-    Raises:
-        BadTensorError: It is none.
-    """
-    if not isinstance(value, list | tuple) or len(value) > MAX_DIMENSIONS or not all(map(_is_size, value)):
-        raise BadTensorError("a shape that is no list of sizes")
-    if product and prod(value) > MAX_ELEMENTS:
-        raise BadTensorError("a shape larger than any tensor")
-    return tuple(value)
-
-
-def _dtype(value: Any) -> str | None:
-    if isinstance(value, Global) and value.module == "torch":
-        return value.name if value.name in BITS else None
-    return None
-
-
-def _decoded(value: Any) -> Any:
-    """Return text that Python 2 pickled as bytes."""
-    return value.decode("latin-1") if isinstance(value, bytes) else value
-
-
-def _sum(parts: list[Tensor]) -> int | None:
-    sizes = [part.nbytes for part in parts]
-    return sum(size for size in sizes if size is not None) if sizes and None not in sizes else None
-
-
-def _tensors_below(value: Any, left: int = 200) -> Iterator[Tensor]:
-    """Yield the tensors in an object's attributes, a few levels down; `left` bounds the search."""
-    waiting = [value]
-    while waiting and left > 0:
-        left -= 1
-        item = waiting.pop()
-        if isinstance(item, Tensor):
-            yield item
-        elif isinstance(item, Pairs):
-            waiting.extend(part for _, part in item.items[:50])
-        elif isinstance(item, Opaque):
-            waiting.append(item.state)
-        elif isinstance(item, list | tuple):
-            waiting.extend(item[:50])
-
-
-def resolved(value: Any) -> Any:
-    """Return a value, or the tensor that it is: a numpy array is known from its state, set after it is made.
-
-    That is (version, shape, dtype, whether in Fortran's order, data), in old files without the version.
-    """
-    if not isinstance(value, Opaque) or not isinstance(value.maker, Global) or value.maker.path != "numpy.ndarray":
-        return value
-    state = value.state
-    if not isinstance(state, tuple) or len(state) not in (4, 5):
-        return value
-    try:
-        return _numpy_tensor(state[-1], state[-3], state[-4], fortran=state[-2] is True)
-    except BadTensorError as error:
-        return Broken(str(error))
-
-
-def _numpy_tensor(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> Any:
-    size = _shape(shape)
-    code = dtype.args[0] if isinstance(dtype, Opaque) and dtype.args else None
-    name = NUMPY_DTYPES.get(code.lstrip("<>=|")) if isinstance(code, str) else None
-    if name is None:
-        return Opaque(Global("numpy", "ndarray"))  # of objects, texts, records: no tensor
-    numel = prod(size)
-    nbytes = dtype_bytes(name, numel)
-    held = data.nbytes if isinstance(data, Skipped) else len(data) if isinstance(data, bytes) else nbytes
-    if held != nbytes:
-        raise BadTensorError("an array whose data has another length than its shape")
-    order = dtype.state[1] if isinstance(dtype.state, tuple) and len(dtype.state) > 1 else "<"
-    kind = "fortran" if fortran and len(size) > 1 else "numpy"
-    raw = data if isinstance(data, Skipped | bytes) else None
-    return Tensor(size, name, nbytes, device="cpu", data=raw, kind=kind, big_endian=order == ">")
+        return numpy_tensor(data, dtype, shape)
 
 
 _Maker = Callable[..., Any]

@@ -14,8 +14,8 @@ from typing import Any
 from explorer.core.param import ModuleClass
 from explorer.sources.checkpoint.limits import MAX_NAME
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, Skipped
-from explorer.sources.checkpoint.torch_rules import Broken, Tensor, resolved
 from explorer.sources.checkpoint.torch_script import Members
+from explorer.sources.checkpoint.torch_tensors import Broken, Tensor, resolved
 
 MAX_STEPS = 1_000_000
 """Most values that are looked at; a checkpoint of 100,000 tensors has 150,000."""

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from explorer.core.windows import Selection
 
+QUANTIZED = frozenset({"qint8", "quint8", "qint32"})
+"""Torch's dtypes of whole numbers that stand for others: of these the stored ones are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -28,7 +31,8 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return asdict(self)
+        scaled = "as stored; torch prints (number - zero point) × scale" if self.dtype in QUANTIZED else ""
+        return {**asdict(self), "note": ", ".join(filter(None, (self.note, scaled)))}
 
 
 class Readable(Protocol):

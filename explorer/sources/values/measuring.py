@@ -8,14 +8,15 @@ histogram is filled.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from functools import cache
-from math import floor, frexp, inf, isfinite, ldexp, prod, sqrt
+from math import frexp, inf, isfinite, ldexp, prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.elements import ELEMENTS, decode
-from explorer.core.statistics import BINS, QUANTILES, TensorStats
+from explorer.core.statistics import BINS, TensorStats
 from explorer.sources.values import Readable
+from explorer.sources.values.quantiles import CODES, Digits, Search, between, ranks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,9 +28,6 @@ CHUNK = 1 << 18
 
 SQUARED = 480
 """Largest binary exponent, of either sign, whose squares may be summed as they are: float64 ends near 2**1023."""
-
-CODES = 1 << 16
-"""Values that 16 bits can take."""
 
 Progress = Generator[float, None, TensorStats]
 """Yields the share that is done, after each chunk; returns the statistics."""
@@ -47,21 +45,6 @@ def measure(tensor: Readable) -> Progress:
     if prod(tensor.facts.shape) <= CHUNK:
         return _sorted(tensor)
     return _by_digits(tensor)
-
-
-def _ranks(count: int) -> list[tuple[int, int, float]]:
-    """Return for each quantile the places, in order, of the elements below and above it, and the way between."""
-    places = [(count - 1) * quantile for quantile in QUANTILES]
-    return [(floor(place), min(floor(place) + 1, count - 1), place - floor(place)) for place in places]
-
-
-def _between(pairs: Iterable[tuple[float, float, float]]) -> tuple[float, ...]:
-    found = []
-    for low, high, part in pairs:
-        apart = high - low
-        # The way between the ends of float64 is no float64; each share of it is.
-        found.append(low + apart * part if isfinite(apart) else low * (1 - part) + high * part)
-    return tuple(found)
 
 
 def exponent_of(largest: float) -> int:
@@ -131,7 +114,7 @@ def _of_counts(values: Numbers, counts: Numbers, numel: int) -> TensorStats:
         low,
         high,
         sqrt(float((values**2) @ counts)),
-        _between((at(below), at(above), part) for below, above, part in _ranks(finite)),
+        between((at(below), at(above), part) for below, above, part in ranks(finite)),
         tuple(_binned(values, low, high, counts).tolist()),
     )
 
@@ -277,51 +260,9 @@ def _sorted(tensor: Readable) -> Progress:
     yield 1.0
     if not len(finite):
         return moments.stats(numel, (), ())
-    pairs = ((float(finite[below]), float(finite[above]), part) for below, above, part in _ranks(len(finite)))
+    pairs = ((float(finite[below]), float(finite[above]), part) for below, above, part in ranks(len(finite)))
     low, high = float(finite[0]), float(finite[-1])
-    return moments.stats(numel, _between(pairs), tuple(_binned(finite.astype(np.float64), low, high).tolist()))
-
-
-class _Digits:
-    """The bits of wide elements, 16 at a time, the highest first."""
-
-    def __init__(self, sample: Numbers) -> None:
-        import numpy as np
-
-        self.number = sample.dtype
-        self.levels = sample.dtype.itemsize // 2
-        self.is_float, self.is_signed = sample.dtype.kind == "f", sample.dtype.kind in "fi"
-        self._word = np.dtype(f"<u{sample.dtype.itemsize}")
-        up, down = np.arange(CODES), np.arange(CODES)[::-1]
-        half = CODES // 2
-        if not self.is_signed:
-            self.first = up
-        else:
-            # Negative floats grow as their bits shrink; negative integers (two's complement) grow with them.
-            self.first = np.concatenate([down[:half] if self.is_float else up[half:], up[:half]])
-        self._up, self._down = up, down
-
-    def of(self, chunk: Numbers, level: int) -> Numbers:
-        """Return the digits of a chunk at a level, 0 the highest."""
-        import numpy as np
-
-        return chunk.view("<u2")[self.levels - 1 - level :: self.levels].astype(np.intp)
-
-    def words(self, chunk: Numbers) -> Numbers:
-        """Return the bits as whole numbers."""
-        return chunk.view(self._word)
-
-    def order(self, prefix: int, level: int) -> Numbers:
-        """Return the digits of a level in the order of the elements' values, below the digits in `prefix`."""
-        negative = self.is_float and prefix >> (16 * level - 1) & 1
-        return self._down if negative else self._up
-
-    def value(self, bits: int) -> float:
-        """Return the number with these bits."""
-        import numpy as np
-
-        number: float = np.array([bits], self._word).view(self.number)[0].item()
-        return number
+    return moments.stats(numel, between(pairs), tuple(_binned(finite.astype(np.float64), low, high).tolist()))
 
 
 def _by_digits(tensor: Readable) -> Progress:
@@ -330,11 +271,11 @@ def _by_digits(tensor: Readable) -> Progress:
     dtype, numel = tensor.facts.dtype, prod(tensor.facts.shape)
     moments = _Moments()
     counts = np.zeros(CODES, np.int64)
-    digits: _Digits | None = None
+    digits: Digits | None = None
     done = 0
     for data in tensor.chunks(CHUNK):
         chunk = _array(dtype, data)
-        digits = digits or _Digits(chunk)
+        digits = digits or Digits(chunk)
         here = np.bincount(digits.of(chunk, 0), minlength=CODES)
         done += len(chunk)
         if digits.is_float:
@@ -348,7 +289,7 @@ def _by_digits(tensor: Readable) -> Progress:
     assert digits is not None
     if not moments.count:
         return moments.stats(numel, (), ())
-    search = _Search(digits, counts, moments.count)
+    search = Search(digits, counts, moments.count)
     low, high = float(moments.least or 0), float(moments.most or 0)
     histogram: Numbers | None = None
     for level in range(1, digits.levels):
@@ -366,80 +307,3 @@ def _by_digits(tensor: Readable) -> Progress:
         search.end()
     assert histogram is not None
     return moments.stats(numel, search.quantiles(), tuple(histogram.tolist()))
-
-
-class _Search:
-    """Finds the elements at the quantiles' places, one digit more with each pass."""
-
-    def __init__(self, digits: _Digits, counts: Numbers, count: int) -> None:
-        self._digits = digits
-        self._pairs = _ranks(count)
-        # For each wanted place the bits that are known, and the place among the elements that have them.
-        self._found: dict[int, tuple[int, int]] = {}
-        for rank in sorted({rank for below, above, _ in self._pairs for rank in (below, above)}):
-            self._found[rank] = _step(counts, digits.first, rank)
-        self._level = 0
-
-    def begin(self, level: int) -> None:
-        """Get ready for a pass that finds the digit at `level`."""
-        import numpy as np
-
-        self._level = level
-        self._prefixes = np.array(sorted({prefix for prefix, _ in self._found.values()}), np.uint64)
-        self._counts = np.zeros((len(self._prefixes), CODES), np.int64)
-        first = self._prefixes >> np.uint64(16 * (level - 1))
-        self._slots = np.full(CODES, -1, np.int8)
-        self._slots[first.astype(np.intp)] = np.arange(len(first))
-        self._held: list[Numbers] = []
-        self._held_count = 0
-
-    def feed(self, chunk: Numbers) -> None:
-        """Count the digits of the elements whose upper bits are wanted."""
-        import numpy as np
-
-        slots = self._slots[self._digits.of(chunk, 0)]
-        near = np.flatnonzero(slots >= 0)
-        chunk = chunk[near]
-        if self._level > 1:
-            upper = self._digits.words(chunk) >> np.uint64(16 * (self._digits.levels - self._level))
-            places = np.searchsorted(self._prefixes, upper)
-            places = np.minimum(places, len(self._prefixes) - 1)
-            same = self._prefixes[places] == upper
-            chunk, which = chunk[same], places[same]
-        else:
-            which = slots[near].astype(np.intp)
-        self._held.append(which * CODES + self._digits.of(chunk, self._level))
-        self._held_count += len(which)
-        if self._held_count > CODES * 16:  # each count goes over the whole table: not for a few elements
-            self._count()
-
-    def _count(self) -> None:
-        import numpy as np
-
-        if self._held:
-            every = np.concatenate(self._held)
-            self._counts += np.bincount(every, minlength=self._counts.size).reshape(self._counts.shape)
-            self._held, self._held_count = [], 0
-
-    def end(self) -> None:
-        """Put the digit to what is known of each place."""
-        self._count()
-        slot_of = {int(prefix): slot for slot, prefix in enumerate(self._prefixes)}
-        for rank, (prefix, left) in self._found.items():
-            order = self._digits.order(prefix, self._level)
-            digit, below = _step(self._counts[slot_of[prefix]], order, left)
-            self._found[rank] = (prefix << 16 | digit, below)
-
-    def quantiles(self) -> tuple[float, ...]:
-        """Return the quantiles; all digits are known."""
-        value = {rank: self._digits.value(bits) for rank, (bits, _) in self._found.items()}
-        return _between((float(value[below]), float(value[above]), part) for below, above, part in self._pairs)
-
-
-def _step(counts: Numbers, order: Numbers, rank: int) -> tuple[int, int]:
-    """Return the digit of the element at a place, and its place among those that share the digit."""
-    import numpy as np
-
-    upto = np.cumsum(counts[order])
-    at = int(np.searchsorted(upto, rank, "right"))
-    return int(order[at]), rank - (int(upto[at - 1]) if at else 0)
