@@ -20,6 +20,7 @@ from explorer.ui.screens.model import ModelScreen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.notifications import SeverityLevel
     from textual.screen import Screen
     from textual.widget import Widget
 
@@ -62,6 +63,7 @@ class ParamxApp(KeyOrderApp[str]):
     CSS_PATH = "styles.tcss"
     TITLE = "paramx"
     ENABLE_COMMAND_PALETTE = True
+    NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True)]
 
     def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
@@ -213,6 +215,19 @@ class ParamxApp(KeyOrderApp[str]):
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the terminal's clipboard: no control but of lines, for it may be pasted into a shell."""
         super().copy_to_clipboard(harmless(text))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Say something in passing, in place of what was said before; never as markup, as names may hold all."""
+        self.clear_notifications()
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     def _offer(self, error: str = "") -> None:
         self.drop_keys()
