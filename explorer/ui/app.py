@@ -264,8 +264,7 @@ class ParamxApp(KeyOrderApp[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """List every command of the key table in the palette."""
         for command in keymap.COMMANDS:
-            if command.id in ("palette", "top_prefix"):
-                # The palette is open already, and the first half of `g g` does nothing alone.
+            if command.id == "palette" or command.id in keymap.MOVES:
                 continue
             if not any(hasattr(owner, f"action_{command.id}") for owner in self._owners(screen)):
                 continue  # this screen has no such command

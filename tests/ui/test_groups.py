@@ -338,8 +338,9 @@ async def test_the_palette_lists_the_table_and_runs_what_is_chosen(model: Model)
     app = make_app(model)
     async with running(app) as ui:
         listed = {entry.help for entry in app.get_system_commands(app.screen)}
-        wanted = {c.shown for c in keymap.COMMANDS if c.id not in ("palette", "top_prefix")}
+        wanted = {c.shown for c in keymap.COMMANDS if c.id != "palette" and c.id not in keymap.MOVES}
         assert wanted <= listed
+        assert not {c.shown for c in keymap.COMMANDS if c.id in keymap.MOVES} & listed
         await ui.press("ctrl+p")
         await ui.until(lambda: "Search" in ui.text)
         await ui.write("Largest first")
