@@ -43,6 +43,18 @@ async def test_v_shows_torchs_print_and_the_grid() -> None:
         assert ["1", *(str(value) for value in range(30, 38))] in [row[:9] for row in rows]
 
 
+async def test_v_on_a_module_opens_the_first_row_that_is_shown_and_says_so() -> None:
+    module = torch.nn.ModuleDict({"block": torch.nn.Linear(7, 9), "head": torch.nn.Linear(2, 2)})
+    module["block"].weight, module["block"].bias = module["block"].bias, module["block"].weight  # the small one first
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await ui.press("s")
+        await ui.go("block")
+        await ui.press("right", "left", "v")
+        await ui.until(lambda: "This is the first of the 2 tensors in block." in ui.text)
+        assert "block.bias" in ui.lines[0] + ui.lines[1]
+
+
 async def test_only_what_is_on_the_screen_is_asked_for() -> None:
     app, loading = served(Two())
     async with running(app, (80, 24)) as ui:
