@@ -1,9 +1,9 @@
 """paramx: every parameter of a model, in the terminal.
 
 ```python
-from explorer import explore, param_groups
+from explorer import Grouping, explore, param_groups
 
-grouping = explore(model)
+grouping = explore(model) or Grouping.classic()  # None where there is no terminal
 optimizer = torch.optim.AdamW(param_groups(model, grouping), lr=5e-5)
 ```
 
@@ -56,4 +56,4 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for one o
         return getattr(import_module(_HOMES.get(name, "explorer.api")), name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted(__all__)

@@ -312,7 +312,7 @@ def test_the_package_offers_exactly_its_names_and_loads_nothing_for_them():
     code = """
         import sys, explorer
         heavy = {"torch", "transformers", "textual", "rich", "numpy", "asyncio"}
-        assert set(explorer.__all__) <= set(dir(explorer))
+        assert dir(explorer) == sorted(explorer.__all__)
         for name in explorer.__all__:
             getattr(explorer, name)
         assert not heavy & set(sys.modules), heavy & set(sys.modules)

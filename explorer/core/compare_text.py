@@ -25,10 +25,11 @@ WIDEST_COLUMN = 100
 def table(comparison: Comparison) -> Iterator[str]:
     """Yield a line a difference, then what they sum to."""
     rows = [
-        (", ".join(KINDS[kind] for kind in pair.kinds), pair.name, *sides(comparison, pair))
+        (", ".join(KINDS[kind] for kind in pair.kinds), pair.name, *sides(comparison, pair), _values_told(pair))
         for pair in comparison.differences
     ]
-    rows = [("difference", "name", "A", "B"), *rows] if rows else []
+    valued = any(row[-1] for row in rows)
+    rows = [("difference", "name", "A", "B", "values" if valued else ""), *rows] if rows else []
     widths = [min(WIDEST_COLUMN, max(map(len, column))) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
@@ -40,9 +41,12 @@ def table(comparison: Comparison) -> Iterator[str]:
 def sides(comparison: Comparison, pair: Pair) -> tuple[str, str]:
     """Say of both sides what differs."""
     a, b = (_side(comparison.facts(pair, of_a), pair) for of_a in (True, False))
-    if pair.values is not None and not pair.values.equal:
-        b = f"{b} {difference_text(pair.values)}".strip()
     return a or "–", b or "–"
+
+
+def _values_told(pair: Pair) -> str:
+    """Say how the values of a pair differ, if they do."""
+    return "" if pair.values is None or pair.values.equal else difference_text(pair.values)
 
 
 def _side(facts: Facts | None, pair: Pair) -> str:

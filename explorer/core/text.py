@@ -174,6 +174,11 @@ def cut(text: str, length: int = QUOTED) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def sentence(text: str) -> str:
+    """Return the reason of an error as a sentence by itself."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def plural(count: int, noun: str) -> str:
     """Write `1 tensor`, `2 tensors`, `124,697,433 parameters`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

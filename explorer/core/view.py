@@ -125,6 +125,12 @@ class TreeView:
         mask = self._shown.mask
         return order.tolist() if mask is None else list(compress(order, mask[start:end]))
 
+    def first(self, row: int) -> int:
+        """Return the index of the first parameter at or below a row, going by the rows that are unfolded."""
+        while self.is_module(row) and self.is_open(row):
+            row += 1
+        return self.params(row)[0]
+
     def numel(self, row: int) -> int:
         """Return the elements of the shown parameters that the row stands for; other tensors add nothing."""
         start, end = self.leaves(row)

@@ -20,6 +20,7 @@ from explorer.ui.screens.model import ModelScreen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.notifications import SeverityLevel
     from textual.screen import Screen
     from textual.widget import Widget
 
@@ -72,6 +73,7 @@ class ParamxApp(KeyOrderApp[str]):
     CSS_PATH = "styles.tcss"
     TITLE = "paramx"
     ENABLE_COMMAND_PALETTE = True
+    NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True)]
 
     def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
@@ -224,6 +226,19 @@ class ParamxApp(KeyOrderApp[str]):
         """Put text on the terminal's clipboard: no control but of lines, for it may be pasted into a shell."""
         super().copy_to_clipboard(harmless(text))
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Say something in passing, in place of what was said before; never as markup, as names may hold all."""
+        self.clear_notifications()
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
+
     def _offer(self, error: str = "") -> None:
         self.drop_keys()
         while len(self.screen_stack) > 1:
@@ -266,8 +281,7 @@ class ParamxApp(KeyOrderApp[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """List every command of the key table in the palette."""
         for command in keymap.COMMANDS:
-            if command.id in ("palette", "top_prefix"):
-                # The palette is open already, and the first half of `g g` does nothing alone.
+            if command.id == "palette" or command.id in keymap.MOVES:
                 continue
             if not any(hasattr(owner, f"action_{command.id}") for owner in self._owners(screen)):
                 continue  # this screen has no such command

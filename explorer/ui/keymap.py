@@ -74,8 +74,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("recover", ("R",), "R", "recover", "Take the groups of a session that ended badly"),
     Command("commit", ("enter",), "Enter", "keep", "Keep the groups as typed", where="groups", rank=1),
     Command("restore", ("escape",), "Esc", "restore", "Back to the groups last kept, then to the tree", "groups", 2),
-    Command("rule_up", ("up",), "↑", "field above", "The field above", where="groups"),
-    Command("rule_down", ("down",), "↓", "field below", "The field below", where="groups"),
+    Command("rule_up", ("up",), "↑", "field above", "To the field above, or the group above", where="groups"),
+    Command("rule_down", ("down",), "↓", "field below", "To the field below, or the group below", where="groups"),
     Command(
         "add_group", ("ctrl+n",), "Ctrl+N", "new group", "A new group below this one", "groups", 4, owner="screen"
     ),
@@ -131,6 +131,15 @@ COMMANDS: tuple[Command, ...] = (
 
 TITLES: dict[Where, str] = {"tree": "In the tree", "groups": "In the groups panel", "anywhere": "Anywhere"}
 """Headings of the help screen."""
+
+
+MOVES = frozenset(
+    {
+        *("cursor_up", "cursor_down", "page_up", "page_down", "first", "top_prefix", "last"),
+        *("rule_up", "rule_down", "next_panel", "previous_panel"),
+    }
+)
+"""Commands that only move: nobody looks for them in the palette, which takes the focus from where they would."""
 
 
 def bindings(*where: Where) -> list[BindingType]:

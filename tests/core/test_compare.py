@@ -335,8 +335,8 @@ def test_the_table_says_what_differs_and_the_sums(pair):
     comparison = compare(*pair, CLASSIC).with_values({0: Values(3, 1e-7)}, {}, True)
     lines = "".join(FORMATS["table"](comparison)).splitlines()
     assert [" ".join(line.split()) for line in lines[:7]] == [
-        "difference name A B",
-        "other values a.weight – 3 elements differ, by at most 1e-07",
+        "difference name A B values",
+        "other values a.weight – – 3 elements differ, by at most 1e-07",
         "another shape b.weight 4 5",
         "another dtype c.weight float32 float16",
         "only in A d 1 float32 –",

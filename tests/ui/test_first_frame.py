@@ -102,6 +102,11 @@ async def test_a_model_that_comes_later_takes_the_place_of_the_waiting() -> None
         assert not ui.model_screen.query("#waiting")
 
 
+async def test_a_module_of_this_process_is_not_named_twice() -> None:
+    async with running(make_app(model_of("a.b", "c.d", target="Sequential", class_name="Sequential"))) as ui:
+        assert ui.lines[0].count("Sequential") == 1
+
+
 async def test_a_tensor_that_comes_first_is_described_before_any_layout_and_after_a_resize() -> None:
     app = opened_app(model_of(param("shared.weight", aliases=("encoder.weight", "decoder.weight")), "head.weight"))
     told = "tied to encoder.weight, decoder.weight · decay because no rule above takes"

@@ -324,12 +324,28 @@ async def test_the_help_scrolls_to_its_end_on_a_small_screen(model: Model) -> No
         assert TERMS.splitlines()[-1].split()[-1] in ui.text
 
 
+async def test_the_keys_of_a_dialog_stand_in_place_of_those_that_do_nothing_in_it(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        assert "Tab groups" in ui.lines[-1]
+        await ui.press("w")
+        assert "Esc closes" in ui.lines[-1]
+        assert "Tab groups" not in ui.text
+
+
+async def test_a_refusal_is_a_sentence(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab", "tab", "ctrl+r")
+        (note,) = ui.app._notifications
+        assert note.message == "The last group takes the rest and can't be removed."
+
+
 async def test_the_palette_lists_the_table_and_runs_what_is_chosen(model: Model) -> None:
     app = make_app(model)
     async with running(app) as ui:
         listed = {entry.help for entry in app.get_system_commands(app.screen)}
-        wanted = {c.shown for c in keymap.COMMANDS if c.id not in ("palette", "top_prefix")}
+        wanted = {c.shown for c in keymap.COMMANDS if c.id != "palette" and c.id not in keymap.MOVES}
         assert wanted <= listed
+        assert not {c.shown for c in keymap.COMMANDS if c.id in keymap.MOVES} & listed
         await ui.press("ctrl+p")
         await ui.until(lambda: "Search" in ui.text)
         await ui.write("Largest first")

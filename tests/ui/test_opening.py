@@ -91,6 +91,18 @@ async def test_the_start_screen_lists_what_can_be_opened() -> None:
         assert "5 things to open here" in ui.text
 
 
+async def test_no_line_of_a_built_in_is_cut_at_80_columns() -> None:
+    from explorer.sources.local import choices
+
+    built_in = [choice for choice in choices() if choice.kind == "built-in"]
+    async with running(make_app(target="", choices=lambda: built_in), (80, 24), wait=False) as ui:
+        await ui.until(lambda: f"{len(built_in)} things to open here" in ui.text)
+        lines = [option.prompt.plain for option in ui.app.screen.query_one(OptionList).options]
+        for choice, line in zip(built_in, lines, strict=True):
+            assert choice.title in line and line.endswith(choice.detail)
+        assert max(map(len, lines)) <= ui.app.screen.query_one(OptionList).scrollable_content_region.width
+
+
 async def test_typing_narrows_the_list_and_enter_opens() -> None:
     from fakes import kantaibert
 

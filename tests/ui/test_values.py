@@ -43,6 +43,18 @@ async def test_v_shows_torchs_print_and_the_grid() -> None:
         assert ["1", *(str(value) for value in range(30, 38))] in [row[:9] for row in rows]
 
 
+async def test_v_on_a_module_opens_the_first_row_that_is_shown_and_says_so() -> None:
+    module = torch.nn.ModuleDict({"block": torch.nn.Linear(7, 9), "head": torch.nn.Linear(2, 2)})
+    module["block"].weight, module["block"].bias = module["block"].bias, module["block"].weight  # the small one first
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        await ui.press("s")
+        await ui.go("block")
+        await ui.press("right", "left", "v")
+        await ui.until(lambda: "This is the first of the 2 tensors in block." in ui.text)
+        assert "block.bias" in ui.lines[0] + ui.lines[1]
+
+
 async def test_only_what_is_on_the_screen_is_asked_for() -> None:
     app, loading = served(Two())
     async with running(app, (80, 24)) as ui:
@@ -322,22 +334,23 @@ async def test_every_view_fits_the_screen(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24)])
-async def test_what_the_program_says_in_passing_is_never_cut(size: tuple[int, int]) -> None:
+async def test_what_is_said_in_passing_stands_whole_above_the_keys_one_at_a_time(
+    size: tuple[int, int],
+) -> None:
     told = (
-        "R brings back the groups of a session that ended badly.",
-        "The remembered table was out of date; this is the model as it is built now.",
+        "R brings back the groups of a session that [ended] badly.",
+        "The remembered table was out of date; this is the model [/as] it is built now.",
     )
     app, _ = served(Two())
     async with running(app, size) as ui:
         for text in told:
-            ui.app.screen.notify(text, timeout=60, markup=False)
-        await ui.until(lambda: all(text.split()[0] in ui.text for text in told))
-        toasts = [toast.region for toast in ui.app.screen.query("Toast")]
-        assert len(toasts) == 2
-        for region, text in zip(toasts, told, strict=True):
-            assert region.right <= size[0]
-            rows = [line[region.x : region.right] for line in ui.lines[region.y : region.bottom]]
-            assert text in " ".join(" ".join(row.strip("▌ ") for row in rows).split())
+            ui.app.screen.notify(text, timeout=60)
+            await ui.until(lambda text=text: text.split()[0] in ui.text)
+        (toast,) = ui.app.screen.query("Toast")
+        region = toast.region
+        assert (region.right, region.bottom) == (size[0], size[1] - 1), "the keys stay"
+        rows = [line[region.x : region.right] for line in ui.lines[region.y : region.bottom]]
+        assert told[1] in " ".join(" ".join(row.strip("▌ ") for row in rows).split())
 
 
 # --- many tensors ---------------------------------------------------------------------------------------------------

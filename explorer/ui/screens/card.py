@@ -72,7 +72,7 @@ class CardScreen(Dialog[None]):
             yield self._field
             with Body(classes="dialog-body"):
                 yield self._text
-            yield Static(classes="dialog-foot")
+        yield Static(classes="dialog-foot")
 
     def on_mount(self) -> None:
         """Show what is known at once; the roles of thousands of parameters follow."""

@@ -219,7 +219,7 @@ class CompareScreen(Screen[None]):
             self.query_one("#detail", Static).update(lost_text(message.line))
         else:
             title = "r opens both again"
-            self.notify(message.line, title=title, severity="warning", timeout=TOLD_SECONDS, markup=False)
+            self.notify(message.line, title=title, severity="warning", timeout=TOLD_SECONDS)
         self.query_one("#keys", Static).update(keys_text(lost=True))
 
     def action_reload(self) -> None:

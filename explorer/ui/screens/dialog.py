@@ -52,7 +52,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     HELP_ON: ClassVar[Place | None] = None
     """The screen whose keys the help begins with; `None` where this one has no section of its own."""
     FOOT = "Esc closes"
-    """Line under the box: the keys that work in it."""
+    """The keys that work in it; they stand in place of those of the screen below, which do not work now."""
 
     def compose(self) -> ComposeResult:
         """Put what `content` yields into the box."""
@@ -61,7 +61,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             with Body(classes="dialog-body"):
                 yield from self.content()
             yield from self.below()
-            yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
+        yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
 
     def on_mount(self) -> None:
         """Show the keys that scroll, if the body holds more than the screen shows."""

@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Rule
+from explorer.core.text import plural, sentence
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
 from explorer.ui.widgets.tree_table import Marks, TreeTable
@@ -123,7 +124,7 @@ class GroupCommands(Screen[None]):
             at = names.index(draft.optimizer) if draft.optimizer in names else -1
             optimizer = names[(at + 1) % len(names)]
             self._change_groups(replace(draft, optimizer=optimizer))
-            self.notify(f"Optimizer: {optimizer}", timeout=3, markup=False)
+            self.notify(f"Optimizer: {optimizer}", timeout=3)
 
     async def action_add_group(self) -> None:
         """Add a group above the one that takes the rest, after the one that has the focus.
@@ -140,7 +141,7 @@ class GroupCommands(Screen[None]):
         try:
             added = draft.add_rule(Rule(draft.fresh_name(), (), options), at)
         except ValueError as error:
-            self.notify(str(error), severity="warning", markup=False)
+            self.notify(sentence(str(error)), severity="warning")
         else:
             bench.change(added)
             await self._write_fields(at)
@@ -152,7 +153,7 @@ class GroupCommands(Screen[None]):
             try:
                 self._change_groups(bench.draft.remove(focused), focused)
             except ValueError as error:
-                self.notify(str(error), severity="warning", markup=False)
+                self.notify(sentence(str(error)), severity="warning")
 
     def action_raise_group(self) -> None:
         """Move the group that has the focus up: the first that matches wins."""
@@ -169,7 +170,7 @@ class GroupCommands(Screen[None]):
                 to = max(0, min(focused + by, bench.draft.catch_all - 1))
                 self._change_groups(bench.draft.move(focused, to), to)
             except ValueError as error:
-                self.notify(str(error), severity="warning", markup=False)
+                self.notify(sentence(str(error)), severity="warning")
 
     def marks(self, view: TreeView) -> Marks:
         """Return what the groups say about each parameter, in the order of the tree's leaves."""
@@ -279,7 +280,7 @@ class GroupCommands(Screen[None]):
                 self._show_tensors(indices, what)
             case UseGroups(grouping, what):
                 self._change_groups(grouping)
-                self.notify(what, timeout=4, markup=False)
+                self.notify(what)
 
     def _show_tensors(self, indices: Sequence[int], what: str) -> None:
         """Go to the first of some tensors; `n` and `N` then step through them."""
@@ -294,4 +295,4 @@ class GroupCommands(Screen[None]):
         table.go_to(indices[0])
         table.focus()
         if len(indices) > 1:
-            self.notify(f"{what}: n and N step through {len(indices):,}", timeout=4, markup=False)
+            self.notify(f"{plural(len(indices), 'tensor')} ({what}): n and N step through them.")

@@ -77,10 +77,10 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
             yield self._head
             yield self.rows
             yield self._about
-            yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
+        yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
 
     def tell_foot(self, text: str) -> None:
-        """Show another line under the box."""
+        """Show other keys below the box."""
         self.query_one(".dialog-foot", Static).update(Text(f" {text}", "dim"))
 
     def on_mount(self) -> None:

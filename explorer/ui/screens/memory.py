@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from explorer.core.errors import ParamxError
 from explorer.core.memory import OPTIMIZER_STATES, PRECISIONS, Memory, training_memory
-from explorer.core.text import parse_bytes, short_bytes
+from explorer.core.text import parse_bytes, sentence, short_bytes
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.groups_panel import Field
@@ -141,7 +141,7 @@ class MemoryScreen(Dialog[MemorySettings]):
             try:
                 self._change(gpu=parse_bytes(event.value))
             except ValueError as error:
-                self.notify(str(error), timeout=4, markup=False)
+                self.notify(sentence(str(error)))
                 return
         self._field.display = False
         self.query_one(".dialog-body").focus()

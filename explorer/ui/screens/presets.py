@@ -13,7 +13,7 @@ from textual.widgets import Input
 from explorer.core.lint_scene import Scene
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.presets import Matrix, MatrixRow, Preset, matrix
-from explorer.core.text import plural, short_count
+from explorer.core.text import plural, sentence, short_count
 from explorer.ui.paint import fit, fit_right
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import Field
@@ -169,7 +169,7 @@ class PresetsScreen(ListDialog):
         if chosen.preset is None:
             self.notify("These are the groups as typed.", timeout=2)
         elif chosen.grouping is None:
-            self.notify(chosen.error, timeout=4, markup=False)
+            self.notify(sentence(chosen.error))
         else:
             self._asking = chosen
             asked = chosen.preset.asked

@@ -112,7 +112,7 @@ class Recovery(GroupCommands):
         """Say at once that nothing serves the model any more: its values are gone, the table and the groups stay."""
         if self.gone:  # the screen shows it
             return
-        self.notify(message.line, title="r opens it again", severity="warning", timeout=TOLD_SECONDS, markup=False)
+        self.notify(message.line, title="r opens it again", severity="warning", timeout=TOLD_SECONDS)
         self._hint("r", "opens again: worker gone")
 
     def action_reload(self) -> None:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from explorer.ui.services import Services
 
 
+TITLE = 24
+"""Cells of the column of titles; a longer title takes more where its line has room."""
+
+
 class StartScreen(Screen[None]):
     """A list to choose from, with a field that narrows it or names something else."""
 
@@ -125,23 +129,15 @@ class StartScreen(Screen[None]):
         ]
         options = self.query_one(OptionList)
         options.clear_options()
-        width = max(20, self.size.width - 4)
-        name = min(44, max((cell_len(choice.title) for choice in self._shown), default=0), width // 2)
-        options.add_options([Option(self._line(choice, name, width)) for choice in self._shown])
+        width = max(20, self.size.width - 3)
+        kind = max((len(choice.kind) for choice in self._shown), default=0)
+        options.add_options([Option(_line(choice, kind, width)) for choice in self._shown])
         if self._shown:
             options.highlighted = 0
         count = f" {plural(len(self._shown), 'thing')} to open here" if self._choices else " looking around…"
         if self._choices and not self._shown:
             count = f" nothing here is called that; Enter opens {self._field.value.strip()!r} as a path or hub id"
         self.query_one("#start-count", Static).update(Text(count, "dim"))
-
-    def _line(self, choice: Choice, name: int, width: int) -> Text:
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(fit(cut_middle(choice.title, name), name), "bold")
-        text.append(f"  {fit(choice.kind, 10)}  ", "dim")
-        text.append(choice.detail)
-        text.truncate(width, overflow="ellipsis")
-        return text
 
     def action_move(self, by: int) -> None:
         """Move the highlight; the field keeps the focus, so typing goes on narrowing."""
@@ -166,3 +162,21 @@ class StartScreen(Screen[None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Open what the mouse clicked."""
         self.post_message(self.Chosen(self._shown[event.option_index].target, self._field.value))
+
+
+def _line(choice: Choice, kind: int, width: int) -> Text:
+    """Return a choice's line; its title leaves the column, to either side, before anything is cut.
+
+    Args:
+        choice: What can be opened.
+        kind: Cells of the column of kinds.
+        width: Cells of the line.
+    """
+    room = max(TITLE // 2, width - kind - 2 - cell_len(choice.detail))
+    title = min(room, max(TITLE, cell_len(choice.title)))
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(fit(cut_middle(choice.title, title), title), "bold")
+    text.append(f" {fit(choice.kind, kind)} ", "dim")
+    text.append(choice.detail)
+    text.truncate(width, overflow="ellipsis")
+    return text

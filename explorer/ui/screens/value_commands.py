@@ -127,9 +127,11 @@ class ValueCommands(Screen[None]):
             return
         from explorer.ui.screens.values import ValuesScreen  # noqa: PLC0415 - seldom asked for: not read at the start
 
-        model, view = shown
-        index = view.params(self.query_one(TreeTable).cursor)[0]
+        (model, view), row = shown, self.query_one(TreeTable).cursor
+        index, tensors = view.first(row), view.tensors(row)
         self.app.push_screen(ValuesScreen(self.ask, model, index, self.statistics), self._after_values)
+        if tensors > 1:
+            self.notify(f"This is the first of the {tensors:,} tensors in {view.label(row)}.")
 
     def action_sweep(self) -> None:
         """Measure everything below the cursor."""

@@ -76,8 +76,9 @@ class TitleBar(Steady):
         else:
             text.append(f" {cut_middle(origin.target, room - cell_len(beside))}", "bold")
             text.append(beside)
-        if origin.class_name and text.cell_len + cell_len(origin.class_name) + 4 + cell_len(right) < width:
-            text.append(f" · {origin.class_name}")
+        named = origin.class_name if origin.class_name != origin.target else None
+        if named and text.cell_len + cell_len(named) + 4 + cell_len(right) < width:
+            text.append(f" · {named}")
         text.append(" " * max(2, width - text.cell_len - cell_len(right)))
         text.append(right, "bold")
         self.update(text)
