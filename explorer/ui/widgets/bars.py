@@ -117,6 +117,11 @@ class DetailBar(Steady):
         else:
             self.update(self._module(view, row, bench))
 
+    @property
+    def _width(self) -> int:
+        """Return the cells of a line: it spans the screen, and is told before it is laid out."""
+        return self.app.size.width - 2
+
     def _role(self, model: Model, index: int) -> Role | None:
         """Return what a parameter is for; the roles of a model are kept, for each kind is thought about once."""
         if self._roles is None or self._roles[0] is not model:
@@ -130,7 +135,7 @@ class DetailBar(Steady):
         param = model[index]
         role = self._role(model, index)
         purpose, formula = (role.text, role.formula or "") if role is not None else ("", "")
-        room = self.size.width - 2
+        room = self._width
         text = Text(overflow="fold")
         text.append(param.name, "bold")
         if purpose and text.cell_len + 2 + cell_len(purpose) <= room:
@@ -179,7 +184,7 @@ class DetailBar(Steady):
             minor: What columns show: left out without a word, from the end.
             lines: Most lines for all but `kept`.
         """
-        width = self.size.width - 2
+        width = self._width
         kept, minor = list(filter(None, kept)), list(filter(None, minor))
         wanted = list(filter(None, (reason, formula)))
 
@@ -212,9 +217,10 @@ class DetailBar(Steady):
         numel = view.numel(row)
         counted = f"{plural(view.tensors(row), 'tensor')} · {plural(numel, 'parameter')} "
         counted += f"· {share_text(numel, model.total)}"
-        np, room = f"np = {view.running(row):,}", self.size.width - 2
+        np = f"np = {view.running(row):,}"
         whole = f"{np} of {model.total:,}"
-        text.append(apart(counted, whole if cell_len(f"{counted}  {whole}") <= room else np, room) + "\n")
+        fits = cell_len(f"{counted}  {whole}") <= self._width
+        text.append(apart(counted, whole if fits else np, self._width) + "\n")
         parts = []
         if count > 1:
             parts.append(f"{count} alike, the first shown below; u shows each")
