@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -35,7 +36,12 @@ async def _stalls(path: str) -> dict[str, float]:
     from explorer.ui.services import Services
     from explorer.ui.widgets.tree_table import TreeTable
 
-    app = ParamxApp(OpenSpec(path), Services(open_in_worker, lambda: (), Grouping.classic()))
+    def shown() -> None:
+        gc.freeze()
+        gc.enable()
+
+    gc.disable()  # as `__main__` does until the model is shown
+    app = ParamxApp(OpenSpec(path), Services(open_in_worker, lambda: (), Grouping.classic(), shown=shown))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.05)
         done = asyncio.Event()

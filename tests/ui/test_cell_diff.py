@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from unittest.mock import patch
 
 import pyte
@@ -190,6 +193,16 @@ def test_long_blanks_are_erased_where_the_terminal_can(erases: bool) -> None:
     sent = diff.update(iter(line(("a" + " " * (WIDTH - 2) + "b", blue))))
     row = f"\x1b[1;2H\x1b[{WIDTH - 2}X\x1b[1Ga\x1b[{WIDTH}Gb" if erases else f"\x1b[1Ha{' ' * (WIDTH - 2)}b"
     assert sent == f"\x1b[44m{row}\x1b[m"
+
+
+@pytest.mark.parametrize(
+    ("term", "told"), [("xterm-256color", True), ("screen-256color", False), ("no-such-terminal", False)]
+)
+def test_what_erases_is_asked_of_the_terminals_own_description(term: str, told: bool) -> None:
+    code = "from explorer.ui.cell_diff import erases; print(erases())"
+    environment = {**os.environ, "TERM": term}
+    sent = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert sent == f"{told}\n"
 
 
 def test_a_blank_in_another_colour_is_no_change() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from fakes import Hands, make_app, model_of, param, running
 from rich.cells import cell_len
+from textual.screen import Screen
 from textual.widgets import OptionList
 
 from explorer.core.export import EXPORTS
@@ -70,6 +72,20 @@ async def test_what_is_half_typed_is_already_shown(model: Model) -> None:
             assert hits == tensors
             assert f"{hits} tensors" in ui.text
             assert f"{106 - hits} tensors" in ui.text
+
+
+async def test_a_letter_has_the_screen_laid_out_once_and_only_where_a_text_takes_other_room(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("tab")
+        with patch.object(Screen, "_refresh_layout", autospec=True, side_effect=Screen._refresh_layout) as layout:
+            await ui.press("end", "comma", "x")
+            layout.reset_mock()
+            await ui.press("y")
+            assert not layout.called, "the finding about xy has the lines of the one about x"
+            await ui.press("backspace", "backspace")
+            layout.reset_mock()
+            await ui.press("backspace")
+            assert layout.call_count == 1, "there is no finding about a term any more"
 
 
 async def test_a_letter_and_its_effect_are_drawn_in_one_frame_but_for_expressions_that_may_take_long(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual.containers import Container, Vertical
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
@@ -26,6 +26,7 @@ from explorer.ui.screens.value_commands import ValueCommands
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
 from explorer.ui.widgets.groups_panel import GroupsPanel
+from explorer.ui.widgets.steady import Steady
 from explorer.ui.widgets.tree_table import TreeTable
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
                 yield FilterBar(id="filter")
                 yield TreeTable(self._tell_row, id="tree")
                 if self._ready is None:
-                    yield Static(id="waiting")
+                    yield Steady(id="waiting")
             yield GroupsPanel(self.on_rule_editor_edited, id="groups")
         yield DetailBar(id="detail")
         yield KeysBar(id="keys")
@@ -257,7 +258,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         text = Text(justify="center")
         text.append(f"{self._stage}…  {seconds} s\n\n", "bold")
         text.append("? help   q quit", "dim")
-        self.query_one("#waiting", Static).update(text)
+        self.query_one("#waiting", Steady).update(text)
 
     def _tell_lost(self, line: str) -> None:
         """Say on the waiting screen that what opened the model died, and the keys that help."""
@@ -266,7 +267,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         text = Text(justify="center")
         text.append(f"{line}\n\n", "bold")
         text.append("r tries again   o another   q quit", "dim")
-        self.query_one("#waiting", Static).update(text)
+        self.query_one("#waiting", Steady).update(text)
         # Keys that were pressed ahead were for a model.
         self.post_message(self.Lost(line))
 
@@ -365,7 +366,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             self._tell_waiting()
             return
         self._tell_top(self.bench.model, view)
-        self._tell_row(table.cursor)
+        self.query_one(DetailBar).tell(view, table.cursor, self.bench)
         self.query_one(GroupsPanel).tell(self.bench)
         if self._filtering:
             self.query_one(FilterBar).tell(view)

@@ -136,6 +136,11 @@ class DetailBar(Steady):
         else:
             self.update(self._module(view, row, bench))
 
+    @property
+    def _width(self) -> int:
+        """Return the cells of a line: it spans the screen, and is told before it is laid out."""
+        return self.app.size.width - 2 * MARGIN
+
     def _role(self, model: Model, index: int) -> Role | None:
         """Return what a parameter is for; the roles of a model are kept, since each kind is worked out once."""
         if self._roles is None or self._roles[0] is not model:
@@ -149,7 +154,7 @@ class DetailBar(Steady):
         param = model[index]
         role = self._role(model, index)
         purpose, formula = (role.text, role.formula or "") if role is not None else ("", "")
-        room = self._width - 2
+        room = self._width
         text = Text(overflow="fold")
         text.append(param.name, "bold")
         if purpose and text.cell_len + 2 + cell_len(purpose) <= room:
@@ -182,11 +187,6 @@ class DetailBar(Steady):
         text.append("\n".join(lines), "dim")
         return text
 
-    @property
-    def _width(self) -> int:
-        """Cells of a line; before the first layout as many as there will be."""
-        return self.size.width or self.app.size.width - 2 * MARGIN
-
     def _most_lines(self) -> int:
         """Return how many lines the detail may take: those that the tree has beyond its `TREE_ROWS`."""
         trees = self.screen.query("#tree")
@@ -203,7 +203,7 @@ class DetailBar(Steady):
             minor: What columns show: left out from the end.
             lines: Most lines for all but `kept`.
         """
-        width = self._width - 2
+        width = self._width
         kept, minor = list(filter(None, kept)), list(filter(None, minor))
         wanted = list(filter(None, (reason, formula)))
 
@@ -236,9 +236,10 @@ class DetailBar(Steady):
         numel = view.numel(row)
         counted = f"{plural(view.tensors(row), 'tensor')} · {plural(numel, 'parameter')} "
         counted += f"· {share_text(numel, model.total)}"
-        np, room = f"np = {view.running(row):,}", self.size.width - 2
+        np = f"np = {view.running(row):,}"
         whole = f"{np} of {model.total:,}"
-        text.append(apart(counted, whole if cell_len(f"{counted}  {whole}") <= room else np, room) + "\n")
+        fits = cell_len(f"{counted}  {whole}") <= self._width
+        text.append(apart(counted, whole if fits else np, self._width) + "\n")
         parts = []
         if count > 1:
             parts.append(f"{count} alike, the first shown below; u shows each")

@@ -10,14 +10,14 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from explorer.core.lints import severity_place
 from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.ui import keymap
-from explorer.ui.widgets.steady import Steady
+from explorer.ui.widgets.steady import Steady, laid_out_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,8 @@ EDITOR_LINES_LOW, BORDER_LINES = 2, 1
 class Field(Input):
     """A one-line field; its cursor stands still, for a blinking one sends bytes over SSH for ever."""
 
+    virtual_size = laid_out_once()
+
     def __init__(
         self, value: str, *, placeholder: str = "", classes: str = "", changed: Callable[[], None] | None = None
     ) -> None:
@@ -93,6 +95,8 @@ class Field(Input):
 
 class RuleEditor(Vertical):
     """One group: its name, options and terms as fields, and what falls into it."""
+
+    virtual_size = laid_out_once()
 
     @dataclass
     class Edited(Message):
@@ -123,12 +127,12 @@ class RuleEditor(Vertical):
         terms = "" if catch_all else join_terms(rule.terms)
         self.terms = field(terms, "text in a name, comma between", "rule-terms")
         self._told = self.fields
-        self._rest = Static("everything else", classes="rule-rest")
+        self._rest = Steady("everything else", classes="rule-rest")
         self._stats = Steady(classes="rule-stats")
 
     def compose(self) -> ComposeResult:
         """Lay the parts out; the stylesheet puts them in two columns or in three."""
-        yield Static(Text(str(self.position + 1), "bold"), classes="rule-number")
+        yield Steady(Text(str(self.position + 1), "bold"), classes="rule-number")
         yield self._title
         yield self._options
         yield self._rest if self.catch_all else self.terms
@@ -229,6 +233,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
     """All groups of the workbench, and what the lints say of them."""
 
     BINDINGS = keymap.bindings("groups")
+    virtual_size = laid_out_once()
 
     class Kept(Message):
         """Enter: the groups as typed are to be kept."""

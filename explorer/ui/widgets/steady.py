@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Static
 
 if TYPE_CHECKING:
     from textual.visual import VisualType
+
+
+def laid_out_once() -> Reactive[Size]:
+    """Return a `virtual_size` for a widget whose scrollbar does not come and go; Textual's has all laid out again."""
+    return Reactive(Size(0, 0), layout=False)
 
 
 class Steady(Static):
@@ -15,6 +22,8 @@ class Steady(Static):
 
     A layout of the screen takes as long as the rest of a keystroke; Textual's own `Static` asks for one each time.
     """
+
+    virtual_size = laid_out_once()
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """Show another text."""
