@@ -93,8 +93,7 @@ def test_a_session_from_start_to_quit(columns: int, rows: int, tmp_path: Path) -
         # Regrouped: the one norm weight that decays is caught by one more pattern.
         terminal.wait_for("1 of 14 norm weights decays")
         terminal.press("tab", "end", ", layer_norm")
-        text = terminal.wait_for("66 tensors")  # what a part of the word gives may be drawn before
-        assert "norm weights decays" not in text
+        text = terminal.wait_for(lambda text: "norm weights decays" not in text and "66 tensors" in text)
         assert "40 tensors" in text
 
         # Taken home.
