@@ -12,12 +12,18 @@ from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from explorer.core.text import plural
 from explorer.ui.screens.dialog import Dialog
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
 
     from explorer.core.groups import Grouping
+
+
+ABOUT_LINES = (4, 12)
+"""Fewest and most lines of the text about a line of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,10 @@ class Rows(OptionList):
         """Start empty."""
         super().__init__(markup=False, compact=True)
 
+    def on_resize(self) -> None:
+        """Keep the highlighted line on the screen: the text below takes more lines for some than for others."""
+        self.scroll_to_highlight()
+
 
 class ListDialog(Dialog[ShowTensors | UseGroups]):
     """A list, and under it what the highlighted line is about."""
@@ -80,9 +90,8 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
         self.query_one(".dialog-foot", Static).update(Text(f" {text}", "dim"))
 
     def on_mount(self) -> None:
-        """Fill the list."""
+        """Take the keys."""
         self.rows.focus()
-        self.call_after_refresh(self.fill)
 
     def fill(self) -> None:
         """Show the lines, keeping the highlight where it is."""
@@ -100,7 +109,24 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say what the line is about."""
-        self._about.update(self.about(event.option_index))
+        self._tell_about(event.option_index)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fill the list for the size that there is now."""
+        super().on_resize(event)
+        self.call_after_refresh(self.fill)
+
+    def _tell_about(self, line: int) -> None:
+        """Say what a line is about, in half of the screen at most: the list keeps the other half."""
+        text = self.about(line)
+        text.rstrip()
+        most = max(ABOUT_LINES[0], min(ABOUT_LINES[1], self.size.height // 2 - 6))
+        width = self._about.content_size.width or self.size.width - 4
+        lines = text.wrap(self.app.console, width)
+        if len(lines) > most:
+            cut = len(lines) - most + 1
+            text = Text("\n").join([*lines[: most - 1], Text(f"… {plural(cut, 'more line')}", "dim")])
+        self._about.update(text)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with what the line stands for."""
