@@ -29,7 +29,7 @@ class FindingsScreen(ListDialog):
     """Every finding: why it matters, its tensors, its fix."""
 
     HEADING = "Warnings"
-    FOOT = "Enter shows its tensors   f takes a fix where there is one   Esc closes"
+    FOOT = "Enter shows its tensors   f takes the fix   Esc closes"
     EMPTY = "Nothing is wrong with these groups, as far as the lints can tell."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "fix", "fix", show=False)]
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ABOUT_LINES = (4, 12)
 """Fewest and most lines of the text about a line of a list."""
 
+LIST_LINES = 6
+"""Lines that the list keeps beside that text, if it has so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShowTensors:
@@ -117,10 +120,12 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
         self.call_after_refresh(self.fill)
 
     def _tell_about(self, line: int) -> None:
-        """Say what a line is about, in half of the screen at most: the list keeps the other half."""
+        """Say what a line is about, in the lines that the list leaves."""
         text = self.about(line)
         text.rstrip()
-        most = max(ABOUT_LINES[0], min(ABOUT_LINES[1], self.size.height // 2 - 6))
+        both = self.rows.size.height + self._about.content_size.height
+        room = both - min(self.rows.option_count, LIST_LINES)
+        most = max(ABOUT_LINES[0], min(ABOUT_LINES[1], room))
         width = self._about.content_size.width or self.size.width - 4
         lines = text.wrap(self.app.console, width)
         if len(lines) > most:

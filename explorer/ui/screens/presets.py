@@ -43,7 +43,7 @@ class PresetsScreen(ListDialog):
     """One line a recipe; Enter takes its groups, asking for its numbers first."""
 
     HEADING = "Recipes on this model"
-    FOOT = "Enter chooses and asks for its numbers   x where they disagree   Esc closes"
+    FOOT = "Enter chooses and asks for its numbers   Esc closes   x where they disagree"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "disagreements", "disagree", show=False),
         Binding("escape", "leave", "close", show=False, priority=True),
