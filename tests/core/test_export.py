@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.core.errors import ParamxError
-from explorer.core.export import EXPORTS, export
+from explorer.core.export import EXPORTS, export, same_form
 from explorer.core.grouping_file import loads
 from explorer.core.groups import Grouper, Grouping, Rule
 
@@ -181,6 +181,14 @@ def test_plain_substrings_give_the_idiom_that_people_know(roberta):
     assert "if any(nd in n for nd in no_decay)" in text
     assert '"weight_decay": 0.0' in text and "weight_decay_rate" in text.split("optimizer_grouped")[0]
     assert "def " not in text
+
+
+@pytest.mark.parametrize("terms", [("bias",), ("bias", "type:*Norm"), ("!ndim<2",)])
+def test_the_form_that_writes_the_same_is_known(roberta, terms):
+    grouping = Grouping.classic(terms)
+    model = table_of_module(roberta)
+    same = export("torch", model, grouping) == export("torch-groups", model, grouping)
+    assert same_form("torch", grouping) == ("torch-groups" if same else "")
 
 
 def test_findings_are_written_as_comments(roberta):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 from unittest.mock import patch
 
 import pytest
@@ -16,6 +17,7 @@ from textual.widgets import OptionList
 from explorer.core.export import EXPORTS
 from explorer.core.groups import Grouping
 from explorer.core.param import Finding, Model, ModuleClass
+from explorer.core.patterns import Test, parse
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.export import ExportScreen
@@ -220,6 +222,75 @@ async def test_a_preset_is_taken_and_can_be_undone(model: Model) -> None:
         assert bench.draft == Grouping.classic()
 
 
+async def test_the_text_about_a_warning_has_the_lines_that_a_short_list_leaves(roberta: Model) -> None:
+    async with running(make_app(roberta), size=(60, 20)) as ui:
+        await ui.press("w")
+        await ui.until(lambda: "Fix: no_decay += type:*Norm" in ui.text)
+        assert "  lm_head.layer_norm.weight" in ui.text and "more line" not in ui.text
+        assert "Esc closes" in ui.text
+
+
+async def test_a_long_warning_keeps_the_mark_of_its_fix() -> None:
+    norm = ModuleClass("LayerNorm")
+    model = model_of(param("layernorm_after.weight", (8,), module_class=norm), param("layernorm_pre.bias", (8,)))
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.press("w")
+        await ui.until(lambda: "Enter shows" in ui.text)
+        line = next(line for line in ui.lines if "LayerNorm.weight matches nothing; near" in line)
+        assert "…  f: fix" in line
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+async def test_the_chosen_recipe_stays_on_the_screen_and_what_is_cut_says_so(
+    roberta: Model, size: tuple[int, int]
+) -> None:
+    async with running(make_app(roberta), size=size) as ui:
+        await ui.press("p")
+        await ui.until(lambda: "6 recipes" in ui.text)
+        await ui.press("end")
+        title = "layer-wise learning-rate decay"
+        await ui.until(lambda: sum(title in line for line in ui.lines) == 2)
+        assert "more lines" in ui.text
+        assert "Esc closes" in ui.text
+        await ui.press("enter")
+        assert "rate=0.9 weight_decay=0.05" in ui.text
+        assert sum(title in line for line in ui.lines) == 2, "in the list, and below it"
+        assert "Enter takes it   Esc does not" in ui.text
+
+
+async def test_under_the_tree_too_the_optimizer_is_told_and_a_step_to_the_next_names_its_undo(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.until(lambda: "AdamW, fp32 (t)" in ui.text)
+        await ui.press("O")
+        await ui.until(lambda: "─Adam, fp32 (t)" in ui.text)
+        assert "Optimizer: Adam; Ctrl+/ takes it back" in ui.text
+
+
+async def test_what_is_cut_in_a_field_without_the_focus_ends_in_a_mark(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.press("tab", "end")
+        await ui.type(", type:*Norm, !ndim>=2")
+        assert "!ndim>=2" in ui.text, "the cursor's part of it"
+        await ui.press("tab")
+        assert "bias, LayerNorm.weight, type:*Norm, …" in ui.text
+        await ui.press("shift+tab")
+        assert "!ndim>=2" in ui.text
+
+
+async def test_the_verdict_on_a_gpu_is_of_what_was_counted(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.press("t", "g")
+        await ui.write("80GiB")
+        await ui.press("enter")
+        await ui.until(lambda: "80.0 GiB: weights, gradients and states fit, " in ui.text)
+        assert "c: training memory in the tree's Size column" in ui.text
+        await ui.press("c", "g")
+        await ui.write("1MiB")
+        await ui.press("enter")
+        await ui.until(lambda: "weights, gradients and states do not fit" in ui.text)
+        assert "c: the stored size in the tree's Size column" in ui.text
+
+
 # --- export ---------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +351,30 @@ async def test_writing_asks_before_it_replaces(model: Model, tmp_path: Path, mon
         compile(path.read_text(), "mine.py", "exec")
 
 
+async def test_each_form_s_own_name_is_offered_with_the_cursor_at_its_end(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("e")
+        for form in EXPORTS.values():
+            await ui.press("w")
+            assert ui.field.value == form.file
+            await ui.type("x")
+            assert ui.field.value == f"{form.file}x"
+            await ui.write("y")
+            await ui.press("escape", "right")
+
+
+async def test_where_two_forms_are_the_same_the_form_says_so(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("e")
+        assert "PyTorch, two groups" in ui.text and "the same as" not in ui.text
+        await ui.press("escape", "tab")
+        await ui.write("bias, type:*Norm")
+        await ui.press("enter", "escape", "e")
+        assert "PyTorch, any number of groups" in ui.text
+        await ui.press("left")
+        assert "PyTorch, two groups · for these groups the same as torch-groups" in ui.text
+
+
 async def test_the_question_names_what_a_link_leads_to(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +427,13 @@ async def test_the_help_derives_from_the_key_table(model: Model) -> None:
             assert any(command.shown in line and command.help in line for line in ui.lines), command.id
         for line in (*READING.splitlines(), *TERMS.splitlines()):
             assert line.rstrip() in ui.text
+
+
+def test_the_help_has_every_kind_of_term_and_no_key_twice() -> None:
+    kinds = {line.split()[0] for line in TERMS.splitlines()}
+    assert {type(parse(kind).test) for kind in kinds if not kind.startswith("!")} == set(get_args(Test))
+    shown = [command.shown for command in keymap.COMMANDS if command.where == "tree"]
+    assert not [(a, b) for a in shown for b in shown if a != b and len(a) > 1 and a in b]
 
 
 async def test_the_help_scrolls_to_its_end_on_a_small_screen(model: Model) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from explorer.core.export import torch_groups
 from explorer.core.export.conditions import plain_substrings
 from explorer.core.export.sheet import LEARNING_RATE, Sheet, class_of, import_of, options_items, quoted, strings
-from explorer.core.rules import OWN_OPTIONS
+from explorer.core.rules import OWN_OPTIONS, Grouping
 
 
 def write(sheet: Sheet) -> str:
     """Return `optimizer_grouped_parameters` for two groups of plain substrings, else the general form."""
-    texts = plain_substrings(sheet.grouping, 0) if len(sheet.grouping.rules) == 2 else None
-    own = any(key in OWN_OPTIONS for rule in sheet.grouping.rules for key in rule.options)
-    if texts is None or own:
+    texts = short_terms(sheet.grouping)
+    if texts is None:
         return torch_groups.write(sheet)
     optimizer = sheet.optimizer(1)
     test = "any(nd in n for nd in no_decay)"
@@ -40,6 +39,12 @@ def write(sheet: Sheet) -> str:
     rate = f"lr={LEARNING_RATE!r})  # set your own learning rate"
     lines.append(f"optimizer = {class_of(optimizer)}(optimizer_grouped_parameters, {rate}")
     return "\n".join(lines) + "\n"
+
+
+def short_terms(grouping: Grouping) -> list[str] | None:
+    """Return the substrings of two groups that can be written so; `None` where the general form is needed."""
+    own = any(key in OWN_OPTIONS for rule in grouping.rules for key in rule.options)
+    return None if own or len(grouping.rules) != 2 else plain_substrings(grouping, 0)
 
 
 def _options(sheet: Sheet, rule: int) -> str:

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.errors import ParamxError
-from explorer.core.export import EXPORTS, export
+from explorer.core.export import EXPORTS, export, same_form
 from explorer.core.saving import save_text
 from explorer.core.text import visible
 from explorer.ui.screens.dialog import Dialog
@@ -63,8 +63,8 @@ class ExportScreen(Dialog[None]):
         super().__init__()
         self._bench = bench
         self._forms = list(EXPORTS)
-        # With two groups, the classic recipe is what people look for.
-        self._form = 0 if len(bench.assigned.rules) == 2 else 1
+        # With two groups, the classic recipe is what people look for, where they can be written so.
+        self._form = 1 if same_form(self._forms[0], bench.assigned) else 0
         self._text = ""
         self._failed = ""
         self._tabs = Static(id="export-forms")
@@ -105,7 +105,10 @@ class ExportScreen(Dialog[None]):
         for position, name in enumerate(self._forms):
             tabs.append(f" {name} ", "reverse bold" if position == self._form else "dim")
         self._tabs.update(tabs)
-        self._tell(f"{EXPORTS[form].title}" + (" · the last groups without a bad term" if bench.stale else ""))
+        same = same_form(form, bench.assigned)
+        facts = [f"for these groups the same as {same}"] * bool(same)
+        facts += ["the last groups without a bad term"] * bench.stale
+        self._tell(" · ".join([EXPORTS[form].title, *facts]))
 
     def _tell(self, text: str) -> None:
         self._told.update(Text(text, "dim"))
@@ -125,9 +128,7 @@ class ExportScreen(Dialog[None]):
     def action_ask_path(self) -> None:
         """Ask for the file to write."""
         if self._text and not self._field.display:
-            self._field.display = True
-            self._field.value = f"param_groups{EXPORTS[self._forms[self._form]].suffix}"
-            self._field.focus()
+            self._field.offer(EXPORTS[self._forms[self._form]].file)
             self._tell(f"Enter writes into {visible(str(Path.cwd()))}, Esc does not")
 
     def action_leave(self) -> None:

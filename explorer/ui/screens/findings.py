@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from explorer.core.fixes import apply_fix
 from explorer.core.text import plural
+from explorer.ui.paint import fit
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import SEVERITY_MARKS, SEVERITY_STYLES
 
@@ -27,7 +29,7 @@ class FindingsScreen(ListDialog):
     """Every finding: why it matters, its tensors, its fix."""
 
     HEADING = "Warnings"
-    FOOT = "Enter shows its tensors   f takes a fix where there is one   Esc closes"
+    FOOT = "Enter shows its tensors   f takes the fix   Esc closes"
     EMPTY = "Nothing is wrong with these groups, as far as the lints can tell."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "fix", "fix", show=False)]
 
@@ -42,8 +44,12 @@ class FindingsScreen(ListDialog):
         lines = []
         for finding in self._findings:
             mark = (f"{SEVERITY_MARKS[finding.severity]} ", SEVERITY_STYLES[finding.severity])
-            fix = ("  f: fix", "dim") if finding.fix else ""
-            lines.append(Text.assemble(mark, finding.message, fix, no_wrap=True, overflow="ellipsis"))
+            fix = "  f: fix" if finding.fix else ""
+            message = finding.message
+            room = self.rows.scrollable_content_region.width - len(mark[0]) - len(fix)
+            if fix and cell_len(message) > room:
+                message = fit(message, room)  # that there is a fix must not be what is cut
+            lines.append(Text.assemble(mark, message, (fix, "dim"), no_wrap=True, overflow="ellipsis"))
         return lines
 
     def about(self, line: int) -> Text:

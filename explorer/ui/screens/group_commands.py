@@ -124,7 +124,7 @@ class GroupCommands(Screen[None]):
             at = names.index(draft.optimizer) if draft.optimizer in names else -1
             optimizer = names[(at + 1) % len(names)]
             self._change_groups(replace(draft, optimizer=optimizer))
-            self.notify(f"Optimizer: {optimizer}", timeout=3)
+            self.notify(f"Optimizer: {optimizer}; Ctrl+/ takes it back", timeout=3)
 
     async def action_add_group(self) -> None:
         """Add a group above the one that takes the rest, after the one that has the focus.

@@ -27,6 +27,7 @@ TERMS = """\
 bias           the name contains this text (any(nd in n for nd in no_decay))
 glob:*.weight  shell pattern over the whole name
 re:h\\.[0-5]\\.  regular expression, searched in the name
+name:cls.bias  the name is exactly this
 type:*Norm     class of the owning module, or a base class of it
 ndim<2         number of dimensions; also <= == != >= >
 !term          not what the term matches

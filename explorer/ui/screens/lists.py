@@ -12,12 +12,21 @@ from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from explorer.core.text import plural
 from explorer.ui.screens.dialog import Dialog
 
 if TYPE_CHECKING:
+    from textual import events
     from textual.app import ComposeResult
 
     from explorer.core.groups import Grouping
+
+
+ABOUT_LINES = (4, 12)
+"""Fewest and most lines of the text about a line of a list."""
+
+LIST_LINES = 6
+"""Lines that the list keeps beside that text, if it has so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,10 @@ class Rows(OptionList):
         """Start empty."""
         super().__init__(markup=False, compact=True)
 
+    def on_resize(self) -> None:
+        """Keep the highlighted line on the screen: the text below takes more lines for some than for others."""
+        self.scroll_to_highlight()
+
     def _move_page(self, direction: Literal[-1, 1]) -> None:
         if self.scrollable_content_region:  # without room Textual 8.2.8 fails at this
             super()._move_page(direction)
@@ -84,9 +97,8 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
         self.query_one(".dialog-foot", Static).update(Text(f" {text}", "dim"))
 
     def on_mount(self) -> None:
-        """Fill the list."""
+        """Take the keys."""
         self.rows.focus()
-        self.call_after_refresh(self.fill)
 
     def fill(self) -> None:
         """Show the lines, keeping the highlight where it is."""
@@ -104,7 +116,26 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say what the line is about."""
-        self._about.update(self.about(event.option_index))
+        self._tell_about(event.option_index)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fill the list for the size that there is now."""
+        super().on_resize(event)
+        self.call_after_refresh(self.fill)
+
+    def _tell_about(self, line: int) -> None:
+        """Say what a line is about, in the lines that the list leaves."""
+        text = self.about(line)
+        text.rstrip()
+        both = self.rows.size.height + self._about.content_size.height
+        room = both - min(self.rows.option_count, LIST_LINES)
+        most = max(ABOUT_LINES[0], min(ABOUT_LINES[1], room))
+        width = self._about.content_size.width or self.size.width - 4
+        lines = text.wrap(self.app.console, width)
+        if len(lines) > most:
+            cut = len(lines) - most + 1
+            text = Text("\n").join([*lines[: most - 1], Text(f"… {plural(cut, 'more line')}", "dim")])
+        self._about.update(text)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with what the line stands for."""

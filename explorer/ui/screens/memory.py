@@ -101,14 +101,12 @@ class MemoryScreen(Dialog[MemorySettings]):
             below.append("No GPU known: g sets its memory.\n", "dim")
         else:
             left = settings.gpu - report.total.total
-            verdict = (
-                f"fits, {short_bytes(left)} left" if left >= 0 else f"does not fit, {short_bytes(-left)} too much"
-            )
-            below.append(f"One GPU of {short_bytes(settings.gpu)}: {verdict}\n", "bold")
+            verdict = f"fit, {short_bytes(left)} left" if left >= 0 else f"do not fit, {short_bytes(-left)} too much"
+            below.append(f"One GPU of {short_bytes(settings.gpu)}: weights, gradients and states {verdict}\n", "bold")
         below.append("Activations, buffers and the framework's own memory come on top.\n", "dim")
         below.append("Frozen parameters have no gradient and no state; a tied tensor counts once.\n", "dim")
-        column = "training memory" if settings.in_tree else "the stored size"
-        below.append(f"The tree's size column shows {column} (c).", "dim")
+        column = "the stored size" if settings.in_tree else "training memory"
+        below.append(f"c: {column} in the tree's Size column.", "dim")
         grid = Table.grid()
         for part in (text, table, below):
             grid.add_row(part)
@@ -130,9 +128,7 @@ class MemoryScreen(Dialog[MemorySettings]):
 
     def action_gpu(self) -> None:
         """Ask for one GPU's memory."""
-        self._field.display = True
-        self._field.value = "" if self._settings.gpu is None else short_bytes(self._settings.gpu)
-        self._field.focus()
+        self._field.offer("" if self._settings.gpu is None else short_bytes(self._settings.gpu))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the GPU's memory as typed."""

@@ -32,6 +32,9 @@ CELL_WIDTH = 9
 LISTED = 2_000
 """Most tensors of the list of disagreements; the others are counted."""
 
+FINDINGS_SHOWN = 3
+"""Most findings of a recipe that the text about it tells; the list has their number."""
+
 GROUPS_SHOWN = 6
 """Most groups that the text about a recipe lists; the others are counted."""
 
@@ -40,7 +43,7 @@ class PresetsScreen(ListDialog):
     """One line a recipe; Enter takes its groups, asking for its numbers first."""
 
     HEADING = "Recipes on this model"
-    FOOT = "Enter takes one, after its numbers   x where they disagree   Esc closes"
+    FOOT = "Enter chooses and asks for its numbers   Esc closes   x where they disagree"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "disagreements", "disagree", show=False),
         Binding("escape", "leave", "close", show=False, priority=True),
@@ -146,6 +149,8 @@ class PresetsScreen(ListDialog):
         text = Text()
         if chosen.preset is not None:
             text.append(f"{chosen.preset.title}: {chosen.preset.rule}\n", "bold")
+            for finding in chosen.findings[:FINDINGS_SHOWN]:
+                text.append(f"  {finding.severity}: {finding.message}\n")
             text.append(f"source: {chosen.preset.source}\n", "dim")
             if chosen.preset.name in self._params:
                 text.append("checked against transformers' own function on this model\n", "dim")
@@ -159,8 +164,6 @@ class PresetsScreen(ListDialog):
             text.append(f"  {position + 1} {rule.name}: {counts} · {options_text(rule.options)}\n")
         if len(rules) > GROUPS_SHOWN:
             text.append(f"  … {len(rules) - GROUPS_SHOWN} more groups\n", "dim")
-        for finding in chosen.findings[:3]:
-            text.append(f"  {finding.severity}: {finding.message}\n", "dim")
         return text
 
     def choose(self, line: int) -> UseGroups | None:
@@ -173,11 +176,9 @@ class PresetsScreen(ListDialog):
         else:
             self._asking = chosen
             asked = chosen.preset.asked
-            self._field.value = options_text({number.name: number.default for number in asked})
-            self._field.display = True
-            self._field.focus()
+            self._field.offer(options_text({number.name: number.default for number in asked}))
             names = "; ".join(f"{number.name}: {number.title}" for number in asked)
-            self.tell_foot(f"Enter takes {chosen.preset.title}   {names}   Esc does not")
+            self.tell_foot(f"Enter takes it   Esc does not   {names}")
         return None
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.segment import Segment
 from rich.text import Text
 from textual.containers import Vertical, VerticalScroll
+from textual.geometry import Region
 from textual.message import Message
-from textual.widgets import Input
+from textual.strip import Strip
+from textual.widgets import Input, Static
 
 from explorer.core.lints import severity_place
 from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
 from explorer.core.text import plural, share_text, short_bytes
 from explorer.ui import keymap
+from explorer.ui.paint import fit
 from explorer.ui.widgets.steady import Steady, laid_out_once
 
 if TYPE_CHECKING:
@@ -86,6 +90,25 @@ class Field(Input):
         """Tell of the change."""
         if self._changed is not None and self.is_attached:
             self._changed()
+
+    def offer(self, text: str) -> None:
+        """Show the field with a text to take or change; its cursor stands at the end."""
+        self.display = True
+        self.value = text
+        self.cursor_position = len(text)
+        self.focus()
+
+    def on_focus(self) -> None:
+        """Show the part of the text where the cursor stands."""
+        at = cell_len(self.value[: self.cursor_position])
+        self.scroll_to_region(Region(at, 0, 1, 1), force=True, animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the text; while another has the focus, what is cut ends in `…`."""
+        width = self.scrollable_content_region.width
+        if y or self.has_focus or cell_len(self.value) <= width:
+            return super().render_line(y)
+        return Strip([Segment(fit(self.value, width))]).apply_style(self.rich_style)
 
     def update_node_styles(self, animate: bool = True) -> None:
         """Look the styles up, once there is a place for them: `Input` asks for it twice before it is mounted."""
@@ -266,6 +289,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """The first values of a group's first member, by the member's name; it may lack any."""
         self._report: MemoryReport | None = None
         self._assumed = ""
+        self._heading = ""
 
     @property
     def editors(self) -> list[RuleEditor]:
@@ -341,6 +365,10 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             values = self.first_values.get(stats.first[0], "") if stats.first else ""
             editor.tell(stats, whole, trained, bench.trouble(editor.position), roomy, values)
         self._total.display = roomy and self._report is not None
+        heading = "" if roomy or not self._assumed else f"{self._assumed} (t)"
+        if heading != self._heading:
+            self._heading = heading
+            self.border_title = Text(heading)  # under the tree its border is a line of its own
         if self._report is not None:
             total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
             self._total.update(Text(total, no_wrap=True, overflow="ellipsis"))
