@@ -165,15 +165,17 @@ class StartScreen(Screen[None]):
 
 
 def _line(choice: Choice, kind: int, width: int) -> Text:
-    """Return a choice's line; its title leaves the column, to either side, before anything is cut.
+    """Return a choice's line; what follows the title leaves its column, to either side, where that saves a cut.
 
     Args:
         choice: What can be opened.
         kind: Cells of the column of kinds.
         width: Cells of the line.
     """
-    room = max(TITLE // 2, width - kind - 2 - cell_len(choice.detail))
-    title = min(room, max(TITLE, cell_len(choice.title)))
+    needed, room = cell_len(choice.title), width - kind - 2 - cell_len(choice.detail)
+    if room < needed:  # one of the two is cut: of titles it is only long ones
+        room = max(TITLE, room)
+    title = min(room, max(TITLE, needed))
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(fit(cut_middle(choice.title, title), title), "bold")
     text.append(f" {fit(choice.kind, kind)} ", "dim")

@@ -13,7 +13,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from explorer.core.lints import severity_place
 from explorer.core.options import options_text
