@@ -25,18 +25,18 @@ FONTS = ("DejaVuSansMono.ttf", "LiberationMono-Regular.ttf", "Menlo.ttc", "conso
 SIZE = 15
 """Height of the font in pixels."""
 
-INK, PAPER = "#c8d0e8", "#16181f"
+INK, PAPER = "#d7d7ff", "#17181e"
 """What a terminal draws where the program names no colour."""
 
 SIXTEEN = {
     "black": "#000000",
-    "red": "#f7768e",
-    "green": "#9ece6a",
-    "brown": "#e0af68",
-    "blue": "#7aa2f7",
+    "red": "#ff8787",
+    "green": "#afd75f",
+    "brown": "#d7af5f",
+    "blue": "#87afff",
     "magenta": "#bb9af7",
-    "cyan": "#7dcfff",
-    "white": "#c8d0e8",
+    "cyan": "#87d7ff",
+    "white": "#d7d7ff",
 }
 """The sixteen colours, by pyte's names; the bright ones are drawn alike."""
 

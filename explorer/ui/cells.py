@@ -351,14 +351,21 @@ def _cells(text: str) -> tuple[str, list[str]]:
 def _runs(columns: list[int], chars: list[str], looks: list[Look]) -> list[Run]:
     """Return the runs that hold these columns of a line; what is between two is sent again where that is shorter."""
     runs: list[Run] = []
+    start = end = 0
+    look: Look | None = None
     for x in columns:
-        if runs and x - runs[-1].end <= SHORT_GAP:
-            start, end, look = runs[-1]
+        joined: Look | None = None
+        if look is not None and x == end and looks[x] is look:  # as most are
+            joined = look
+        elif look is not None and x - end <= SHORT_GAP and _UNKNOWN not in chars[end:x]:
             joined = _joined(look, looks[end : x + 1])
-            if joined is not None and _UNKNOWN not in chars[end:x]:
-                runs[-1] = Run(start, x + 1, joined)
-                continue
-        runs.append(Run(x, x + 1, looks[x]))
+        if joined is None:
+            if look is not None:
+                runs.append(Run(start, end, look))
+            start, joined = x, looks[x]
+        end, look = x + 1, joined
+    if look is not None:
+        runs.append(Run(start, end, look))
     return runs
 
 
