@@ -33,7 +33,7 @@ def test_a_storm_of_sizes_ends_in_a_whole_screen(small: Path) -> None:
         for _ in range(60):
             columns, rows = rng.choice([(500, 200), (1, 1), (2, 1), (1, 50), (80, 24), (20, 5), (300, 2), (7, 7)])
             terminal.resize(columns, rows)
-            terminal.type(rng.choice(["\x1b[B", "\t", "?", "\x1b", "w", "p"]))
+            terminal.type(rng.choice(["\x1b[B", "\x1b[6~", "\t", "?", "\x1b", "w", "p", "\x10"]))
             terminal.pump(rng.choice([0, 0, 0.02, 0.1]))
         terminal.resize(100, 30)
         terminal.press("escape", "escape", "escape", "escape")
