@@ -309,11 +309,11 @@ def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
     """
     model = _load(spec)
     from explorer.core.groups import Grouper
-    from explorer.core.lints import lint
+    from explorer.core.lints import lint, try_fixes
     from explorer.core.listing import Listing
 
     assignment = Grouper(model).assign(grouping)
-    findings = (*model.findings, *lint(model, grouping, assignment))
+    findings = (*model.findings, *try_fixes(lint(model, grouping, assignment), assignment))
     return Listing(model, assignment, findings, text)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from explorer.core.lints import try_fixes
 from explorer.core.listing import ENCODER, JSON_FORMAT, NAMED, Listing, findings_of, groups_of, head_of
 from explorer.core.text import plural
 
@@ -17,7 +16,7 @@ def passes(listing: Listing) -> bool:
 
 def check_text(listing: Listing) -> Iterator[str]:
     """Yield each finding with its reason, its fix and its first parameters; then the counts and the verdict."""
-    for finding in try_fixes(listing.findings, listing.assignment):
+    for finding in listing.findings:
         yield f"{finding.severity}: {finding.id}: {finding.message}\n"
         more = len(finding.names) - NAMED
         names = ", ".join(finding.names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
@@ -35,10 +34,9 @@ def check_json(listing: Listing) -> Iterator[str]:
 
     A finding has `why` and `fix` too, empty where there is none.
     """
-    tried = try_fixes(listing.findings, listing.assignment)
     findings = [
         {**plain, "why": finding.why, "fix": finding.fix}
-        for plain, finding in zip(findings_of(listing.findings), tried, strict=True)
+        for plain, finding in zip(findings_of(listing.findings), listing.findings, strict=True)
     ]
     document = {
         "format": JSON_FORMAT,
