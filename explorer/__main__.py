@@ -344,11 +344,11 @@ def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
     """
     model = _load(spec)
     from explorer.core.groups import Grouper
-    from explorer.core.lints import lint, with_sources
+    from explorer.core.lints import lint, try_fixes, with_sources
     from explorer.core.listing import Listing
 
     assignment = Grouper(model).assign(grouping)
-    findings = with_sources(model, lint(model, grouping, assignment))
+    findings = with_sources(model, try_fixes(lint(model, grouping, assignment), assignment))
     return Listing(model, assignment, findings, text)
 
 

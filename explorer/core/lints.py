@@ -6,6 +6,7 @@ milliseconds on 150,000 parameters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from explorer.core.fixes import apply_fix
@@ -31,7 +32,7 @@ from explorer.core.lint_terms import (
 from explorer.core.param import Finding, Model
 from explorer.core.rules import Grouping
 
-__all__ = ["LINTS", "apply_fix", "is_norm", "lint", "severity_place", "with_sources"]
+__all__ = ["LINTS", "apply_fix", "is_norm", "lint", "severity_place", "try_fixes", "with_sources"]
 
 _SEVERITIES = ("error", "warning", "hint")
 
@@ -85,3 +86,28 @@ def with_sources(model: Model, findings: Iterable[Finding]) -> tuple[Finding, ..
     """
     every = (*sorted(model.findings, key=severity_place), *findings)
     return tuple(sorted(every, key=lambda finding: finding.severity == "hint"))
+
+
+def try_fixes(findings: Iterable[Finding], assignment: Assignment) -> tuple[Finding, ...]:
+    """Leave out each fix that would not mend, or after which something new would be found.
+
+    An option that is set right keeps its fix: it may uncover what the wrong value hid. Each fix is tried as a
+    keystroke is, so this is for lists of findings and not for every key.
+
+    Args:
+        findings: What `lint` found, and possibly what the source did.
+        assignment: What `lint` judged.
+    """
+    grouper, grouping = assignment.grouper, assignment.grouping
+    before = Counter(finding.id for finding in lint(grouper.model, grouping, assignment))
+
+    def mends(finding: Finding) -> bool:
+        edited = apply_fix(grouping, finding)
+        if all(
+            old.options != new.options for old, new in zip(grouping.rules, edited.rules, strict=True) if old != new
+        ):
+            return True
+        after = Counter(each.id for each in lint(grouper.model, edited, grouper.assign(edited)))
+        return after <= before and after[finding.id] < before[finding.id]
+
+    return tuple(each._replace(fix="") if each.fix and not mends(each) else each for each in findings)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from explorer.core.groups import Grouper, Grouping, Rule
-from explorer.core.lints import apply_fix, is_norm, lint, with_sources
+from explorer.core.lints import apply_fix, is_norm, lint, try_fixes, with_sources
 from explorer.core.optimizers import OPTIMIZERS
 from explorer.core.param import Column, Finding
 
@@ -97,6 +98,48 @@ def test_no_fix_makes_a_new_finding_and_following_them_comes_to_an_end(architect
     assert not any(each.fix for each in found)
     if terms[0] == "bias":
         assert found == [], grouping.rules[0].terms
+
+
+TERMS = (
+    "bias",
+    "ln_",
+    "attn*bias",
+    "re:bias",
+    "type:*Norm",
+    "type:*Embed*",
+    "ndim<2",
+    "!ndim>=2",
+    "!bias",
+    "wei",
+    "",
+)
+OPTIONS = ({"weight_decay": 0.0}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "optimizer": "Muon"}, {"freeze": True})
+
+
+def test_no_fix_of_terms_that_was_tried_makes_a_new_finding(architecture):
+    model, random = architecture("t5-small"), Random(0)
+    grouper, tried, kept = Grouper(model), 0, 0
+    for _ in range(60):
+        rules = [Rule(f"no_decay{i}", random.sample(TERMS, 3), random.choice(OPTIONS)) for i in range(2)]
+        grouping = Grouping((*rules, Rule("rest", (), random.choice(OPTIONS[:2]))))
+        found = findings(model, grouping)
+        before = Counter(each.id for each in found)
+        for each in try_fixes(found, grouper.assign(grouping)):
+            if each.fix and each.id != "inverted":
+                after = Counter(now.id for now in findings(model, apply_fix(grouping, each)))
+                assert after <= before and after[each.id] < before[each.id], (grouping, each.fix)
+                kept += 1
+        tried += sum(each.fix != "" and each.id != "inverted" for each in found)
+    assert 0 < kept < tried
+
+
+def test_an_option_that_is_set_right_may_uncover_what_it_hid(architecture):
+    model = architecture("t5-small")
+    options = {"weight_decay_rate": 0.0}
+    grouping = Grouping((Rule("no_decay", ("bias", "type:*Norm"), options), Rule("rest", (), {"weight_decay": 0.1})))
+    found = try_fixes(findings(model, grouping), Grouper(model).assign(grouping))
+    (finding,) = [each for each in found if each.id == "ignored-option"]
+    assert finding.fix and "wide-substring" in after_fix(model, grouping, finding)
 
 
 def test_llama_s_empty_group_is_an_error(architecture):

@@ -9,13 +9,13 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from explorer.core.fixes import apply_fix
+from explorer.core.lints import try_fixes
 from explorer.core.text import plural
 from explorer.ui.paint import fit
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import SEVERITY_MARKS, SEVERITY_STYLES
 
 if TYPE_CHECKING:
-    from explorer.core.param import Finding
     from explorer.core.workbench import Workbench
 
 LISTED = 2_000
@@ -37,7 +37,7 @@ class FindingsScreen(ListDialog):
         """List the findings of `bench`, and those of the source."""
         super().__init__()
         self._bench = bench
-        self._findings: tuple[Finding, ...] = bench.told
+        self._findings = try_fixes(bench.told, bench.assignment)
 
     def lines(self) -> list[Text]:
         """Return one line a finding."""
