@@ -115,3 +115,11 @@ async def test_a_tensor_that_comes_first_is_described_before_any_layout_and_afte
         await ui.until(lambda: told in ui.text)
         await ui.resize(160, 45)
         assert f"{told} it" in ui.text
+
+
+async def test_what_is_learned_of_the_tensor_under_the_cursor_is_told_at_once() -> None:
+    async with running(opened_app(model_of("shared.weight", "head.weight")), (80, 24)) as ui:
+        assert "tied to" not in ui.text
+        known = model_of(param("shared.weight", aliases=("encoder.weight",)), "head.weight")
+        ui.model_screen.post_message(ModelScreen.Learned(known))
+        await ui.until(lambda: "tied to encoder.weight" in ui.text)

@@ -12,9 +12,9 @@ from fakes import running
 from serving import failing, served, sweep_of
 
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import FIGURES
+from explorer.core.sweep import FIGURES, Series
 from explorer.ui.paint import cut_name
-from explorer.ui.screens.sweep_lines import TITLED, grown, tensor_line
+from explorer.ui.screens.sweep_lines import TITLED, grown, layer_line, tensor_line
 
 torch = pytest.importorskip("torch")
 
@@ -62,6 +62,9 @@ def test_the_name_gets_what_short_figures_leave() -> None:
     names = ("encoder.layer.0.attention.output.LayerNorm.bias", "encoder.layer.0.output.LayerNorm.bias")
     lines = [tensor_line(name, small, "", 78, "", grown(TITLED, small)).plain for name in names]
     assert [line.split()[0] for line in lines] == list(names)
+    series = [Series(name.replace("0", "N"), (0,) * 6, range(6), (0.123456,) * 6) for name in names]
+    first, second = (layer_line(each, 58).plain.split()[0] for each in series)
+    assert first != second
 
 
 def test_a_cut_name_keeps_its_end_and_the_layers_number() -> None:

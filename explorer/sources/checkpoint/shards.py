@@ -16,6 +16,7 @@ from explorer.sources.checkpoint.columns import each, picked, rows_of
 from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_doubled, parse_json, tensors, warn
 from explorer.sources.checkpoint.targets import (
     INDEX,
+    NOT_MODELS,
     SHARD,
     absent_shards,
     is_directory,
@@ -105,7 +106,7 @@ def _of_directory(target: str, directory: Path, kind: str) -> Shards:
         return _of_index(target, directory / indices[0])
     files = only_set(names, kind)
     if files is None:
-        several = [name for name in names if name.lower().endswith(wanted)]
+        several = [name for name in names if name.lower().endswith(wanted) and name not in NOT_MODELS]
         raise ParamxError(target, "the directory has several checkpoints", one_of(several))
     paths, findings = _paths(directory, files)
     if not paths:

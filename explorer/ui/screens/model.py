@@ -342,9 +342,8 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         bench.learn(model)
         table.view.learn(model)
         table.relayout()  # a tensor may have turned out to be no parameter: sums differ
-        self._tell_groups()
+        self._tell_groups()  # and with them the row under the cursor
         self._tell_top(model, table.view)
-        self._tell_row(table.cursor)
 
     def _tell_top(self, model: Model, view: TreeView) -> None:
         origin = self.query_one(OriginBar)

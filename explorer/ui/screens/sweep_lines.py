@@ -17,6 +17,9 @@ CELL = 10
 TITLED = [len(figure.title) + (figure.rank is not None) for figure in FIGURES]
 """Least cells of the columns: the title, and an arrow where the table can be sorted by it."""
 
+END = 7
+"""Most cells of the least and the most of a series; in full they stand below the list."""
+
 NAME_MIN = 24
 """Cells that the name keeps; columns are dropped for them in the order of `LEAVING`."""
 
@@ -110,10 +113,10 @@ def tensor_line(
 def layer_line(series: Series, width: int) -> Text:
     """Return the line of the tensors at one place in each layer: their norms as a sparkline, and its ends."""
     known = [norm for norm in series.norms if norm is not None]
-    room = max(8, width - len(series.norms) - 26)
+    room = max(8, width - len(series.norms) - 2 * END - 7)
     text = Text(" " + fit(cut_name(series.name, room), room), no_wrap=True)
     text.append(f" {series.line}", "bold")
-    text.append(f"  {short_figure(min(known))} … {short_figure(max(known))}", "dim")
+    text.append(f"  {short_figure(min(known), END)} … {short_figure(max(known), END)}", "dim")
     return text
 
 
