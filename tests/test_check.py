@@ -11,8 +11,9 @@ import pytest
 from command import paramx
 
 from explorer.core.check import check_json, check_text, passes
-from explorer.core.groups import Grouper, Grouping
+from explorer.core.groups import Grouper, Grouping, Rule
 from explorer.core.listing import Listing
+from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin, Param
 
 RIGHT = """
@@ -150,6 +151,20 @@ def test_a_finding_names_a_few_parameters_and_counts_the_rest() -> None:
         "  fix: g += t",
         "m: 1 error, 0 warnings, 0 hints: failed",
     ]
+
+
+def test_a_fix_that_would_empty_a_group_is_not_printed(monkeypatch) -> None:
+    import explorer.__main__ as command
+
+    params = [
+        Param(i, name, shape, 4, "float32", 16, "cpu", True, None, (), None)
+        for i, (name, shape) in enumerate((("norm", (4,)), ("w", (2, 2))))
+    ]
+    monkeypatch.setattr(command, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
+    grouping = Grouping((Rule("muon", ("norm",), {"optimizer": "Muon", "weight_decay": 0.0}), Rule("rest")))
+    listing = command._listing(OpenSpec("m"), grouping, "")
+    assert "refused-shape: muon" in "".join(check_text(listing))
+    assert "fix:" not in "".join(check_text(listing))
 
 
 def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:

@@ -230,6 +230,17 @@ async def test_the_text_about_a_warning_has_the_lines_that_a_short_list_leaves(r
         assert "Esc closes" in ui.text
 
 
+async def test_a_fix_that_would_empty_a_group_is_not_offered() -> None:
+    async with running(make_app(model_of(param("norm", (4,)), param("w", (2, 2)))), size=(80, 24)) as ui:
+        await ui.press("tab")
+        await ui.write("norm")
+        await ui.press("up")
+        await ui.write("optimizer='Muon' weight_decay=0")
+        await ui.press("enter", "escape", "w")
+        await ui.until(lambda: "Muon takes matrices only and refuses 1 parameter" in ui.text)
+        assert "f: fix" not in next(line for line in ui.lines if "refuses" in line)
+
+
 async def test_a_long_warning_keeps_the_mark_of_its_fix() -> None:
     norm = ModuleClass("LayerNorm")
     model = model_of(param("layernorm_after.weight", (8,), module_class=norm), param("layernorm_pre.bias", (8,)))
