@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import compress
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from explorer.core.classes import FOLD
@@ -34,8 +35,7 @@ LIKE_A_NORM = re.compile(r"(?i)norm|(?:^|[._])ln(?:$|[._0-9])")
 """Finds in a term that a norm is meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A piece of the model's names that a term may have meant."""
 
     text: str

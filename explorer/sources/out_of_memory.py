@@ -8,6 +8,12 @@ from pathlib import Path
 
 from explorer.core.text import short_bytes
 
+# Not when it is asked for: a library that memory has no room for can't be loaded to tell why.
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 SAYS = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -73,9 +79,7 @@ def shortage() -> str:
 
 def _limit() -> int | None:
     """Return the bytes of address space that this process may have (`ulimit -v`), `None` without a limit."""
-    with suppress(ImportError, OSError):
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        return None if limit == resource.RLIM_INFINITY else limit
-    return None
+    if resource is None:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
