@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import compress
 from typing import NamedTuple
@@ -100,7 +99,7 @@ class Facts:
                 if known is None:
                     found[piece.lower()] = Word(piece, norm)
                 elif known.of_norms and not norm:
-                    found[piece.lower()] = replace(known, of_norms=False)
+                    found[piece.lower()] = known._replace(of_norms=False)
         return dict(list(found.items())[:VOCABULARY])
 
     @cached_property
