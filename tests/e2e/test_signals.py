@@ -181,7 +181,7 @@ def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(sma
         terminal.wait_for("job stopped")
         terminal.assert_restored()
         terminal.press("\n")
-        terminal.wait_for(SHOWN)
+        terminal.wait_for(lambda _: ALTERNATE in terminal.modes())  # what it drew before it stopped still stands
         terminal.settle()
         terminal.press("/", "bias", "enter")
         terminal.wait_for("2 of 4")
