@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import running
-from serving import failing, served, sweep_of
+from serving import failing, served, sweep_of, swept
 
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import FIGURES, Series
@@ -149,3 +149,12 @@ async def test_infinities_sort_by_a_column_of_their_own() -> None:
 
 async def swept_all(ui: Any) -> None:
     await ui.until(lambda: "2 tensors" in ui.text and not ui.app.screen._working)
+
+
+@pytest.mark.parametrize("key", ["l", "tab"])
+async def test_where_there_are_no_layers_their_key_says_so(key: str) -> None:
+    app, _ = served(torch.nn.Linear(3, 4))
+    async with running(app, (80, 24)) as ui:
+        await swept(ui)
+        await ui.press(key)
+        await ui.until(lambda: "No layers here." in ui.text)
