@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.core.text import plural, visible
 
@@ -61,7 +61,8 @@ def facts_of(parameter: torch.Tensor, flat: Mapping[int, tuple[int, ...]], owner
             facts = _plain(parameter)
         if id(parameter) in flat:
             facts = _fsdp_original(parameter, flat[id(parameter)])
-        return replace(facts, note=facts.note or offloaded(parameter, owner))
+        kept = offloading(parameter, owner)
+        return replace(facts, note=facts.note or (kept.note if kept else ""))
     except Exception as error:  # a tensor subclass may raise on anything that it is asked
         return Facts(
             None, 0, None, UNKNOWN_BYTES, None, f"it can't be read: {visible(f'{type(error).__name__}: {error}')}"
@@ -311,28 +312,50 @@ VALUES_A_BYTE: Mapping[str, int] = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x
 `c10/core/ScalarType.h`). safetensors counts the values in its shapes, as here."""
 
 
-def offloaded(parameter: torch.Tensor, owner: object) -> str:
-    """Return where accelerate keeps a parameter that torch says is on meta; empty for others.
+class Offloading(NamedTuple):
+    """Where accelerate keeps a parameter that torch says is on meta."""
+
+    kind: str
+    """`disk` or `cpu`."""
+    folder: str
+    """The directory on the disk; empty elsewhere."""
+    device: str
+    """Where it is computed with."""
+
+    @property
+    def place(self) -> str:
+        """Where it is kept, with the directory."""
+        return f"{self.kind} ({self.folder})" if self.folder else self.kind
+
+    @property
+    def note(self) -> str:
+        """What the table says of it."""
+        return f"offloaded by accelerate to {self.kind}, runs on {self.device}"
+
+
+def offloading(parameter: torch.Tensor, owner: object) -> Offloading | None:
+    """Return where accelerate keeps a parameter that torch says is on meta; `None` for others.
 
     Source: accelerate, `hooks.py`, `AlignDevicesHook`: `offload`, `execution_device`, `weights_map`; it sits in the
     module's `_hf_hook`, alone or in a `SequentialHook`.
     """
     if parameter.device.type != "meta":
-        return ""
+        return None
     hook = getattr(owner, "_hf_hook", None)
     for each in (hook, *(getattr(hook, "hooks", ()) or ())):
         if getattr(each, "offload", False):
-            return visible(f"offloaded by accelerate to {_kept_at(each)}, runs on {each.execution_device}")
-    return ""
+            folder = _folder(each)
+            return Offloading("disk" if folder else "cpu", visible(folder), visible(str(each.execution_device)))
+    return None
 
 
-def _kept_at(hook: Any) -> str:
-    """Return where a hook's weights lie; its map may be a view into a larger one, of tensors and of files."""
+def _folder(hook: Any) -> str:
+    """Return the directory of a hook's weights, if any; its map may be a view into a larger one, of files too."""
     weights = hook.weights_map
     while hasattr(weights, "dataset"):
         weights = weights.dataset
     folder = getattr(weights, "save_folder", None)
-    return "disk" if folder is not None and getattr(weights, "index", None) else "cpu"
+    return str(folder) if folder is not None and getattr(weights, "index", None) else ""
 
 
 LAYOUTS: tuple[Callable[[Any], Facts | None], ...] = (nested, sparse, packed)

@@ -15,8 +15,8 @@ from explorer.sources.values import CANT_BE_SHOWN, Facts
 if TYPE_CHECKING:
     import torch
 
-REMEDY = "open it with --load, or open a directory or cached snapshot with weights, or the checkpoint file itself"
-"""What gives a skeleton values."""
+REMEDY = "load weights into the module first"
+"""What gives a module of this process values that has none."""
 
 FACTORY_REMEDY = "a factory is built without any: open a checkpoint of it"
 """The same for what a function returns, which nothing can load weights into."""

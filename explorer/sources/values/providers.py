@@ -11,6 +11,7 @@ from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
 from explorer.sources.checkpoint.files import File
 from explorer.sources.checkpoint.place import Pieces, Place
+from explorer.sources.odd_parameters import offloading
 from explorer.sources.values import Facts, Readable
 from explorer.sources.values.arranged import arranged
 from explorer.sources.values.in_file import FileTensor, OpenFile
@@ -99,7 +100,7 @@ class ModuleValues:
             module: The module.
             remedy: What would give it values where it has none.
         """
-        self._named, self._remedy = list(module.named_parameters()), remedy
+        self._module, self._named, self._remedy = module, list(module.named_parameters()), remedy
 
     def __call__(self, index: int) -> Readable:
         """Open the tensor of a row.
@@ -108,6 +109,9 @@ class ModuleValues:
             ParamxError: It has no values.
         """
         name, parameter = self._named[index]
+        kept = offloading(parameter, self._module.get_submodule(name.rpartition(".")[0]))
+        if kept is not None:
+            raise ParamxError(name, f"its values are offloaded to {kept.place} by accelerate")
         return TorchTensor(name, parameter, self._remedy)
 
 
