@@ -312,6 +312,19 @@ VALUES_A_BYTE: Mapping[str, int] = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x
 `c10/core/ScalarType.h`). safetensors counts the values in its shapes, as here."""
 
 
+def expanded(parameter: torch.Tensor) -> Facts | None:
+    """A tensor that `expand` made: along a dimension of stride 0 the elements are one and the same."""
+    if parameter.is_contiguous():
+        return None
+    plain = _plain(parameter)
+    numel = math.prod(size for size, stride in zip(parameter.shape, parameter.stride(), strict=True) if stride)
+    if numel == plain.numel:
+        return None
+    nbytes = numel * parameter.dtype.itemsize
+    note = f"its {plural(plain.numel, 'element')} share {plural(nbytes, 'byte')}"
+    return replace(plain, nbytes=nbytes, note=note)
+
+
 class Offloading(NamedTuple):
     """Where accelerate keeps a parameter that torch says is on meta."""
 
@@ -358,7 +371,7 @@ def _folder(hook: Any) -> str:
     return str(folder) if folder is not None and getattr(weights, "index", None) else ""
 
 
-LAYOUTS: tuple[Callable[[Any], Facts | None], ...] = (nested, sparse, packed)
+LAYOUTS: tuple[Callable[[Any], Facts | None], ...] = (nested, sparse, packed, expanded)
 """What recognizes each kind that a bare `Parameter` may be; the first that does tells it."""
 
 KINDS: tuple[Callable[[Any], Facts | None], ...] = (
@@ -375,33 +388,3 @@ KINDS: tuple[Callable[[Any], Facts | None], ...] = (
 
 HARMLESS = frozenset({"_is_hf_initialized"})
 """Attributes that libraries leave on ordinary parameters."""
-
-
-def overlaps(parameters: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of different parameters that lie in the same memory, as later and earlier position.
-
-    Pieces of one buffer that do not touch, as the weights of an LSTM on a GPU, are no pair. Each parameter is named
-    with the one before it in memory only. Works on meta: a storage is known by its identity, not its address.
-    """
-    import torch
-
-    pieces: dict[int, list[tuple[int, int, int]]] = {}
-    for index, parameter in enumerate(parameters):
-        if type(parameter) is not torch.nn.Parameter or parameter.layout is not torch.strided or parameter.is_nested:
-            continue
-        if not parameter.numel() or not parameter.is_contiguous():
-            continue
-        begin = parameter.storage_offset() * parameter.dtype.itemsize
-        end = begin + parameter.numel() * parameter.dtype.itemsize
-        pieces.setdefault(parameter.untyped_storage()._cdata, []).append((begin, end, index))
-    found: list[tuple[int, int]] = []
-    for lying in pieces.values():
-        if len(lying) < 2:
-            continue
-        reach, holder = -1, -1
-        for begin, end, index in sorted(lying):
-            if begin < reach:
-                found.append((max(index, holder), min(index, holder)))
-            if end > reach:
-                reach, holder = end, index
-    return sorted(found)
