@@ -8,6 +8,7 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Event, Failed, Loaded, Stage
 from explorer.sources import Opened
+from explorer.sources.unexpected import unexpected
 
 
 class LiveLoading:
@@ -30,7 +31,7 @@ class LiveLoading:
         except ParamxError as error:
             yield Failed(error.line)
         except Exception as error:  # a stranger's module may raise anything when it is read
-            yield Failed(ParamxError(self._target, f"{type(error).__name__}: {error}").line)
+            yield Failed(unexpected(self._target, error).line)
         else:
             if not self._cancelled:
                 yield Loaded(self._opened.model)
@@ -44,7 +45,12 @@ class LiveLoading:
         answer = None if self._opened is None or self._cancelled else self._opened.answers.get(request)
         if answer is None:
             raise ParamxError(request, "nothing here answers that")
-        return answer(arguments)
+        try:
+            return answer(arguments)
+        except ParamxError:
+            raise
+        except Exception as error:  # as above
+            raise unexpected(request, error) from error
 
     def lost(self) -> str | None:
         """Return at once: nothing serves the module but this process."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.param import Column, Counters, Finding, Model, ModuleClass, Origin
 from explorer.core.text import plural, visible
 from explorer.core.wrapped import unwrapped
+from explorer.sources import shared_memory
 from explorer.sources.json_safe import json_safe
-from explorer.sources.odd_parameters import facts_of, fsdp_shapes, overlaps, said_numel
+from explorer.sources.odd_parameters import facts_of, fsdp_shapes, said_numel
 from explorer.sources.places import bare_class, places_of
 
 if TYPE_CHECKING:
@@ -64,12 +65,10 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
     names = [visible(plain[name]) for name, _ in named]
     parameters = [parameter for _, parameter in named]
     notes = {index: each.note for index, each in enumerate(facts) if each.note}
-    shared = [] if flat else overlaps(parameters)  # FSDP's parameters are pieces of one buffer
-    for later, earlier in shared:
-        _add(notes, later, f"lies in the memory of {names[earlier]}")
-        _add(notes, earlier, f"lies in the memory of {names[later]}")
+    shared = [] if flat else shared_memory.pairs(parameters)  # FSDP's parameters are pieces of one buffer
     raw_names = [name for name, _ in named]
-    for index, note in (*_adapters(raw_names, owners), *_reparametrized(raw_names, owners)):
+    told = shared_memory.notes(shared, names)
+    for index, note in (*told, *_adapters(raw_names, owners), *_reparametrized(raw_names, owners)):
         _add(notes, index, note)
     model = Model(
         origin=origin,
@@ -84,7 +83,7 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
         shards=Column.constant(None, len(named)),
         aliases=aliases,
         counters=_count(module, is_fsdp=bool(flat) or any(name.endswith("_flat_param") for name in raw)),
-        findings=(*findings, *_wrapping(raw, plain), *_sharing(shared, names), *_packed(owners)),
+        findings=(*findings, *_wrapping(raw, plain), *shared_memory.findings(shared, names), *_packed(owners)),
         notes=notes,
         places=Column.of(places_of(owners, [name for name, _ in named], [plain[name] for name, _ in named])),
     )
@@ -162,18 +161,6 @@ def _wrapping(raw: Sequence[str], plain: Mapping[str, str]) -> Iterable[Finding]
             "hint",
             f"names are shown without {told}, which wrappers add",
             why="Groups are decided on the names of the bare model, so that they hold before and after wrapping.",
-        )
-
-
-def _sharing(shared: Sequence[tuple[int, int]], names: Sequence[str]) -> Iterable[Finding]:
-    if shared:
-        concerned = sorted({index for pair in shared for index in pair})
-        yield Finding(
-            "shared-memory",
-            "warning",
-            f"{plural(len(concerned), 'parameter')} lie in one another's memory without being tied",
-            tuple(names[index] for index in concerned),
-            "Each is counted, and an optimizer updates the same memory once for each.",
         )
 
 

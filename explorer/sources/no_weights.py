@@ -6,7 +6,9 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import builtin
 from explorer.sources.hub import Found
-from explorer.sources.values.in_memory import REMEDY
+
+REMEDY = "open it with --load, or open a directory or cached snapshot with weights, or the checkpoint file itself"
+"""What gives a skeleton of a configuration values."""
 
 OTHERWISE = "open a directory with weights, or the checkpoint file itself"
 """What works for every model."""

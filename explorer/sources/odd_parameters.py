@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from explorer.core.text import plural, visible
 
@@ -61,7 +61,8 @@ def facts_of(parameter: torch.Tensor, flat: Mapping[int, tuple[int, ...]], owner
             facts = _plain(parameter)
         if id(parameter) in flat:
             facts = _fsdp_original(parameter, flat[id(parameter)])
-        return replace(facts, note=facts.note or offloaded(parameter, owner))
+        kept = offloading(parameter, owner)
+        return replace(facts, note=facts.note or (kept.note if kept else ""))
     except Exception as error:  # a tensor subclass may raise on anything that it is asked
         return Facts(
             None, 0, None, UNKNOWN_BYTES, None, f"it can't be read: {visible(f'{type(error).__name__}: {error}')}"
@@ -311,31 +312,66 @@ VALUES_A_BYTE: Mapping[str, int] = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x
 `c10/core/ScalarType.h`). safetensors counts the values in its shapes, as here."""
 
 
-def offloaded(parameter: torch.Tensor, owner: object) -> str:
-    """Return where accelerate keeps a parameter that torch says is on meta; empty for others.
+def expanded(parameter: torch.Tensor) -> Facts | None:
+    """A tensor that `expand` made: along a dimension of stride 0 the elements are one and the same."""
+    if parameter.is_contiguous():
+        return None
+    plain = _plain(parameter)
+    numel = math.prod(size for size, stride in zip(parameter.shape, parameter.stride(), strict=True) if stride)
+    if numel == plain.numel:
+        return None
+    nbytes = numel * parameter.dtype.itemsize
+    note = f"its {plural(plain.numel, 'element')} share {plural(nbytes, 'byte')}"
+    return replace(plain, nbytes=nbytes, note=note)
+
+
+class Offloading(NamedTuple):
+    """Where accelerate keeps a parameter that torch says is on meta."""
+
+    kind: str
+    """`disk` or `cpu`."""
+    folder: str
+    """The directory on the disk; empty elsewhere."""
+    device: str
+    """Where it is computed with."""
+
+    @property
+    def place(self) -> str:
+        """Where it is kept, with the directory."""
+        return f"{self.kind} ({self.folder})" if self.folder else self.kind
+
+    @property
+    def note(self) -> str:
+        """What the table says of it."""
+        return f"offloaded by accelerate to {self.kind}, runs on {self.device}"
+
+
+def offloading(parameter: torch.Tensor, owner: object) -> Offloading | None:
+    """Return where accelerate keeps a parameter that torch says is on meta; `None` for others.
 
     Source: accelerate, `hooks.py`, `AlignDevicesHook`: `offload`, `execution_device`, `weights_map`; it sits in the
     module's `_hf_hook`, alone or in a `SequentialHook`.
     """
     if parameter.device.type != "meta":
-        return ""
+        return None
     hook = getattr(owner, "_hf_hook", None)
     for each in (hook, *(getattr(hook, "hooks", ()) or ())):
         if getattr(each, "offload", False):
-            return visible(f"offloaded by accelerate to {_kept_at(each)}, runs on {each.execution_device}")
-    return ""
+            folder = _folder(each)
+            return Offloading("disk" if folder else "cpu", visible(folder), visible(str(each.execution_device)))
+    return None
 
 
-def _kept_at(hook: Any) -> str:
-    """Return where a hook's weights lie; its map may be a view into a larger one, of tensors and of files."""
+def _folder(hook: Any) -> str:
+    """Return the directory of a hook's weights, if any; its map may be a view into a larger one, of files too."""
     weights = hook.weights_map
     while hasattr(weights, "dataset"):
         weights = weights.dataset
     folder = getattr(weights, "save_folder", None)
-    return "disk" if folder is not None and getattr(weights, "index", None) else "cpu"
+    return str(folder) if folder is not None and getattr(weights, "index", None) else ""
 
 
-LAYOUTS: tuple[Callable[[Any], Facts | None], ...] = (nested, sparse, packed)
+LAYOUTS: tuple[Callable[[Any], Facts | None], ...] = (nested, sparse, packed, expanded)
 """What recognizes each kind that a bare `Parameter` may be; the first that does tells it."""
 
 KINDS: tuple[Callable[[Any], Facts | None], ...] = (
@@ -352,33 +388,3 @@ KINDS: tuple[Callable[[Any], Facts | None], ...] = (
 
 HARMLESS = frozenset({"_is_hf_initialized"})
 """Attributes that libraries leave on ordinary parameters."""
-
-
-def overlaps(parameters: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of different parameters that lie in the same memory, as later and earlier position.
-
-    Pieces of one buffer that do not touch, as the weights of an LSTM on a GPU, are no pair. Each parameter is named
-    with the one before it in memory only. Works on meta: a storage is known by its identity, not its address.
-    """
-    import torch
-
-    pieces: dict[int, list[tuple[int, int, int]]] = {}
-    for index, parameter in enumerate(parameters):
-        if type(parameter) is not torch.nn.Parameter or parameter.layout is not torch.strided or parameter.is_nested:
-            continue
-        if not parameter.numel() or not parameter.is_contiguous():
-            continue
-        begin = parameter.storage_offset() * parameter.dtype.itemsize
-        end = begin + parameter.numel() * parameter.dtype.itemsize
-        pieces.setdefault(parameter.untyped_storage()._cdata, []).append((begin, end, index))
-    found: list[tuple[int, int]] = []
-    for lying in pieces.values():
-        if len(lying) < 2:
-            continue
-        reach, holder = -1, -1
-        for begin, end, index in sorted(lying):
-            if begin < reach:
-                found.append((max(index, holder), min(index, holder)))
-            if end > reach:
-                reach, holder = end, index
-    return sorted(found)

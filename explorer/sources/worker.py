@@ -36,10 +36,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.text import QUOTED, cut, visible
+from explorer.core.text import QUOTED, visible
 from explorer.core.wire import decode, encode
 from explorer.sources import out_of_memory
 from explorer.sources.forked import ForkedProcess, can_fork
+from explorer.sources.unexpected import unexpected
 
 if TYPE_CHECKING:
     from explorer.sources import Opened
@@ -408,11 +409,3 @@ def _tree_of(opened: Opened) -> Callable[[Mapping[str, Any]], bytes]:
     from explorer.core.tree_wire import encode_tree
 
     return lambda _: encode_tree(Tree.build(opened.model))
-
-
-def unexpected(target: str, error: BaseException) -> ParamxError:
-    """Tell an exception that nobody expected as one line."""
-    if out_of_memory.was_short(error):
-        return ParamxError(target, out_of_memory.shortage(), out_of_memory.REMEDY)
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return ParamxError(target, f"{type(error).__name__}: {cut(text)}" if text else type(error).__name__)

@@ -182,7 +182,7 @@ def test_parameters_in_one_another_s_memory_are_each_counted_and_told():
     module = holding(whole=nn.Parameter(buffer), part=nn.Parameter(buffer[2:4]), other=plain(10))
     model = table(module)
     assert model.total == 22 == sum(p.numel() for p in module.parameters())
-    assert [row.notes for row in model] == ["lies in the memory of part", "lies in the memory of whole", ""]
+    assert [row.notes for row in model] == ["shares memory with part", "lies in the memory of whole", ""]
     (finding,) = model.findings
     assert (finding.id, finding.severity, finding.names) == ("shared-memory", "warning", ("whole", "part"))
     assert not model.aliases, "they are other tensors, not other names of one"
@@ -193,6 +193,43 @@ def test_a_view_in_another_shape_on_meta_is_told_too():
         base = torch.empty(4, 6)
     model = table(holding(a=nn.Parameter(base), b=nn.Parameter(base.view(6, 4))))
     assert [row.notes for row in model] == ["lies in the memory of b", "lies in the memory of a"]
+
+
+def test_of_views_the_larger_holds_the_smaller_in_whatever_order_its_elements_are():
+    base = torch.zeros(4, 4)
+    model = table(holding(x=nn.Parameter(base[0]), y=nn.Parameter(base[:2]), t=nn.Parameter(base.t())))
+    assert [row.notes for row in model] == [
+        "lies in the memory of y",
+        "lies in the memory of t; shares memory with x",
+        "shares memory with y",
+    ]
+    (finding,) = model.findings
+    assert (finding.message, finding.names) == ("3 parameters share memory without being tied", ("x", "y", "t"))
+
+
+def test_views_that_overlap_in_part_lie_in_neither():
+    buffer = torch.zeros(10)
+    model = table(holding(a=nn.Parameter(buffer[:6]), b=nn.Parameter(buffer[4:])))
+    assert [row.notes for row in model] == ["shares memory with b", "shares memory with a"]
+
+
+def test_what_holds_many_names_a_few_and_counts_the_rest():
+    buffer = torch.zeros(10)
+    parts = {f"p{index}": nn.Parameter(buffer[index : index + 1]) for index in range(7)}
+    model = table(holding(whole=nn.Parameter(buffer), **parts))
+    assert model[0].notes == "shares memory with p0, p1, p2, p3 and 3 more"
+
+
+def test_columns_of_one_matrix_are_nothing_to_tell():
+    base = torch.zeros(4, 4)
+    model = table(holding(a=nn.Parameter(base[:, 0]), b=nn.Parameter(base[:, 1])))
+    assert (dict(model.notes), model.findings) == ({}, ())
+
+
+def test_an_expanded_parameter_counts_each_element_and_the_bytes_that_they_share():
+    (row,) = table(holding(e=nn.Parameter(torch.ones(1).expand(5))))
+    assert (row.shape, row.numel, row.nbytes) == ((5,), 5, 4)
+    assert row.notes == "its 5 elements share 4 bytes"
 
 
 def test_pieces_of_one_buffer_that_do_not_touch_are_nothing_to_tell():

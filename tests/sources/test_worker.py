@@ -26,6 +26,7 @@ from explorer.core.tree import Tree
 from explorer.core.tree_wire import decode_tree
 from explorer.sources import out_of_memory, worker
 from explorer.sources.hf_classes import cannot_build
+from explorer.sources.unexpected import unexpected
 from explorer.sources.worker import open_in_worker
 
 ROOT = Path(__file__).parents[2]
@@ -256,7 +257,7 @@ class TestDeath:
     def test_what_fails_below_a_limit_of_memory_is_told_as_that(self, error, monkeypatch):
         monkeypatch.setattr(out_of_memory, "_limit", lambda: 1 << 30)
         told = "out of memory: a process may have 1.00 GiB here; free some memory, or open it on a larger machine"
-        assert worker.unexpected("x", error).line == f"x: {told}"
+        assert unexpected("x", error).line == f"x: {told}"
         assert cannot_build("x", "BertModel", error).line == f"x: {told}"
         assert crash.told(error) == told
 
@@ -388,7 +389,7 @@ class TestRefusals:
         assert event == Failed("./\\udcff\\x1b: no such file or directory; check the path")
 
     def test_what_nobody_expected_is_one_short_line(self):
-        error = worker.unexpected("x", ValueError("\n\nfirst \x1b]52\nsecond" + "y" * 9999))
+        error = unexpected("x", ValueError("\n\nfirst \x1b]52\nsecond" + "y" * 9999))
         assert error.line == "x: ValueError: first \\x1b]52"
-        assert len(worker.unexpected("x", ValueError("y" * 9999)).line) < 400
+        assert len(unexpected("x", ValueError("y" * 9999)).line) < 400
         assert isinstance(error, ParamxError)

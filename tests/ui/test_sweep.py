@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import running
-from serving import failing, served, sweep_of
+from serving import failing, served, sweep_of, swept
 
 from explorer.core.statistics import TensorStats
 from explorer.core.sweep import FIGURES, Series
@@ -149,3 +149,21 @@ async def test_infinities_sort_by_a_column_of_their_own() -> None:
 
 async def swept_all(ui: Any) -> None:
     await ui.until(lambda: "2 tensors" in ui.text and not ui.app.screen._working)
+
+
+async def test_one_tensor_on_meta_does_not_end_the_sweep_of_the_others() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4, device="meta"), torch.nn.Linear(3, 4))
+    app, loading = served(module)
+    async with running(app, (80, 24)) as ui:
+        await ui.press("S", "a")
+        await ui.until(lambda: "could not be measured" in ui.text and not sweep_of(ui)._working)
+        assert {request["index"] for name, request in loading.asked if name == "statistics"} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("key", ["l", "tab"])
+async def test_where_there_are_no_layers_their_key_says_so(key: str) -> None:
+    app, _ = served(torch.nn.Linear(3, 4))
+    async with running(app, (80, 24)) as ui:
+        await swept(ui)
+        await ui.press(key)
+        await ui.until(lambda: "No layers here." in ui.text)

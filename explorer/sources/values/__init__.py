@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from explorer.core.windows import Selection
 
+CANT_BE_SHOWN = "its values can't be shown"
+"""Start of the error of a tensor that can be opened and not be read."""
+
 QUANTIZED = frozenset({"qint8", "quint8", "qint32"})
 """Torch's dtypes of whole numbers that stand for others: of these the stored ones are shown."""
 

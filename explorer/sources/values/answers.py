@@ -11,7 +11,8 @@ from explorer.core.errors import ParamxError
 from explorer.core.statistics import TensorStats
 from explorer.core.windows import check
 from explorer.sources import Answer
-from explorer.sources.values import OpenTensor
+from explorer.sources.unexpected import unexpected
+from explorer.sources.values import CANT_BE_SHOWN, OpenTensor
 from explorer.sources.values.measuring import measure
 
 SLICE = 0.15
@@ -26,14 +27,24 @@ def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
 
     `tensor` {"index"} tells the facts; `values` {"index", "selection"} gives the bytes of the selected elements;
     `statistics` {"index"} and `heat` {"index", …} do a slice of the work and answer {"done": share, "result": …}:
-    they are asked until `result` is not null; not to ask again cancels.
+    they are asked until `result` is not null; not to ask again cancels. None raises anything but `ParamxError`.
     """
-    return {
+    answers: dict[str, Answer] = {
         "tensor": partial(_tensor, open_tensor),
         "values": partial(_values, open_tensor),
         "statistics": in_slices(partial(_statistics, open_tensor), MOST_WORK),
         "heat": in_slices(partial(_heat, open_tensor), MOST_WORK),
     }
+    return {request: partial(_or_refused, answer) for request, answer in answers.items()}
+
+
+def _or_refused(answer: Answer, arguments: Mapping[str, Any]) -> Any:
+    try:
+        return answer(arguments)
+    except ParamxError:
+        raise
+    except Exception as error:  # a tensor subclass may raise on anything that it is asked
+        raise unexpected(CANT_BE_SHOWN, error) from error
 
 
 def _tensor(open_tensor: OpenTensor, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from explorer.core.arrange import Fusion, Region
 from explorer.core.errors import ParamxError
 from explorer.core.text import visible
 from explorer.core.windows import Range, Selection
-from explorer.sources.values import Facts, Readable
+from explorer.sources.values import CANT_BE_SHOWN, Facts, Readable
 
 
 class Slice:
@@ -142,7 +142,7 @@ def arranged(name: str, fusion: Fusion, target: str, open_part: Callable[[str], 
         ParamxError: How it is made is not known, or the file has changed.
     """
     if not fusion.regions or fusion.shape is None:
-        raise ParamxError(name, f"its values can't be shown: {fusion.why}", "open it with --load, or the file itself")
+        raise ParamxError(name, f"{CANT_BE_SHOWN}: {fusion.why}", "open it with --load, or the file itself")
     if fusion.in_model:
         return Stacked(name, [open_part(part) for part in fusion.parts], fusion.regions, fusion.shape)
     region = fusion.regions[fusion.parts.index(target)]

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, cast
 from explorer.core.asking import NO_WEIGHTS
 from explorer.core.elements import ELEMENTS
 from explorer.core.errors import ParamxError
+from explorer.core.text import shape_text, visible
 from explorer.core.windows import Selection
-from explorer.sources.values import Facts
+from explorer.sources.values import CANT_BE_SHOWN, Facts
 
 if TYPE_CHECKING:
     import torch
 
-REMEDY = "open it with --load, or open a directory or cached snapshot with weights, or the checkpoint file itself"
-"""What gives a skeleton values."""
+REMEDY = "load weights into the module first"
+"""What gives a module of this process values that has none."""
 
 FACTORY_REMEDY = "a factory is built without any: open a checkpoint of it"
 """The same for what a function returns, which nothing can load weights into."""
+
+MOST_DEQUANTIZED = 1 << 26
+"""Elements of the largest packed tensor that is dequantized to be shown: all of them are, for every answer."""
 
 
 class TorchTensor:
@@ -42,13 +46,14 @@ class TorchTensor:
             raise ParamxError(name, "it has no values yet: a lazy parameter is made when the model first runs")
         if tensor.device.type == "meta":
             raise ParamxError(name, f"{NO_WEIGHTS}: a skeleton on the meta device has shapes only", remedy)
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        plain = tensor.detach()
+        plain, note = _unwrapped(name, tensor)
+        plain = plain.detach()
+        dtype = str(plain.dtype).removeprefix("torch.")
         if plain.is_quantized:
             plain = plain.int_repr()
         if plain.layout != torch.strided or dtype not in ELEMENTS:
             what = f"its layout is {plain.layout}" if plain.layout != torch.strided else f"its dtype is {dtype}"
-            raise ParamxError(name, f"its values can't be shown: {what}")
+            raise _cant(name, what)
         self._bits = _as_whole_numbers(plain)
         self.in_order = self._bits.is_contiguous()
         self.facts = Facts(
@@ -57,6 +62,7 @@ class TorchTensor:
             str(tensor.device),
             tensor.requires_grad,
             isinstance(tensor, torch.nn.Parameter),
+            note,
         )
 
     def take(self, selection: Selection) -> bytes:
@@ -77,6 +83,37 @@ class TorchTensor:
         flat = self._bits.permute(order).reshape(-1)
         for start in range(0, flat.numel(), elements):
             yield _bytes(flat[start : start + elements])
+
+
+def _unwrapped(name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, str]:
+    """Return the one ordinary tensor that holds the values of a tensor made of others, and what must be said of it.
+
+    Raises:
+        ParamxError: There is none.
+    """
+    import torch
+
+    if tensor.is_nested:
+        raise _cant(name, "it is nested, and its parts have different shapes")
+    local, placements = getattr(tensor, "_local_tensor", None), getattr(tensor, "placements", None)
+    if local is not None and placements is not None:  # a DTensor, see `explorer.sources.odd_parameters.dtensor`
+        if any(placement.is_partial() for placement in placements):
+            raise _cant(name, "this rank holds a DTensor's summands, not the sums")
+        if local.shape != tensor.shape:
+            raise _cant(name, f"this rank holds {shape_text(local.shape)} of a DTensor of {shape_text(tensor.shape)}")
+        return _unwrapped(name, local)
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return tensor, ""
+    kind = visible(f"{type(tensor).__module__.partition('.')[0]}'s {type(tensor).__name__}")
+    if type(tensor).dequantize is torch.Tensor.dequantize:
+        raise _cant(name, f"{kind} is made of other tensors")
+    if tensor.numel() > MOST_DEQUANTIZED:
+        raise _cant(name, f"{kind} packs them", "dequantize() gives them")
+    return tensor.detach().dequantize(), f"dequantized from {kind}"
+
+
+def _cant(name: str, why: str, remedy: str = "") -> ParamxError:
+    return ParamxError(name, f"{CANT_BE_SHOWN}: {why}", remedy)
 
 
 def _as_whole_numbers(tensor: torch.Tensor) -> torch.Tensor:

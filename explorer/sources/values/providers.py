@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from explorer.core.arrange import Fusion, arrange
@@ -11,7 +12,8 @@ from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
 from explorer.sources.checkpoint.files import File
 from explorer.sources.checkpoint.place import Pieces, Place
-from explorer.sources.values import Facts, Readable
+from explorer.sources.odd_parameters import offloading
+from explorer.sources.values import CANT_BE_SHOWN, Facts, Readable
 from explorer.sources.values.arranged import arranged
 from explorer.sources.values.in_file import FileTensor, OpenFile
 from explorer.sources.values.in_memory import REMEDY, TorchTensor
@@ -99,7 +101,7 @@ class ModuleValues:
             module: The module.
             remedy: What would give it values where it has none.
         """
-        self._named, self._remedy = list(module.named_parameters()), remedy
+        self._module, self._named, self._remedy = module, list(module.named_parameters()), remedy
 
     def __call__(self, index: int) -> Readable:
         """Open the tensor of a row.
@@ -108,7 +110,17 @@ class ModuleValues:
             ParamxError: It has no values.
         """
         name, parameter = self._named[index]
+        kept = offloading(parameter, self._module.get_submodule(name.rpartition(".")[0]))
+        if kept is not None:
+            raise ParamxError(name, f"its values are offloaded to {kept.place} by accelerate")
+        if parameter.is_meta and not self._is_skeleton:
+            raise ParamxError(name, f"{CANT_BE_SHOWN}: it is on the meta device, others are not", self._remedy)
         return TorchTensor(name, parameter, self._remedy)
+
+    @cached_property
+    def _is_skeleton(self) -> bool:
+        """Whether no parameter has values: then one refusal is told for all."""
+        return all(parameter.is_meta for _, parameter in self._named)
 
 
 class OverlaidValues:

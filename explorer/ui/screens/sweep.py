@@ -102,7 +102,8 @@ class SweepScreen(Dialog[ShowTensors]):
         self._refused: dict[int, str] = {}
         self._failed = ""
         self._whole = whole_numbers(model)
-        self._has_layers = False
+        self._has_layers: bool | None = None
+        """Whether some are layers of a stack; `None` until the thread has looked."""
         self._cells: Sequence[int] = TITLED
         """Cells of the figures' columns."""
         self._stale = False
@@ -321,7 +322,8 @@ class SweepScreen(Dialog[ShowTensors]):
     def action_layers(self) -> None:
         """Show norms layer by layer, or the table again."""
         if not self._has_layers:
-            self.app.bell()
+            looking = self._has_layers is None
+            self.notify("Still looking for layers." if looking else "No layers here.", timeout=3)
             return
         self._layers = not self._layers
         self._lines.cursor = 0
