@@ -415,6 +415,14 @@ def test_arrays_of_a_plain_pickle_are_listed(tmp_path: Path) -> None:
         assert model.findings == ()
 
 
+def test_a_tensor_that_pickle_dump_wrote_is_told_as_such(tmp_path: Path) -> None:
+    model = opened(written(tmp_path / "x.pkl", pickle.dumps({"w": torch.ones(3)})))
+    told = {finding.id: finding for finding in model.findings}
+    assert "tensor w left out: written by pickle.dump, not torch.save" in told["bad-tensor"].message
+    assert told["bad-tensor"].severity == "warning"
+    assert told.keys() == {"bad-tensor", "no-tensors"}
+
+
 def test_a_tensor_alone_and_an_empty_mapping_open(tmp_path: Path, save: Callable[..., Path]) -> None:
     assert list(opened(save(torch.ones(2), tmp_path / "x.pt")).names) == ["tensor"]
     assert findings(opened(save({}, tmp_path / "y.pt"))) == {"no-tensors"}
