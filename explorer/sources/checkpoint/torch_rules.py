@@ -100,6 +100,7 @@ HARMLESS = frozenset(
         "torch.Tensor",
         "torch.device",
         "torch.serialization._get_layout",
+        "torch.storage._load_from_bytes",
         "types.SimpleNamespace",
         "uuid.UUID",
     }
@@ -278,10 +279,6 @@ class TorchRules:
         """Return a `torch.device` as text."""
         return f"{kind}:{index}" if type(index) is int else str(kind) if isinstance(kind, str) else "?"
 
-    def nested_file(self, *_: Any) -> Broken:
-        """Return what stands for a storage that `pickle.dump` wrote: a whole file of `torch.save` as one text."""
-        return Broken("written by pickle.dump, not torch.save: its values can't be read without running it")
-
     def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any = False, *_: Any) -> Tensor:
         """Return what `_rebuild_tensor_v2` makes."""
         return strided(storage, offset, size, stride, grad, None)
@@ -398,7 +395,6 @@ _MAKERS: dict[str, _Maker] = {
     "numpy.dtype": TorchRules.numpy_dtype,
     "torch.Size": TorchRules.size,
     "torch.device": TorchRules.device,
-    "torch.storage._load_from_bytes": TorchRules.nested_file,
     "torch._utils._rebuild_tensor": TorchRules.tensor,
     "torch._utils._rebuild_tensor_v2": TorchRules.tensor,
     "torch._utils._rebuild_tensor_v3": TorchRules.tensor_v3,
