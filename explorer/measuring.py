@@ -26,7 +26,7 @@ def measure_target(spec: OpenSpec, needle: str, tell: Callable[[str], None]) -> 
         tell: Called with the text of each stage as it begins, and with the share that is done.
 
     Raises:
-        ParamxError: It can't be opened, or no tensor of it has values.
+        ParamxError: It can't be opened, or is a skeleton, which has no values at all.
     """
     from explorer.sources.worker import open_in_worker  # noqa: PLC0415 - `--help` does without
 
@@ -55,8 +55,6 @@ def measure_target(spec: OpenSpec, needle: str, tell: Callable[[str], None]) -> 
                     raise  # of a skeleton no other tensor has values either
                 refused.setdefault(error.line.removeprefix(f"{model.names[index]}: "), []).append(index)
             before += numel
-        if wanted and not statistics:
-            raise ParamxError(model.names[wanted[0]], next(iter(refused)))
         return model, statistics, refused
     finally:
         loading.cancel()

@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -378,6 +379,23 @@ def test_stats_that_lack_a_tensor_are_a_failure_that_says_which_share_and_why(tm
     assert [row[4:] == ["–"] * 9 for row in rows] == [False, False, True, True]
     whole = paramx(str(path), "--print", "stats", "--filter", "a")
     assert (whole.returncode, whole.stderr) == (0, ""), "what was asked for is there"
+
+
+def test_stats_of_tensors_of_which_none_can_be_measured_are_rows_and_one_line_of_how_many(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    whole, path = tmp_path / "whole.pt", tmp_path / "x.pt"
+    torch.save({name: torch.ones(100) for name in "abcd"}, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            if "/data/" not in name:
+                target.writestr(name, source.read(name))
+    run = paramx(str(path), "--print", "stats")
+    assert run.returncode == 1
+    assert run.stderr == "paramx: 4 of 4 tensors not measured: a and 3 more: its storage is not in the file\n"
+    rows = [line.split() for line in run.stdout.splitlines()[1:5]]
+    assert [row[1] for row in rows] == list("abcd")
+    assert all(row[4:] == ["–"] * 9 for row in rows)
 
 
 def test_stats_of_a_skeleton_are_one_line_that_says_what_would_load_weights() -> None:

@@ -21,7 +21,7 @@ from explorer.sources import Opened, Report, out_of_memory
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.hf_classes import cannot_build, classes, config_for
 from explorer.sources.hub import Found
-from explorer.sources.no_weights import not_loaded, repository
+from explorer.sources.no_weights import can_fetch, not_loaded, repository
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +146,9 @@ def load(
         source["pretrained_model_name_or_path"] = str(found.directory)
         options["local_files_only"] = True
     else:
-        options |= {"local_files_only": spec.offline, "revision": spec.revision or "main"}
+        # The hub has just given the config, unless that is built in.
+        local = spec.offline or (found.path is None and not can_fetch(spec, name, report))
+        options |= {"local_files_only": local, "revision": spec.revision or "main"}
     where = str(device) if device is not None else "cpu"
     problem: ParamxError | None = None
     for model_class in classes(spec, found, config):

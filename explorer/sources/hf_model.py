@@ -110,7 +110,7 @@ def build(
         description=description,
         class_name=visible(type(model).__name__),
         model_type=visible(str(built.model_type)) or None,
-        config={key: value for key, value in json_safe(built.to_dict()).items() if key != "_name_or_path"},
+        config=json_safe(_as_written(built.to_dict(), found)),
         versions={
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -135,6 +135,13 @@ def build(
     if spec.device_map is not None and not spec.load:
         opened = hf_load.plan(opened, model, spec, report)
     return opened, overlay
+
+
+def _as_written(built: dict[str, Any], found: Found) -> dict[str, Any]:
+    """Return a built config with the version of transformers that wrote the file, over which it puts its own."""
+    version = "transformers_version"
+    kept = {key: value for key, value in built.items() if key not in ("_name_or_path", version)}
+    return {**kept, version: found.config[version]} if version in found.config else kept
 
 
 def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:

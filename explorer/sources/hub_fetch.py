@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
@@ -19,6 +20,9 @@ CODE_PATTERNS = ["config.json", "*.py"]
 
 ERRNO = re.compile(r"\[Errno -?\d+\] ")
 """What Python writes before an error of the system: a number for programmers."""
+
+
+T = TypeVar("T")
 
 
 class NoConfigError(ParamxError):
@@ -63,37 +67,78 @@ def fetch_config(spec: OpenSpec, suggestion: str) -> Path:
             else "not on this disk, and HF_HUB_OFFLINE is set"
         )
         raise NoHubError(spec.target, why, suggestion or "give a built-in name or a path, or go online")
-    seconds = HUB_SECONDS
-    outcome: list[Path | BaseException] = []
 
-    def fetch() -> None:
+    def fetch() -> Path:
+        # Asked first and by itself: the download retries for half a minute before it tells of a refusal.
+        _ask(spec)
+        if spec.trust_remote_code:
+            folder = huggingface_hub.snapshot_download(
+                spec.target, revision=spec.revision, allow_patterns=CODE_PATTERNS, etag_timeout=HUB_SECONDS
+            )
+            if not Path(folder, "config.json").is_file():
+                raise NoConfigError(*_no_config(spec.target))
+            return Path(folder, "config.json")
+        path = huggingface_hub.hf_hub_download(
+            spec.target, "config.json", revision=spec.revision, etag_timeout=HUB_SECONDS
+        )
+        return Path(path)
+
+    return _answer(spec, fetch, suggestion)
+
+
+def check_there(spec: OpenSpec) -> None:
+    """Ask the hub for a repository's `config.json`, and put nothing on this disk.
+
+    Before the library is let to fetch weights: of a missing network it says after two minutes that a file is missing.
+
+    Raises:
+        ParamxError: As `fetch_config`.
+    """
+    _answer(spec, lambda: _ask(spec), "")
+
+
+def _ask(spec: OpenSpec) -> None:
+    import huggingface_hub
+
+    url = huggingface_hub.hf_hub_url(spec.target, "config.json", revision=spec.revision)
+    huggingface_hub.get_hf_file_metadata(url, timeout=HUB_SECONDS)
+
+
+def _answer(spec: OpenSpec, ask: Callable[[], T], suggestion: str) -> T:
+    """Return what the hub answers within `HUB_SECONDS`, its refusals told."""
+    why = f"the hub did not answer within {HUB_SECONDS:g} s"
+    try:
+        return in_time(ask, HUB_SECONDS, ParamxError(spec.target, why, "try again, or give --offline"))
+    except ParamxError:
+        raise
+    except Exception as error:
+        raise told(spec, error, suggestion) from error
+
+
+def in_time(work: Callable[[], T], seconds: float, late: ParamxError) -> T:
+    """Do something in a thread that is left alone when it takes too long.
+
+    Raises:
+        ParamxError: It took longer than `seconds`: `late`.
+        Exception: What it raised itself.
+    """
+    outcome: list[T] = []
+    problem: list[BaseException] = []
+
+    def run() -> None:
         try:
-            # Asked first and by itself: the download retries for half a minute before it tells of a refusal.
-            url = huggingface_hub.hf_hub_url(spec.target, "config.json", revision=spec.revision)
-            huggingface_hub.get_hf_file_metadata(url, timeout=seconds)
-            if spec.trust_remote_code:
-                folder = huggingface_hub.snapshot_download(
-                    spec.target, revision=spec.revision, allow_patterns=CODE_PATTERNS, etag_timeout=seconds
-                )
-                if not Path(folder, "config.json").is_file():
-                    raise NoConfigError(*_no_config(spec.target))
-                outcome.append(Path(folder, "config.json"))
-            else:
-                path = huggingface_hub.hf_hub_download(
-                    spec.target, "config.json", revision=spec.revision, etag_timeout=seconds
-                )
-                outcome.append(Path(path))
+            outcome.append(work())
         except BaseException as error:  # handed to the thread that waits
-            outcome.append(error)
+            problem.append(error)
 
     # A daemon thread: the library's own timeouts are for each attempt, and a stalled one must not hold up the exit.
-    thread = threading.Thread(target=fetch, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
+    if problem:
+        raise problem[0]
     if not outcome:
-        raise ParamxError(spec.target, f"the hub did not answer within {seconds:g} s", "try again, or give --offline")
-    if isinstance(outcome[0], BaseException):
-        raise told(spec, outcome[0], suggestion) from outcome[0]
+        raise late
     return outcome[0]
 
 

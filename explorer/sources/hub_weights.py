@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
@@ -44,8 +44,6 @@ BLOCK = 65_536
 
 RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 """A `Content-Range` (RFC 9110, section 14.4): first byte, last byte, size of the whole."""
-
-T = TypeVar("T")
 
 
 def open_model(spec: OpenSpec, report: Report) -> Opened:
@@ -90,7 +88,9 @@ def _open(spec: OpenSpec, report: Report) -> Opened:
         problem = error.why
     pinned = spec if config is None else replace(spec, revision=config.parent.name)
     report("reading the headers of the weights")
-    checkpoint = _in_time(spec, lambda: read_headers(pinned, report))
+    why = f"the headers of its weights did not come within {ALL_SECONDS:g} s"
+    late = ParamxError(spec.target, why, "try again, or download the weights")
+    checkpoint = hub_fetch.in_time(lambda: read_headers(pinned, report), ALL_SECONDS, late)
     short = (pinned.revision or "main")[:SHORT_COMMIT]
     table = replace(
         checkpoint.model,
@@ -329,29 +329,3 @@ def _answer(spec: OpenSpec, name: str, first: int, last: int) -> Iterator[Any]:
         if hub_fetch.is_missing_file(error):
             raise hub_fetch.NoSuchFileError(name) from None
         raise hub_fetch.told(spec, error, "") from error
-
-
-def _in_time(spec: OpenSpec, work: Callable[[], T]) -> T:
-    """Do something in a thread that is left alone when it takes too long.
-
-    Raises:
-        ParamxError: It took too long, or failed.
-    """
-    outcome: list[T] = []
-    problem: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as error:  # handed to the thread that waits
-            problem.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(ALL_SECONDS)
-    if problem:
-        raise problem[0]
-    if not outcome:
-        why = f"the headers of its weights did not come within {ALL_SECONDS:g} s"
-        raise ParamxError(spec.target, why, "try again, or download the weights")
-    return outcome[0]

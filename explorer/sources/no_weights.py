@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
-from explorer.sources import builtin
+from explorer.sources import Report, builtin, hub_fetch
+from explorer.sources.hf_weights import FILES
 from explorer.sources.hub import Found
 
 REMEDY = "open it with --load, or open a directory or cached snapshot with weights, or the checkpoint file itself"
@@ -37,6 +40,37 @@ def what_loads(spec: OpenSpec, found: Found) -> str:
     if name is None:
         return OTHERWISE
     return f"open it with --load, which fetches the weights from {name} over the network, or {OTHERWISE}"
+
+
+def can_fetch(spec: OpenSpec, name: str, report: Report) -> bool:
+    """Whether weights can be fetched from a repository; if not, they are on this disk or the network is off.
+
+    Asked before the library is let to: without a network that says, minutes later, that a file is missing.
+
+    Args:
+        spec: What is to be loaded.
+        name: The repository.
+        report: Called with the stage.
+
+    Raises:
+        ParamxError: The hub can't be reached or refuses, and its weights are not on this disk.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    report(f"asking the hub for {name}")
+    try:
+        hub_fetch.check_there(replace(spec, target=name))
+    except hub_fetch.NoConfigError:
+        pass  # it is there, and may have weights
+    except ParamxError as error:
+        if any(isinstance(try_to_load_from_cache(name, file), str) for _, file in FILES):
+            return False
+        remedy = f"check the network, or {OTHERWISE}" if isinstance(error, hub_fetch.NoHubError) else error.remedy
+        why = f"its weights are in {name} on the hub: {error.why}"
+        raise ParamxError(spec.target, why, remedy) from error
+    return True
 
 
 def not_loaded(spec: OpenSpec, found: Found, text: str) -> ParamxError:

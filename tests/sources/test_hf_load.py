@@ -14,10 +14,11 @@ import pytest
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
-from explorer.sources import Opened, open_served
+from explorer.sources import Opened, hub_fetch, open_served
 
 sys.path.insert(0, str(Path(__file__).parent))
 import minilm
+from played_hub import run_client
 from printed import shown
 
 torch = pytest.importorskip("torch")
@@ -281,11 +282,47 @@ def test_a_repository_that_gave_nothing_is_named_and_no_stop_stands_before_the_r
         raise OSError(f"{pretrained_model_name_or_path} does not appear to have a file named model.safetensors.")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub_fetch, "check_there", lambda spec: None)
     monkeypatch.setattr(transformers.LlamaForCausalLM, "from_pretrained", refuse)
     with pytest.raises(ParamxError) as caught:
         open_served(OpenSpec("llama-7b", load=True), lambda stage: None)
     assert "huggyllama/llama-7b" in caught.value.line
     assert "model.safetensors; check the name" in caught.value.line
+
+
+LOADED = """
+import json, sys
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.sources import open_served
+import transformers
+asked = []
+def refuse(pretrained_model_name_or_path, **options):
+    asked.append([pretrained_model_name_or_path, options["local_files_only"]])
+    raise OSError(f"{pretrained_model_name_or_path} does not appear to have a file named model.safetensors.")
+transformers.LlamaForCausalLM.from_pretrained = refuse
+try:
+    open_served(OpenSpec("llama-7b", load=True), lambda stage: None)
+except ParamxError as error:
+    print(json.dumps({"line": error.line, "asked": asked}))
+"""
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_without_a_network_only_what_is_in_the_cache_is_loaded(cached: bool, tmp_path: Path) -> None:
+    repository = tmp_path / "hub" / "models--huggyllama--llama-7b"
+    if cached:  # the weights alone: transformers is given the built-in config, and fetches none
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text("a" * 40)
+        (repository / "snapshots" / ("a" * 40)).mkdir(parents=True)
+        (repository / "snapshots" / ("a" * 40) / "model.safetensors").write_bytes(b"")
+    told = run_client(LOADED, {}, 9, tmp_path)
+    if cached:
+        assert told["asked"] == [["huggyllama/llama-7b", True]]
+    else:
+        assert told["asked"] == []
+        assert "llama-7b: its weights are in huggyllama/llama-7b on the hub: " in told["line"]
+        assert "no connection to the hub" in told["line"]
 
 
 def test_a_directory_without_weights_is_not_sent_to_load(tmp_path: Path) -> None:

@@ -285,6 +285,11 @@ class TestArchitectures:
         json.dumps(told, allow_nan=False)
         assert "_name_or_path" not in told
 
+    @pytest.mark.parametrize("written", [{"transformers_version": "4.8.2"}, {}])
+    def test_the_version_that_is_told_is_the_one_that_wrote_the_file(self, written, tmp_path):
+        told = open_it(write(tmp_path / "model", {**BERT, **written})).origin.config
+        assert told.get("transformers_version") == written.get("transformers_version")
+
     def test_json_safe_takes_anything(self):
         deep = {}
         deep["deep"] = deep

@@ -23,7 +23,9 @@ from torch import nn
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
 from explorer.core.totals import other_counts
-from explorer.sources.checkpoint.torch_file import locate
+from explorer.sources.checkpoint.files import File
+from explorer.sources.checkpoint.torch_file import locate, locator
+from explorer.sources.checkpoint.zip_entries import whole_entries
 
 LAYOUTS = {"zip": True, "legacy": False}
 
@@ -415,6 +417,14 @@ def test_arrays_of_a_plain_pickle_are_listed(tmp_path: Path) -> None:
         assert model.findings == ()
 
 
+def test_a_tensor_that_pickle_dump_wrote_is_told_as_such(tmp_path: Path) -> None:
+    model = opened(written(tmp_path / "x.pkl", pickle.dumps({"w": torch.ones(3)})))
+    told = {finding.id: finding for finding in model.findings}
+    assert "tensor w left out: written by pickle.dump, not torch.save" in told["bad-tensor"].message
+    assert told["bad-tensor"].severity == "warning"
+    assert told.keys() == {"bad-tensor", "no-tensors"}
+
+
 def test_a_tensor_alone_and_an_empty_mapping_open(tmp_path: Path, save: Callable[..., Path]) -> None:
     assert list(opened(save(torch.ones(2), tmp_path / "x.pt")).names) == ["tensor"]
     assert findings(opened(save({}, tmp_path / "y.pt"))) == {"no-tensors"}
@@ -700,6 +710,44 @@ def test_a_download_that_was_interrupted_still_shows_its_tensors(tmp_path: Path)
     torch.save({"a": torch.ones(3000)}, legacy_path, _use_new_zipfile_serialization=False)
     model = opened(written(tmp_path / "y.pt", legacy_path.read_bytes()[:-5000]))
     assert findings(model) == {"truncated"}
+
+
+def test_of_a_file_that_was_cut_short_what_is_there_is_read_and_the_rest_named(
+    tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    state = {f"layers.{at}.weight": torch.randn(5, 7) for at in range(8)}
+    path = save(state, tmp_path / "whole.pt")
+    data, place = path.read_bytes(), locator(str(path))
+    ends = {name: place(row).offset + place(row).nbytes for row, name in enumerate(state)}
+    for size in range(min(ends.values()) - 200, len(data), 61):
+        cut = str(written(tmp_path / f"{size}.pt", data[:size]))
+        (told,) = opened(Path(cut)).findings
+        lost = []
+        for row, (name, tensor) in enumerate(state.items()):
+            try:
+                found = locator(cut)(row)
+            except ParamxError as error:
+                assert error.line.startswith(f"{name}: cut short: the file ends before the ")
+                lost.append(name)
+            else:
+                assert data[:size][found.offset : found.offset + found.nbytes] == tensor.numpy().tobytes()
+        assert (told.id, told.names) == ("truncated", tuple(lost))
+        # Behind each storage of an archive stand 16 bytes with its size; until then it is not believed.
+        assert {name for name, end in ends.items() if end + 16 <= size} <= state.keys() - set(lost)
+        assert {name for name, end in ends.items() if end > size} <= set(lost)
+
+
+def test_an_entry_of_an_archive_without_an_end_counts_where_its_descriptor_says_its_size(tmp_path: Path) -> None:
+    header = b"PK\3\4" + struct.pack("<5H3L2H", 45, 8, 0, 0, 0, 0, 0, 0, 3, 0)
+    for behind, found in (
+        (struct.pack("<4sLLL", b"PK\7\x08", 0, 5, 5), ["x/1", "x/2"]),
+        (struct.pack("<4sLQQ", b"PK\7\x08", 0, 5, 5), ["x/1", "x/2"]),  # zip64, as past 4 GiB
+        (struct.pack("<4sLLL", b"PK\7\x08", 0, 5, 6), []),
+        (b"", []),
+    ):
+        data = b"".join(header + name + bytes(5) + behind for name in (b"x/1", b"x/2", b"x/3"))
+        with File(written(tmp_path / "x", data[:-1])) as file:
+            assert list(whole_entries(file, {"x/1": 5, "x/2": 5}).entries) == found
 
 
 def test_every_truncation_is_one_line_or_opens(tmp_path: Path) -> None:

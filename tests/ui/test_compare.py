@@ -19,7 +19,7 @@ from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.param import Finding, Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.compare import CompareScreen
-from explorer.ui.screens.compare_dialogs import BothScreen
+from explorer.ui.screens.compare_dialogs import BothScreen, CompareHelp
 from explorer.ui.services import Services
 from explorer.ui.widgets.line_list import LineList
 
@@ -149,6 +149,29 @@ async def test_the_line_under_the_list_and_the_dialog_show_both_sides() -> None:
         assert "dtype float32 float32" in rows
         await ui.press("escape")
         assert isinstance(ui.app.screen, CompareScreen)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+async def test_the_dialog_names_shards_only_where_a_side_has_several(sharded: bool) -> None:
+    files = [replace(param("a.weight", (2,)), shard="a-1"), replace(param("b.weight", (2,)), shard="a-2")]
+    a = model_of(*(files if sharded else files[:1]), target="left")
+    b = model_of(replace(param("a.weight", (3,)), shard="b"), target="right")
+    async with running(make(TwoOpener(left=a, right=b)), size=(100, 30)) as ui:
+        await ui.on("a.weight")
+        await ui.press("enter")
+        rows = [" ".join(line.strip(" │").split()) for line in ui.lines]
+        assert ("≠ shard a-1 b" in rows) == sharded
+        assert any("shard" in row for row in rows) == sharded
+
+
+async def test_help_in_the_dialog_is_of_the_comparison_and_comes_back_to_it() -> None:
+    async with running(make(), size=(100, 30)) as ui:
+        await ui.on("head.weight")
+        await ui.press("enter", "question_mark")
+        assert isinstance(ui.app.screen, CompareHelp)
+        assert "Back to the list" in ui.text
+        await ui.press("question_mark")
+        assert isinstance(ui.app.screen, BothScreen)
 
 
 async def test_the_filter_narrows_and_escape_clears_it() -> None:

@@ -68,7 +68,7 @@ def locator(target: str) -> Callable[[int], Place]:
     def place(index: int) -> Place:
         row = rows[range(len(model))[index]]
         if row.info.nbytes is None:
-            raise ParamxError(target, f"{model.names[index]} is of a type that is unknown here")
+            raise ParamxError(model.names[index], "of a type that is unknown here")
         order = "big" if row.big_endian else "little"
         return Place(row.path, row.info.begin, row.info.nbytes, row.info.dtype, row.info.shape, None, order)
 

@@ -46,6 +46,7 @@ from explorer.sources.checkpoint.zip_entries import (
     first_entry,
     inflate,
     read_archive,
+    whole_entries,
 )
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -81,6 +82,8 @@ class Contents:
     """Whether offsets within the pickle are offsets in the file."""
     findings: list[Finding] = field(default_factory=list)
     """What is wrong with the file."""
+    absent: str = "its storage is not in the file"
+    """Why a storage has no place in the file, where it has none."""
     begin: int = 0
     """Where it begins, if it is a part of the file at `path`; other offsets count from there."""
 
@@ -111,11 +114,15 @@ class Contents:
             return self.offsets[storage.key]
         entry = self.entry(storage.key)
         if entry is None:
-            raise UnreadableError("its storage is not in the file")
+            raise UnreadableError(self.absent)
         if entry.method != STORED:
             raise UnreadableError("its storage is compressed", "save it again with torch")
         with File(self.path, self.begin, self.size) as file:
             return data_offset(file, entry)
+
+    def holds(self, key: str) -> bool:
+        """Whether a storage has a place in the file."""
+        return key in self.offsets or self.entry(key) is not None
 
     def entry(self, key: str) -> Entry | None:
         """Return the archive's entry of a storage."""
@@ -176,13 +183,14 @@ def _read_zip(file: File, label: str) -> Contents:
         name, start = first_entry(file)
         if not name.endswith("/data.pkl"):
             raise
-        top = PickleReader(file.read, start, file.size, rules).load()
-        contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size)
-        missing = sum(storage.nbytes for storage in rules.storages.values())
-        why = "a download that was interrupted looks like this"
-        about = f"{label}: cut short at {short_bytes(file.size)}, the archive's end is not there"
-        about += f"; its tensors take {short_bytes(missing)}"
-        contents.findings.append(warn("truncated", about, why=why))
+        reader = PickleReader(file.read, start, file.size, rules)
+        top = reader.load()
+        root = name.removesuffix("data.pkl")
+        sizes = {f"{root}data/{key}": storage.nbytes for key, storage in rules.storages.items()}
+        archive = whole_entries(file, {**sizes, name: reader.position - start})
+        contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size, archive, root)
+        contents.big_endian = _is_big_endian(file, archive, root)
+        _note_cut(contents, label, "cut short: the file ends before the end of its data")
         return contents
     named = [name for name in archive.entries if name.count("/") <= 1]
     pickles = [name for name in named if name.rpartition("/")[2] == "data.pkl"]
@@ -198,9 +206,7 @@ def _read_zip(file: File, label: str) -> Contents:
     contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
     contents.findings += rest
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
-    if f"{root}byteorder" in archive.entries:
-        read, start, end = _entry_window(file, archive, f"{root}byteorder")
-        contents.big_endian = read(start, min(end - start, 16)).strip() == b"big"
+    contents.big_endian = _is_big_endian(file, archive, root)
     if len(pickles) > 1:
         message = f"{label}: {len(pickles)} pickles in the archive, of which {pickles[0]} was read"
         why = "torch saves one; another program may read another"
@@ -220,6 +226,29 @@ def _read_zip(file: File, label: str) -> Contents:
         contents.findings.append(warn("size-mismatch", message, odd, "torch may refuse such a file"))
     contents.findings += _storages(contents, label)
     return contents
+
+
+def _is_big_endian(file: File, archive: Archive, root: str) -> bool:
+    if f"{root}byteorder" not in archive.entries:
+        return False
+    read, start, end = _entry_window(file, archive, f"{root}byteorder")
+    return read(start, min(end - start, 16)).strip() == b"big"
+
+
+def _note_cut(contents: Contents, label: str, absent: str) -> None:
+    """Note that a file was cut short, and which tensors' data is not in it.
+
+    Args:
+        contents: What is there of it.
+        label: How findings call it.
+        absent: What is told of the tensors whose data is not there.
+    """
+    contents.absent = absent
+    stored = ((found.name, found.tensor.storage) for found in contents.walk.found)
+    lost = [name for name, storage in stored if storage is not None and not contents.holds(storage.key)]
+    about = f"{label}: cut short at {short_bytes(contents.size)}: "
+    about += f"the data of {tensors(lost)} is not all there" if lost else "the data of its tensors is all there"
+    contents.findings.append(warn("truncated", about, lost, "a download that was interrupted looks like this"))
 
 
 def _entry_window(file: File, archive: Archive, name: str) -> tuple[Read, int, int]:
@@ -250,33 +279,40 @@ def _read_stream(file: File, label: str) -> Contents:
     contents.big_endian = said.get("little_endian") is False
     try:
         keys = reader.load()
-        contents.offsets, end = _legacy_offsets(file, reader.position, keys, rules)
-        contents.findings += bytes_after(label, "the tensors' data", file.size - end)
     except UnreadableError as error:
         if error.finding != "truncated":
             raise
-        about = f"{label}: cut short at {short_bytes(file.size)}: the data of its tensors is not all there"
-        contents.findings.append(warn("truncated", about, why="a download that was interrupted looks like this"))
+        _note_cut(contents, label, "cut short: the file ends before the list of its storages")
+        return contents
+    contents.offsets, end = _legacy_offsets(file, reader.position, keys, rules)
+    if end > file.size:
+        _note_cut(contents, label, "cut short: the file ends before the end of its data")
+    else:
+        contents.findings += bytes_after(label, "the tensors' data", file.size - end)
     return contents
 
 
 def _legacy_offsets(file: File, position: int, keys: Any, rules: TorchRules) -> tuple[dict[str, int], int]:
     """Return where each storage's elements begin, and where the last ends; their numbers are checked.
 
-    Where one can't be told, neither can what comes after it: the file's end is returned.
+    Where one can't be told, neither can what comes after it: the file's end is returned. Of a file that was cut short
+    those that are whole are returned, and an end past the file's.
     """
     offsets: dict[str, int] = {}
     for key in keys if isinstance(keys, list) else ():
         storage = rules.storages.get(key) if isinstance(key, str) else None
         if storage is None:
             return offsets, file.size  # nothing refers to it, so its elements' width is unknown
+        end = position + 8 + storage.nbytes
+        if position + 8 > file.size:
+            return offsets, end
         numel = int.from_bytes(file.read(position, 8), "little")
         if numel != storage.numel:
             return offsets, file.size
+        if end > file.size:
+            return offsets, end
         offsets[storage.key] = position + 8
-        position += 8 + storage.nbytes
-        if position > file.size:
-            raise UnreadableError("cut short", "download it again", "truncated")
+        position = end
     return offsets, position
 
 

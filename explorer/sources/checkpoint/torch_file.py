@@ -81,7 +81,7 @@ def locator(target: str) -> Callable[[int], Place]:
         try:
             return contents.place(found.tensor)
         except UnreadableError as error:
-            raise ParamxError(target, f"{model.names[index]}: {error.why}", error.remedy) from None
+            raise ParamxError(model.names[index], error.why, error.remedy) from None
 
     return place
 

@@ -33,6 +33,9 @@ STORAGE_DTYPES = {
 }
 """Torch's storage classes and the dtype of their elements; of an untyped one a byte."""
 
+NESTED_FILE = "torch.storage._load_from_bytes"
+"""What a storage is rebuilt by that `pickle.dump` wrote: it takes a whole file of `torch.save` as bytes."""
+
 NUMPY_DTYPES = {
     "b1": "bool",
     "i1": "int8",
@@ -118,6 +121,8 @@ def strided(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, dtype:
     """Return a plain tensor, its place in the storage checked."""
     if isinstance(storage, Broken):
         raise BadTensorError(storage.reason)
+    if isinstance(storage, Opaque) and isinstance(storage.maker, Global) and storage.maker.path == NESTED_FILE:
+        raise BadTensorError("written by pickle.dump, not torch.save: its values can't be read without running it")
     if not isinstance(storage, Storage):
         raise BadTensorError("a tensor without a storage")
     shape, steps = sizes_of(size), sizes_of(stride, product=False)

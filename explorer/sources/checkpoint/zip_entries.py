@@ -21,6 +21,9 @@ Format (APPNOTE.TXT 6.3.10, little-endian), the parts that are read:
       0   4  PK 06 07                                  32  8  number of entries
       8   8  offset of the zip64 end record            40  8  size of the central directory
                                                        48  8  its offset
+
+torch leaves the sizes of a local header at 0 and has them behind the data, which is where they are looked for in a
+file that was cut short: PK 07 08, 4 bytes of checksum, compressed size, size; 4 bytes each, 8 in zip64.
 """
 
 from __future__ import annotations
@@ -44,8 +47,12 @@ MAX_ENTRIES = 1_000_000
 MAX_INFLATED = 128 << 20
 """Longest entry that is inflated, in bytes; a bomb grows by a factor of 1,000."""
 
+MAX_ASIDE = 4096
+"""Longest entry that is no storage and no pickle in bytes; torch's `byteorder`, `version` and others have some 10."""
+
 _END = struct.Struct("<4s4H2LH")
 _RECORD = struct.Struct("<4s6H3L5H2L")
+_DESCRIPTORS = (struct.Struct("<4sLQQ"), struct.Struct("<4sLLL"))
 _FULL = 0xFFFFFFFF
 
 
@@ -184,6 +191,48 @@ def first_entry(file: File) -> tuple[str, int]:
     if head[:4] != b"PK\3\4" or method != STORED:
         raise UnreadableError("cut short: the zip archive has no end", "download it again", "truncated")
     return file.read(30, n).decode("utf-8", "replace"), 30 + n + m
+
+
+def whole_entries(file: File, sizes: Mapping[str, int]) -> Archive:
+    """Return the entries at the start of an archive whose end is missing, up to the first that is not whole.
+
+    Args:
+        file: The archive, as torch writes it.
+        sizes: Bytes of the entries by name, as far as known; an entry counts only if what stands behind it agrees.
+    """
+    entries: dict[str, Entry] = {}
+    at = 0
+    for _ in range(MAX_ENTRIES):
+        head = file.read(at, min(30, file.size - at))
+        if len(head) < 30 or head[:4] != b"PK\3\4" or struct.unpack_from("<H", head, 8) != (STORED,):
+            break
+        n, m = struct.unpack_from("<HH", head, 26)
+        start = at + 30 + n + m
+        if start > file.size:
+            break
+        name = file.read(at + 30, n).decode("utf-8", "replace")
+        size = sizes.get(name)
+        if size is None:
+            size = file.read(start, min(MAX_ASIDE, file.size - start)).find(b"PK\7\x08")
+        end = _end_of(file, start, size)
+        if end is None:
+            break
+        entries[name] = Entry(STORED, size, size, at)
+        at = end
+    return Archive(entries, (), len(entries), len(entries))
+
+
+def _end_of(file: File, start: int, size: int) -> int | None:
+    """Return where an entry ends, its descriptor included; `None` where none behind `size` bytes says that size."""
+    if size < 0 or start + size > file.size:
+        return None
+    behind = file.read(start + size, min(_DESCRIPTORS[0].size, file.size - start - size))
+    for form in _DESCRIPTORS:
+        if len(behind) >= form.size:
+            sign, _, compressed, content = form.unpack_from(behind)
+            if sign == b"PK\7\x08" and compressed == content == size:
+                return start + size + form.size
+    return None
 
 
 def inflate(file: File, entry: Entry) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.table import Table
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from explorer.core.compare import Comparison, Pair
@@ -29,27 +31,42 @@ KEYS = (
 """Keys, what the keys bar says of them, and what the help says."""
 
 
+BOTH_KEYS = (
+    ("↑↓", "Scroll (j k, Home, End, PgUp and PgDn too)"),
+    ("Esc", "Back to the list (q too)"),
+)
+"""Keys of the dialog of both sides, and what the help says of them."""
+
+
 class CompareHelp(Dialog[None]):
     """The keys of the comparison."""
 
     HEADING = "Help"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "dismiss", "close", show=False)]
 
     def content(self) -> list[Widget]:
         """Return a line a key, and what A → B means."""
         text = Text()
-        for key, _, told in KEYS:
-            text.append(f"  {key:<7}", "bold")
-            text.append(f"{told}\n")
+        _add(text, [(key, told) for key, _, told in KEYS])
+        text.append("\nBoth sides of one tensor\n", "bold")
+        _add(text, BOTH_KEYS)
         text.append(
             "\n  A → B  what A has, and what B has in its place\n  ×12    differences that are alike but for numbers"
         )
         return [Static(text)]
 
 
+def _add(text: Text, keys: Iterable[tuple[str, str]]) -> None:
+    for key, told in keys:
+        text.append(f"  {key:<7}", "bold")
+        text.append(f"{told}\n")
+
+
 class BothScreen(Dialog[None]):
     """Both sides of one tensor, fact by fact."""
 
     HEADING = "Both sides"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "help", "help", show=False)]
 
     def __init__(self, comparison: Comparison, pair: Pair) -> None:
         """Show one pair of `comparison`."""
@@ -64,6 +81,9 @@ class BothScreen(Dialog[None]):
         for _ in range(4):
             grid.add_column(overflow="fold")
         grid.add_row(Text(), Text(), Text("A", "bold"), Text("B", "bold"))
+        # A file that is alone differs from the other in its name, which is said above the list.
+        if not any(len(model.shards.values) > 1 for model in (comparison.a, comparison.b)):
+            del facts_a["shard"]
         for name, a in facts_a.items():
             b = facts_b[name]
             grid.add_row(Text("≠" if a != b else " ", "bold"), Text(name, "dim"), Text(a), Text(b))
@@ -73,6 +93,10 @@ class BothScreen(Dialog[None]):
         elif pair.name in comparison.uncompared:
             parts.append(Static(Text(f"values not compared: {reason(comparison, pair)}\n")))
         return [*parts, Static(grid)]
+
+    def action_help(self) -> None:
+        """Show the keys of the comparison, which are those of this dialog too."""
+        self.app.push_screen(CompareHelp())
 
 
 def _facts(comparison: Comparison, pair: Pair, of_a: bool) -> dict[str, str]:
