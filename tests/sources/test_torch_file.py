@@ -785,7 +785,12 @@ def test_strange_archives(tmp_path: Path) -> None:
         ("gzip.pt", b"\x1f\x8b\x08\x00" + bytes(100), "gzip"),
         ("html.pt", b"<!doctype html>", "text"),
         ("empty.pt", b"", "empty"),
-        ("noise.bin", bytes(range(7, 100)), "not a file of torch.save"),
+        ("noise.bin", bytes(range(7, 100)), "not a file of torch.save; give"),
+        (
+            "old.bin",
+            b"cos\nsystem\n(S'true'\ntR.",
+            "not a file of torch.save, and a pickle that asks to run os.system; do not",
+        ),
         ("lfs.bin", b"version https://git-lfs.github.com/spec/v1\nsize 10\n", "git-lfs"),
     ):
         result = outcome(written(tmp_path / name, data))

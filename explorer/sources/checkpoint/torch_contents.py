@@ -22,6 +22,7 @@ A plain pickle of arrays is read as well.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import prod
@@ -166,10 +167,21 @@ def read_file(path: Path, label: str, begin: int = 0, length: int | None = None)
         elif head.lstrip()[:1] in (b"<", b"{"):
             raise UnreadableError("text, not a file of torch.save", "check what was downloaded")
         else:
-            raise UnreadableError("not a file of torch.save", "give a zip archive or a pickle of torch")
+            raise _not_of_torch(file)
     contents.begin = begin
     contents.findings += _told(contents, label)
     return contents
+
+
+def _not_of_torch(file: File) -> UnreadableError:
+    """Refuse what begins as no file of `torch.save`; a pickle older than its own may yet be made to run code."""
+    rules = TorchRules()
+    with suppress(UnreadableError):
+        PickleReader(file.read, 0, file.size, rules).load()
+    if not rules.refused:
+        return UnreadableError("not a file of torch.save", "give a zip archive or a pickle of torch")
+    asked = ", ".join(list(rules.refused)[:3])
+    return UnreadableError(f"not a file of torch.save, and a pickle that asks to run {asked}", "do not load it")
 
 
 def _read_zip(file: File, label: str) -> Contents:
