@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ ASK = "PARAMX_TRACEBACK"
 
 NO_THREAD = "can't start new thread"
 """What Python says where the system gives it no thread."""
+
+NO_FILE = "too many open files; raise the limit of open files (ulimit -n)"
+"""What the system's refusal to open another file is told as."""
 
 LONGEST = 300
 """Longest text taken from an exception, in characters."""
@@ -34,6 +38,8 @@ def told(error: BaseException) -> str:
 
 
 def _line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return NO_FILE  # before an import, which opens files
     from explorer.core.errors import ParamxError  # noqa: PLC0415 - only who fails pays for it
     from explorer.core.text import visible  # noqa: PLC0415 - as above
     from explorer.sources import out_of_memory  # noqa: PLC0415 - as above

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import shlex
 import signal
@@ -421,3 +422,11 @@ def test_options_of_loading_that_make_no_sense_are_usage_errors(arguments: list[
     run = paramx(*arguments, "--print", "loop")
     assert run.returncode == 2
     assert complaint in run.stderr
+
+
+def test_the_limit_of_open_files_is_named_where_it_is_what_fails(tmp_path: Path) -> None:
+    file = tmp_path / "empty.safetensors"
+    file.write_bytes((2).to_bytes(8, "little") + b"{}")
+    run = paramx(file, "--print", "table", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)))
+    line = "paramx: too many open files; raise the limit of open files (ulimit -n)\n"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", line)

@@ -87,8 +87,8 @@ class Drafts:
             mark, here = _mark(target), _mark(os.uname().nodename)
             found: list[tuple[float, Path]] = []
             for path in self._path().glob(f"{mark}-{here}-*.toml"):
-                pid = path.stem.rpartition("-")[2]
-                if pid.isdecimal() and not _alive(int(pid)):
+                pid, _, birth = path.stem.split("-", 2)[2].partition("-")
+                if pid.isdecimal() and not _alive(int(pid), birth):
                     found.append((path.stat().st_mtime, path))
             for _, path in sorted(found, reverse=True):
                 self._left.add(path)
@@ -131,7 +131,7 @@ class Drafts:
         import tempfile  # noqa: PLC0415 - as above
 
         folder = self._path()
-        path = folder / f"{_mark(target)}-{_mark(os.uname().nodename)}-{os.getpid()}.toml"
+        path = folder / f"{_mark(target)}-{_mark(os.uname().nodename)}-{os.getpid()}-{_birth(os.getpid())}.toml"
         if text is None:
             path.unlink(missing_ok=True)
             self._kept.discard(path)
@@ -167,7 +167,10 @@ def _mark(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _alive(pid: int) -> bool:
+def _alive(pid: int, birth: str) -> bool:
+    """Tell whether a draft's writer runs. Its number alone may be another's by now: a restarted container's is."""
+    if birth:
+        return _birth(pid) == birth
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -175,6 +178,21 @@ def _alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def _birth(pid: int) -> str:
+    """Return the boot and the tick at which a running process was started (proc(5)); nothing where there is no /proc.
+
+    One that has ended has none either, also while its parent has not taken notice.
+    """
+    try:
+        # The name before these fields may have spaces and brackets in it.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return ""
+    state, started = fields[0], fields[19]
+    return "" if state in "ZX" else f"{boot[:8]}{started}"
 
 
 def _prune(folder: Path) -> None:

@@ -36,9 +36,9 @@ def dead(tmp_path: Path) -> Callable[[str, Draft], Path]:
         gone.wait()
         mine = Drafts(tmp_path)
         mine.keep(target, draft)
-        until(lambda: list(tmp_path.glob(f"*-{os.getpid()}.toml")))
-        (path,) = tmp_path.glob(f"*-{os.getpid()}.toml")
-        return path.rename(path.with_name(path.name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")))
+        until(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
+        (path,) = tmp_path.glob(f"*-{os.getpid()}-*.toml")
+        return path.rename(path.with_name(path.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-")))
 
     return write
 
@@ -72,6 +72,50 @@ def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
     assert Drafts(tmp_path).left("gpt2") is None
     Drafts(tmp_path).clear()
     assert len(list(tmp_path.glob("*.toml"))) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("pid", [os.getpid(), 1], ids=["its own", "of a system's process"])
+def test_a_draft_is_left_though_its_writers_number_is_anothers_by_now(
+    pid: int, tmp_path: Path, dead: Callable[[str, Draft], Path]
+) -> None:
+    written = dead("gpt2", TYPED)
+    target, machine, _, birth = written.stem.split("-")
+    old = written.rename(tmp_path / f"{target}-{machine}-{pid}-{birth}0.toml")
+    mine = Drafts(tmp_path)
+    mine.keep("gpt2", Draft(Grouping.classic(["x"])))
+    until(lambda: len(list(tmp_path.glob("*.toml"))) == 2)
+    assert mine.left("gpt2") == TYPED, "what this session writes is beside it"
+    assert old.exists()
+
+
+def test_a_killed_session_is_no_more_before_its_parent_takes_notice(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from explorer.core.draft import Draft\n"
+        "from explorer.core.drafts import Drafts; from explorer.core.rules import Grouping\n"
+        "Drafts(Path(sys.argv[1])).keep('gpt2', Draft(Grouping.classic(['typed']))); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as session:
+        try:
+            until(lambda: list(tmp_path.glob("*.toml")))
+            assert Drafts(tmp_path).left("gpt2") is None, "it is alive"
+        finally:
+            session.kill()
+        os.waitid(os.P_PID, session.pid, os.WEXITED | os.WNOWAIT)
+        assert Drafts(tmp_path).left("gpt2") == Draft(Grouping.classic(["typed"]))
+
+
+def test_without_proc_the_number_decides(
+    tmp_path: Path, dead: Callable[[str, Draft], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "_birth", lambda pid: "")
+    mine = Drafts(tmp_path)
+    mine.keep("bert", TYPED)
+    until(lambda: list(tmp_path.glob("*.toml")))
+    assert Drafts(tmp_path).left("bert") is None
+    mine.clear()
+    dead("gpt2", TYPED)
+    assert Drafts(tmp_path).left("gpt2") == TYPED
 
 
 def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
@@ -128,7 +172,7 @@ def test_only_so_many_are_kept(tmp_path: Path) -> None:
         os.utime(old, (number, number))
     mine = Drafts(tmp_path)
     mine.keep("gpt2", TYPED)
-    until(lambda: list(tmp_path.glob(f"*-{os.getpid()}.toml")))
+    until(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
     assert len(list(tmp_path.iterdir())) == drafts.MOST
     assert not (tmp_path / "0.toml").exists()
 
