@@ -468,7 +468,7 @@ class TreeTable(ScrollView, can_focus=True):
                     segments.append(Segment(flag, style + looks.warning))
                 continue
             text = column.cell(view, row)
-            plain = quiet if text in ("–", MIXED) else number if column.right else style
+            plain = quiet if text in ("–", MIXED) else number
             segments.append(Segment((fit_right if column.right else fit)(text, size), plain))
         return Strip(segments).adjust_cell_length(width, style)
 
