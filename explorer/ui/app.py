@@ -14,12 +14,14 @@ from textual.worker import WorkerFailed
 
 from explorer.core.text import harmless
 from explorer.ui import keymap
+from explorer.ui.driver import LenientDriver
 from explorer.ui.key_order import KeyOrderApp
 from explorer.ui.opening import Opening
 from explorer.ui.screens.model import ModelScreen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.driver import Driver
     from textual.notifications import SeverityLevel
     from textual.screen import Screen
     from textual.widget import Widget
@@ -104,6 +106,10 @@ class ParamxApp(KeyOrderApp[str]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our variables a value in every theme."""
         return ANSI_VARIABLES
+
+    def get_driver_class(self) -> type[Driver]:
+        """Read the keyboard with the driver that noise does not end."""
+        return LenientDriver
 
     def on_load(self) -> None:
         """Say that the terminal is changed now: Textual sends this just before."""

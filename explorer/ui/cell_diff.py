@@ -1,6 +1,6 @@
 """Sends the terminal only the cells that changed: Textual writes every line of every widget that it draws anew.
 
-The one file that leans on Textual's private parts (8.2.8: `App._display` and the updates that its compositor makes).
+Leans on private parts of Textual 8.2.8 as only `driver` does too: `App._display` and its compositor's updates.
 Whatever it does not know it leaves to Textual, and forgets what the terminal shows.
 """
 

@@ -176,9 +176,9 @@ class Terminal:
             os.write(self._ours, KEYS.get(key, key).encode())
             self.settle(0.15)
 
-    def type(self, text: str) -> None:
-        """Send text and go on at once."""
-        os.write(self._ours, text.encode())
+    def type(self, text: str | bytes) -> None:
+        """Send text, or bytes that are none, and go on at once."""
+        os.write(self._ours, text if isinstance(text, bytes) else text.encode())
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size; the program is told by a signal."""

@@ -1,8 +1,9 @@
-"""No key is lost: not one pressed before the program is there, and none of several that come in one packet."""
+"""No key is lost: not one pressed before the program is there, none of several in one packet, none after noise."""
 
 from __future__ import annotations
 
 import os
+import sys
 import termios
 import time
 from pathlib import Path
@@ -158,3 +159,44 @@ def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: str) -> 
         terminal.type("eq")  # q does not reach the app through the dialog
         terminal.type("\x11")
         assert terminal.wait() == 0
+
+
+NO_TEXT = {
+    "noise": b"\x82",
+    "latin-1": b"\xe9",
+    "surrogate": b"\xed\xa0\x80",
+    "truncated": b"\xf0\x9f",
+    "paste": b"\x1b[200~\xff\xfe\x1b[201~",
+    "mouse": b"\x1b[M\x20\xa0\x20",
+    "key": b"\x1b[9999999u",
+}
+"""What may come in and is no text; the mouse is in a column beyond 95, the key's number beyond Unicode."""
+
+
+def test_what_is_no_text_is_no_key(small: str) -> None:
+    with paramx(small) as terminal:
+        terminal.type(b"\x82")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        shown = terminal.text()
+        for name, sent in NO_TEXT.items():
+            terminal.type(sent)
+            terminal.settle(0.2)  # a sequence that is not whole waits for half of that
+            assert terminal.text() == shown, name
+        terminal.type("/")
+        for count, sent in enumerate(NO_TEXT.values(), 1):
+            terminal.type(sent + b"a")
+            terminal.wait_for(" /  " + "a" * count + " ")
+        terminal.type(b"\xf0\x9f\x11")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_bytes_that_are_no_text_do_not_end_the_process_that_explores(tmp_path: Path) -> None:
+    script = "import torch, explorer; explorer.explore(torch.nn.Linear(4, 5)); print('went', 'on')"
+    with Terminal([sys.executable, "-c", script], 80, 24, ENVIRONMENT, tmp_path) as terminal:
+        terminal.wait_for("25 parameters")
+        terminal.type(b"\xff\x11")
+        assert terminal.wait() == 0
+        assert b"went on" in terminal.raw
+        terminal.assert_restored()
