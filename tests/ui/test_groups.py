@@ -197,6 +197,7 @@ async def test_the_fix_of_a_warning_is_taken_and_can_be_undone(model: Model) -> 
     async with running(make_app(model)) as ui:
         await ui.press("w")
         await ui.until(lambda: "1 of 14 norm weights decays" in ui.text)
+        assert "f takes the fix" in ui.lines[-1]
         await ui.press("f")
         await ui.until(lambda: "norm weights decay" not in "\n".join(ui.lines[3:]))
         assert "type:*Norm" in bench_of(ui).draft.rules[0].terms
@@ -239,6 +240,11 @@ async def test_a_fix_that_would_empty_a_group_is_not_offered() -> None:
         await ui.press("enter", "escape", "w")
         await ui.until(lambda: "Muon takes matrices only and refuses 1 parameter" in ui.text)
         assert "f: fix" not in next(line for line in ui.lines if "refuses" in line)
+        options = ui.app.screen.query_one(OptionList)
+        options.highlighted = next(
+            at for at in range(options.option_count) if "refuses" in str(options.options[at].prompt)
+        )
+        await ui.until(lambda: "f takes the fix" not in ui.lines[-1])
 
 
 async def test_a_long_warning_keeps_the_mark_of_its_fix() -> None:

@@ -16,6 +16,8 @@ from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import SEVERITY_MARKS, SEVERITY_STYLES
 
 if TYPE_CHECKING:
+    from textual.widgets import OptionList
+
     from explorer.core.workbench import Workbench
 
 LISTED = 2_000
@@ -29,7 +31,9 @@ class FindingsScreen(ListDialog):
     """Every finding: why it matters, its tensors, its fix."""
 
     HEADING = "Warnings"
-    FOOT = "Enter shows its tensors   f takes the fix   Esc closes"
+    FOOT = "Enter shows its tensors   Esc closes"
+    FOOT_WITH_FIX = "Enter shows its tensors   f takes the fix   Esc closes"
+    """The keys while the highlighted finding has a fix."""
     EMPTY = "Nothing is wrong with these groups, as far as the lints can tell."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "fix", "fix", show=False)]
 
@@ -38,6 +42,10 @@ class FindingsScreen(ListDialog):
         super().__init__()
         self._bench = bench
         self._findings = try_fixes(bench.told, bench.assignment)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Name the keys that do something for the line."""
+        self.tell_foot(self.FOOT_WITH_FIX if self._findings[event.option_index].fix else self.FOOT)
 
     def lines(self) -> list[Text]:
         """Return one line a finding."""
