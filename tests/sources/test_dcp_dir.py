@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.metadata import (
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Model
-from explorer.sources.checkpoint.dcp_dir import locate
+from explorer.sources.checkpoint.dcp_dir import locator
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_shapes_are_global_and_every_file_is_named(tmp_path: Path) -> None:
         ("w", (8, 4), 128, True, "__0_0.distcp, __1_0.distcp")
     ]
     assert model.findings == ()
-    pieces = locate(str(tmp_path), 0).pieces
+    pieces = locator(str(tmp_path))(0).pieces
     assert [(piece.offsets, piece.sizes, piece.path.name) for piece in pieces] == [
         ((0, 0), (4, 4), "__0_0.distcp"),
         ((4, 0), (4, 4), "__1_0.distcp"),

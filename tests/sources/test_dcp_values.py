@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, Wri
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import Opened, open_served
-from explorer.sources.checkpoint.dcp_dir import locate
+from explorer.sources.checkpoint.dcp_dir import locator
 
 SIZES = {"rows": ((3, 4), (5, 6)), "grid": ((3, 4), (5, 1, 6)), "cube": ((2,), (1, 3), (4, 2)), "line": ((2, 7, 0),)}
 """For each tensor the sizes of its pieces in each dimension."""
@@ -138,7 +138,7 @@ def test_a_piece_that_is_lost_cut_or_another_is_named(saved: Path, tmp_path: Pat
     folder = tmp_path / "copy"
     shutil.copytree(saved, folder)
     row = next(param for param in served(folder).model if param.name == "grid")
-    path = locate(str(folder), row.index).pieces[-1].path
+    path = locator(str(folder))(row.index).pieces[-1].path
     everything = tuple(((0, size),) for size in row.shape or ())
     content = path.read_bytes()
 
@@ -193,7 +193,7 @@ def test_pieces_that_make_no_grid_are_put_together_too(saved: Path, tmp_path: Pa
         storage = {MetadataIndex("grid", chunk.offsets): stored for chunk in boxes}
         return replace(with_chunks(metadata, lambda _: boxes), storage_data=storage)
 
-    assert len(locate(str(changed(saved, tmp_path / "whirl", whirl)), 0).pieces) == 5
+    assert len(locator(str(changed(saved, tmp_path / "whirl", whirl)))(0).pieces) == 5
 
 
 def filtered(metadata: Metadata) -> Metadata:
@@ -221,5 +221,5 @@ def filtered(metadata: Metadata) -> Metadata:
 def test_pieces_that_can_not_be_put_together_are_refused(saved: Path, tmp_path: Path, change: Any, why: str) -> None:
     folder = changed(saved, tmp_path / "changed", change)
     with pytest.raises(ParamxError, match=why):
-        for piece in locate(str(folder), 0).pieces:
+        for piece in locator(str(folder))(0).pieces:
             piece.locate()

@@ -24,7 +24,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.param import Model
 from explorer.core.totals import other_counts
 from explorer.sources.checkpoint.files import File
-from explorer.sources.checkpoint.torch_file import locate, locator
+from explorer.sources.checkpoint.torch_file import locator
 from explorer.sources.checkpoint.zip_entries import whole_entries
 
 LAYOUTS = {"zip": True, "legacy": False}
@@ -236,7 +236,7 @@ def test_packed_weights_of_quantized_modules_are_tensors_and_no_parameters(
     assert {row.name: row.apart for row in model if row.name in packed} == dict.fromkeys(packed, "plain attribute")
     assert model.total == sum(parameter.numel() for parameter in net.parameters()) == 10
     for path in (tmp_path / "module.pt", tmp_path / "dict.pt"):
-        place = locate(str(path), opened(path).names.index("0._packed_params._packed_params.0"))
+        place = locator(str(path))(opened(path).names.index("0._packed_params._packed_params.0"))
         data = place.path.read_bytes()[place.offset : place.offset + place.nbytes]
         assert torch.equal(torch.frombuffer(bytearray(data), dtype=torch.int8).view(6, 8), net[0].weight().int_repr())
 
@@ -487,7 +487,7 @@ def test_bytes_are_where_locate_says(tmp_path: Path, save: Callable[..., Path]) 
     tensors |= {"c": torch.ones(2, dtype=torch.bfloat16), "0": torch.tensor(7)}
     path = save(tensors, tmp_path / "x.pt")
     for param in opened(path):
-        place = locate(str(path), param.index)
+        place = locator(str(path))(param.index)
         data = place.path.read_bytes()[place.offset : place.offset + place.nbytes]
         flat = torch.frombuffer(bytearray(data), dtype=getattr(torch, place.dtype or ""))
         steps = place.stride or torch.empty(place.shape, device="meta").stride()
@@ -771,7 +771,7 @@ def test_strange_archives(tmp_path: Path) -> None:
     path = written(tmp_path / "deflated.pt", deflated.getvalue())
     assert list(opened(path).names) == ["weight"]
     with pytest.raises(ParamxError, match="compressed"):
-        locate(str(path), 0)
+        locator(str(path))(0)
     doubled = io.BytesIO()
     with zipfile.ZipFile(doubled, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("x/data.pkl", b"\x80\x02}.")
@@ -839,7 +839,7 @@ def test_zip64_entries_are_read(tmp_path: Path) -> None:
     tail = struct.pack("<4H2LH", 0, 0, 2, 2, len(records), offset, 0)
     path = written(tmp_path / "x.pt", data[:offset] + records + b"PK\5\6" + tail)
     assert list(opened(path).names) == ["weight"]
-    assert locate(str(path), 0).nbytes == 16
+    assert locator(str(path))(0).nbytes == 16
     assert opened(path).findings == ()
 
 

@@ -81,21 +81,13 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
             raise ParamxError(spec.target, f"{DCP_METADATA}: {error.why}", error.remedy) from None
 
 
-def locate(target: str, index: int) -> Pieces:
-    """Return the pieces that one tensor is stored in.
+def locator(target: str) -> Callable[[int], Pieces]:
+    """Return what tells the pieces that a tensor is stored in, by its row; the metadata is read once, here.
+
+    What is returned raises a ParamxError where they can't be told, or do not make up the whole.
 
     Args:
         target: As it was opened.
-        index: The row in the table that `open_model` made of it.
-
-    Raises:
-        ParamxError: They can't be told, or do not make up the whole.
-    """
-    return locator(target)(index)
-
-
-def locator(target: str) -> Callable[[int], Pieces]:
-    """Return `locate` for many rows of one target: its metadata is read once, here; of the files nothing.
 
     Raises:
         ParamxError: It can't be read (any more).

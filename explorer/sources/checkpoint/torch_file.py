@@ -54,21 +54,13 @@ def open_model(spec: OpenSpec, report: Report) -> Model:
         return _open(spec.target)[0]
 
 
-def locate(target: str, index: int) -> Place:
-    """Return where the bytes of one tensor lie.
+def locator(target: str) -> Callable[[int], Place]:
+    """Return what tells where the bytes of a tensor lie, by its row in the table; the pickles are read once, here.
+
+    What is returned raises a ParamxError where the bytes are not stored as they are.
 
     Args:
         target: As it was opened.
-        index: The row in the table that `open_model` made of it.
-
-    Raises:
-        ParamxError: It can't be read (any more), or its bytes are not stored as they are.
-    """
-    return locator(target)(index)
-
-
-def locator(target: str) -> Callable[[int], Place]:
-    """Return `locate` for many rows of one target: its pickles are read once, here.
 
     Raises:
         ParamxError: It can't be read (any more).
