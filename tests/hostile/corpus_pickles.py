@@ -125,6 +125,13 @@ def torch_files() -> Iterator[Case]:
         "builtins with controls": b"Vbuiltins\x1b\x1b\nVeval\n\x93",
         "torchevil.run": b"ctorchevil\nrun\n",
         "os.system": b"cos\nsystem\n",
+        "torch.os.system": b"Vtorch\nVos.system\n\x93",
+        "an attribute of os.system": b"Vtorch\nVos.system.__call__\n\x93",
+        "the globals of a method": b"Vtorch.nn\nVModule.forward.__globals__\n\x93",
+        "torchevil.FloatStorage": b"ctorchevil\nFloatStorage\n",
+        "a method that is replaced": b"ctorch.nn\nModule\n}Vforward\nctorch\nload\nsb",
+        "a table of torch that is added to": b"ctorch._tensor\n_known\nctorch\nload\na",
+        "a table of torch that is written to": b"ctorch._tensor\n_known\nVkey\nctorch\nload\ns",
     }.items():
         uncalled = mapping(("w", tensor()), ("k", value))
         yield case(f"{name} named and not called, zip", WARN, pt(zipped(uncalled)), "not run")

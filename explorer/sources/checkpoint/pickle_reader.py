@@ -114,6 +114,9 @@ class Rules(Protocol):
     def refer(self, name: Global) -> None:
         """Note that a global is named."""
 
+    def alter(self, name: Global) -> None:
+        """Note that items would be put into a global."""
+
     def persistent(self, key: Any) -> Any:
         """Return what a persistent id stands for."""
 
@@ -400,6 +403,8 @@ class PickleReader:
             target.extend(values)
         elif isinstance(target, Opaque):
             target.items.extend(values)
+        elif isinstance(target, Global):
+            self._rules.alter(target)
 
     def _setitem(self) -> None:
         value = self._stack.pop()
@@ -415,6 +420,8 @@ class PickleReader:
             target.items.extend(pairs)
         elif isinstance(target, Opaque):
             target.pairs.extend(pairs)
+        elif isinstance(target, Global):
+            self._rules.alter(target)
 
     # --- opcodes: memo ------------------------------------------------------------------------------------------
 

@@ -122,6 +122,13 @@ def _shown(name: Global) -> str:
     return _todays(name)[:1000]
 
 
+def _is_torchs(name: Global) -> bool:
+    """Whether a global is in a module of torch, and in no other: `torch` with `os.system` reaches through it."""
+    first, *rest = name.name.split(".")
+    own = name.module.partition(".")[0] in ("torch", "__torch__")
+    return own and (not rest or (first[:1].isupper() and not any(part.startswith("__") for part in rest)))
+
+
 class TorchRules:
     """What the opcodes that would run code become, in torch's pickles (`pickle_reader.Rules`)."""
 
@@ -183,7 +190,13 @@ class TorchRules:
         """Return `value` with its state set."""
         if isinstance(value, Opaque):
             value.state = state  # set, not replaced: the memo may hold the object already
+        elif isinstance(value, Global):
+            self.alter(value)
         return value
+
+    def alter(self, name: Global) -> None:
+        """Note a class, a function or a module whose own attributes or items the file wanted set."""
+        self._keep(self._refused, name)
 
     def persistent(self, key: Any) -> Any:
         """Return the storage that a persistent id names.
@@ -199,7 +212,7 @@ class TorchRules:
             return Broken("a reference to a storage that is none")
         _, cls, name, location, numel, *rest = key
         name, location = decoded(name), decoded(location)
-        dtype = STORAGE_DTYPES.get(cls.name) if isinstance(cls, Global) and cls.module.startswith("torch") else None
+        dtype = STORAGE_DTYPES.get(cls.name) if isinstance(cls, Global) and _is_torchs(cls) else None
         if dtype is None or not isinstance(name, str) or not is_size(numel):
             return Broken("a reference to a storage that is none")
         whole = Storage(name, dtype, numel, location if isinstance(location, str) else "cpu")
@@ -216,7 +229,7 @@ class TorchRules:
     # --- noting -------------------------------------------------------------------------------------------------
 
     def _is_harmless(self, name: Global) -> bool:
-        known = name.path in HARMLESS or (name.name in STORAGE_DTYPES and name.module.startswith("torch"))
+        known = name.path in HARMLESS or (name.name in STORAGE_DTYPES and _is_torchs(name))
         return known or (bool(self._packages) and name.module.startswith(self._packages))
 
     def _is_dangerous(self, name: Global) -> bool:
@@ -231,14 +244,13 @@ class TorchRules:
 
     def _is_plain(self, name: Global) -> bool:
         """Whether torch's own files name it: dtypes, layouts, functions that modules hold, classes of TorchScript."""
-        own = name.module.partition(".")[0] in ("torch", "__torch__")
-        return own or self._is_harmless(name) or name.path in _MAKERS
+        return _is_torchs(name) or self._is_harmless(name) or name.path in _MAKERS
 
     def _note_class(self, cls: Global) -> None:
         plain = (
             self._is_harmless(cls)
             or cls.path in _MAKERS
-            or cls.module.startswith(("torch.nn.", "torch.ao.nn.", "__torch__"))
+            or (_is_torchs(cls) and cls.module.startswith(("torch.nn.", "torch.ao.nn.", "__torch__")))
         )
         if not plain and not self._is_dangerous(cls):
             self._keep(self.classes, cls)
