@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -36,12 +37,12 @@ def can_fork() -> bool:
 class ForkedProcess:
     """A running copy of this process: as much of `subprocess.Popen` as a worker needs."""
 
-    def __init__(self, run: Callable[[], object], keep: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, run: Callable[[], object], keep: Iterable[int], environment: Mapping[str, str]) -> None:
         """Start it. No thread may hold a lock: call it before any works.
 
         Args:
             run: What the copy does; it ends when this does.
-            keep: The one file descriptor, beside its standard streams, that stays open in it.
+            keep: The file descriptors that stay open in it beside its standard streams.
             environment: Its environment.
         """
         requests, stdin = os.pipe()
@@ -81,7 +82,7 @@ class ForkedProcess:
 
 
 def _be_copy(
-    run: Callable[[], object], requests: int, prints: int, keep: int, environment: Mapping[str, str]
+    run: Callable[[], object], requests: int, prints: int, keep: Iterable[int], environment: Mapping[str, str]
 ) -> NoReturn:
     """Be the copy, to the end of the process."""
     status = 1
@@ -91,8 +92,8 @@ def _be_copy(
         os.dup2(prints, 1)
         os.dup2(prints, 2)
         # The supervisor's pipes are among the rest: held open here, they would not end when the interface does.
-        os.closerange(3, keep)
-        os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
+        for kept, next_kept in pairwise([2, *sorted(keep), os.sysconf("SC_OPEN_MAX")]):
+            os.closerange(kept + 1, next_kept)
         # Not the parent's: they may think that they can seek.
         sys.stdout = sys.stderr = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
         os.environ.clear()

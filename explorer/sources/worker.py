@@ -13,7 +13,8 @@ little-endian length, then the payload:
     frame     B  answer: the same number, then bytes as they are
     frame     E  no answer: the same number, then the line that says why, UTF-8
 
-The child ends when its standard input does, so that it never outlives the interface, however that dies.
+The child ends when its standard input does, and with its lifeline (`explorer.sources.lifeline`), so that it never
+outlives the interface, however that dies and whatever keeps the child busy.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from explorer.core.text import QUOTED, visible
 from explorer.core.wire import decode, encode
 from explorer.sources import out_of_memory
 from explorer.sources.forked import ForkedProcess, can_fork
+from explorer.sources.lifeline import tie
 from explorer.sources.unexpected import unexpected
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ spec = importlib.util.spec_from_file_location("explorer", sys.argv[1] + "/__init
 sys.modules["explorer"] = module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 from explorer.sources.worker import serve
-serve(int(sys.argv[2]))
+serve(*map(int, sys.argv[2:]))
 """
 
 
@@ -119,18 +121,22 @@ class WorkerLoading:
         self._stage = "starting"
         self._kills = out_of_memory.kills()
         reading, writing = os.pipe()
+        lifeline, held = os.pipe()
         try:
-            process = _start(spec, writing, fork and can_fork())
+            process = _start(spec, (writing, lifeline), fork and can_fork())
         except BaseException:
             os.close(reading)
+            os.close(held)
             raise
         finally:
             os.close(writing)
+            os.close(lifeline)
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
         self._frames: BinaryIO = open(reading, "rb")  # noqa: SIM115, PTH123 - a pipe that lives as long as the worker
-        self._kill = weakref.finalize(self, _end, process, self._frames)
+        life = open(held, "wb", buffering=0)  # noqa: SIM115, PTH123 - as above, and the worker as long as it
+        self._kill = weakref.finalize(self, _end, process, self._frames, life)
         self._drain = threading.Thread(target=_keep_end, args=(process.stdout, self._log), daemon=True)
         self._drain.start()
         request = json.dumps({"request": "open", "spec": asdict(spec)}).encode()
@@ -248,17 +254,17 @@ class WorkerLoading:
         return ParamxError(self._spec.target, f"{why}: {last[:QUOTED]}" if last else why).line
 
 
-def _start(spec: OpenSpec, frames: int, fork: bool) -> Process:
-    """Start a worker that writes its frames to a pipe."""
+def _start(spec: OpenSpec, pipes: tuple[int, int], fork: bool) -> Process:
+    """Start a worker with its ends of two pipes: what `serve` takes."""
     if fork:
-        return ForkedProcess(lambda: serve(frames), frames, _environment(spec))
+        return ForkedProcess(lambda: serve(*pipes), pipes, _environment(spec))
     # A session of its own: no terminal to prompt at, and one kill reaches the worker's own children too.
     return subprocess.Popen(  # noqa: S603 - this interpreter, and no shell
-        [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[1]), str(frames)],
+        [sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[1]), *map(str, pipes)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pass_fds=(frames,),
+        pass_fds=pipes,
         start_new_session=True,
         env=_environment(spec),
         bufsize=0,
@@ -276,7 +282,7 @@ def _environment(spec: OpenSpec) -> dict[str, str]:
     return environment
 
 
-def _end(process: Process, frames: BinaryIO) -> None:
+def _end(process: Process, *pipes: BinaryIO) -> None:
     """Kill the worker's whole group, reap the worker, close the pipes."""
     if process.returncode is None:  # once reaped, its number may be another's
         for kill in (os.killpg, os.kill):  # a copy of a moment ago leads no group yet
@@ -284,7 +290,7 @@ def _end(process: Process, frames: BinaryIO) -> None:
                 kill(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(REAP_SECONDS)
-    for pipe in (process.stdin, frames):
+    for pipe in (process.stdin, *pipes):
         if pipe is not None:
             with suppress(OSError):
                 pipe.close()
@@ -335,13 +341,16 @@ Reply = Callable[[bytes, bytes], None]
 """Sends a frame: kind and payload."""
 
 
-def serve(frames_fd: int) -> None:
+def serve(frames_fd: int, lifeline: int) -> None:
     """Answer requests until standard input ends; the worker's whole life.
 
     Args:
         frames_fd: The pipe that frames go to, inherited from the parent.
+        lifeline: The pipe whose end is the worker's, inherited too.
     """
+    tie(lifeline)
     os.set_inheritable(frames_fd, False)
+    os.set_inheritable(lifeline, False)
     requests_fd = os.dup(0)
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)  # `input()` in a library ends at once instead of eating requests

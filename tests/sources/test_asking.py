@@ -122,11 +122,11 @@ def odd(tmp_path, monkeypatch):
         worker,
         "_BOOT",
         worker._BOOT.replace(
-            "serve(int(sys.argv[2]))",
+            "serve(*map(int, sys.argv[2:]))",
             f"sys.path.insert(0, {str(tmp_path)!r})\n"
             "import explorer.sources as s\n"
             "s.SOURCES = (s.Source('made', 'made_source', lambda spec: True),)\n"
-            "serve(int(sys.argv[2]))",
+            "serve(*map(int, sys.argv[2:]))",
         ),
     )
     loading = open_in_worker(OpenSpec("t"))

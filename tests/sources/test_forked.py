@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from checkpoint_files import entry, safetensors_bytes
-from command import alive, wait_for
+from command import alive
 
 from explorer.sources.forked import can_fork
 
@@ -89,23 +89,8 @@ def test_a_copy_has_a_session_of_its_own_and_no_file_of_its_parent(checkpoint):
     loading.cancel()
     """
     with script(OPEN + code, checkpoint) as run:
-        # Nothing to read, a pipe for what is printed twice, requests, frames.
-        assert run.stdout.read().split() == ["True", "False", "5"]
-
-
-def test_a_copy_dies_with_its_parent(checkpoint):
-    code = """
-    loading = open_in_worker(OpenSpec(target), True)
-    list(loading.events())
-    print(loading._process.pid, flush=True)
-    time.sleep(300)
-    """
-    with script(OPEN + code, checkpoint) as parent:
-        pid = int(parent.stdout.readline())
-        there = alive(pid)
-        parent.kill()
-    assert there
-    wait_for(lambda: not alive(pid))
+        # Nothing to read, a pipe for what is printed twice, requests, frames, the lifeline.
+        assert run.stdout.read().split() == ["True", "False", "6"]
 
 
 def test_a_copy_that_is_cancelled_at_once_is_gone(checkpoint):
@@ -140,7 +125,7 @@ def test_an_exception_in_a_copy_is_its_last_word_and_its_status():
     code = """
     import os
     from explorer.sources.forked import ForkedProcess
-    copy = ForkedProcess(lambda: 1 / 0, 2, dict(os.environ))
+    copy = ForkedProcess(lambda: 1 / 0, (), dict(os.environ))
     print(copy.stdout.read().decode().splitlines()[-1], copy.wait(10), copy.wait(10))
     """
     with script(code) as run:
@@ -155,7 +140,7 @@ def test_nothing_of_the_current_directory_is_imported_by_a_copy(tmp_path):
     def tell():
         import colorsys
         print(colorsys.__file__, sys.argv, os.environ["ONLY"], len(os.environ))
-    copy = ForkedProcess(tell, 2, {"ONLY": "this"})
+    copy = ForkedProcess(tell, (), {"ONLY": "this"})
     print(copy.stdout.read().decode(), end="")
     """
     with script(code, cwd=tmp_path) as run:

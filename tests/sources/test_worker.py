@@ -33,6 +33,16 @@ ROOT = Path(__file__).parents[2]
 FACTS = Path(__file__).parents[1] / "facts/kantaibert.json"
 
 
+BUSY = """
+import os, re, signal
+os.fork()
+signal.alarm(60)  # a test that fails leaves nothing behind
+print(os.getpid(), file=open({busy!r}, "a"))
+re.match("(a+)+$", "a" * 99 + "b")
+"""
+"""A library that never comes back from native code, in two processes, which write their numbers into a file."""
+
+
 def small(folder):
     """A checkpoint with one tensor."""
     path = folder / "small.safetensors"
@@ -335,24 +345,28 @@ class TestDeath:
         assert event.line.startswith("x: the worker ended (exit 127) while starting: out of memory")
         assert "ABORT" not in event.line
 
-    def test_the_worker_dies_with_its_parent(self):
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it dies when Python runs in it again")
+    @pytest.mark.parametrize("fork", [False, True])
+    def test_the_worker_dies_with_its_parent_though_it_never_looks(self, fork, tmp_path):
+        busy = tmp_path / "busy"
+        busy.touch()
+        (tmp_path / "torch.py").write_text(BUSY.format(busy=str(busy)))
         code = """
-            import time
+            import sys, time
             from explorer.core.loading import OpenSpec
             from explorer.sources.worker import open_in_worker
-            loading = open_in_worker(OpenSpec("kantaibert"))
-            events = loading.events()
-            next(events)
-            print(loading._process.pid, flush=True)
+            loading = open_in_worker(OpenSpec("kantaibert"), bool(int(sys.argv[1])))
             time.sleep(300)
         """
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
         with subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", textwrap.dedent(code), str(int(fork))], cwd=tmp_path, env=environment
         ) as parent:
-            pid = int(parent.stdout.readline())
-            assert alive(pid)
+            # The worker and what it started, both in native code that keeps the interpreter to itself.
+            pids = wait_for(lambda: len(pids := busy.read_text().split()) == 2 and pids)
+            assert all(alive(int(pid)) for pid in pids)
             parent.kill()
-        wait_for(lambda: not alive(pid), 10)
+        wait_for(lambda: not any(alive(int(pid)) for pid in pids))
 
 
 class TestTree:
