@@ -449,33 +449,19 @@ def test_torchao_of_the_real_package():
     assert "int8" in row.notes
 
 
-def offloading(**hook):
+def offloaded_notes(hook):
     module = nn.Linear(2, 2, device="meta")
-    module._hf_hook = SimpleNamespace(**hook)
-    return table(module)[0].notes
+    module._hf_hook = hook
+    return [row.notes for row in table(module)]
 
 
 def test_offloaded_by_accelerate_is_told_by_its_hook():
-    kept = SimpleNamespace(dataset=SimpleNamespace(state_dict={}, save_folder=None, index={}))
-    assert offloading(offload=True, weights_map=kept, execution_device=0).endswith("to cpu, runs on 0")
-    on_disk = SimpleNamespace(dataset=SimpleNamespace(save_folder="/x", index={"weight": {}}))
-    note = offloading(offload=True, weights_map=on_disk, execution_device="cuda:1")
-    assert note == "offloaded by accelerate to disk, runs on cuda:1"
-    inner = SimpleNamespace(offload=True, weights_map=kept, execution_device="cpu")
-    assert offloading(hooks=[SimpleNamespace(), inner]).startswith("offloaded by accelerate to cpu")
-    assert offloading(offload=False) == ""
-
-
-def test_accelerate_of_the_real_package(tmp_path):
-    accelerate = pytest.importorskip(
-        "accelerate", reason="accelerate is not installed: only its attributes are tried"
-    )
-    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    accelerate.dispatch_model(module, {"0": "cpu", "1": "disk"}, main_device="cpu", offload_dir=str(tmp_path))
-    model = table(module)
-    assert [row.device for row in model] == ["cpu", "cpu", "meta", "meta"]
-    assert [row.notes for row in model][1:3] == ["", "offloaded by accelerate to disk, runs on cpu"]
-    assert model.total == 40
+    inner = SimpleNamespace(offload=True, weights_map={"weight": 0, "bias": 0}, execution_device="cuda:1")
+    told = ["offloaded by accelerate to cpu, runs on cuda:1"] * 2
+    assert offloaded_notes(inner) == told
+    in_two = SimpleNamespace(hooks=[SimpleNamespace(hooks=[SimpleNamespace(), inner])])
+    assert offloaded_notes(in_two) == told
+    assert offloaded_notes(SimpleNamespace(offload=False)) == ["", ""]
 
 
 class BaseTunerLayer:
