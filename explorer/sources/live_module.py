@@ -14,6 +14,7 @@ from explorer.core.wrapped import unwrapped
 from explorer.sources import shared_memory
 from explorer.sources.json_safe import json_safe
 from explorer.sources.odd_parameters import facts_of, fsdp_shapes, said_numel
+from explorer.sources.offloading import Offloads
 from explorer.sources.places import bare_class, places_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
     owners = dict(module.named_modules(remove_duplicate=False))
     flat = fsdp_shapes(list(owners.values()))
     holders = [owners.get(name.rpartition(".")[0]) for name, _ in named]
-    facts = [facts_of(parameter, flat, owner) for (_, parameter), owner in zip(named, holders, strict=True)]
+    facts = [facts_of(parameter, flat) for _, parameter in named]
     classes: dict[type, ModuleClass] = {}
     names = [visible(plain[name]) for name, _ in named]
     parameters = [parameter for _, parameter in named]
@@ -68,7 +69,9 @@ def table_of(module: torch.nn.Module, origin: Origin, findings: tuple[Finding, .
     shared = [] if flat else shared_memory.pairs(parameters)  # FSDP's parameters are pieces of one buffer
     raw_names = [name for name, _ in named]
     told = shared_memory.notes(shared, names)
-    for index, note in (*told, *_adapters(raw_names, owners), *_reparametrized(raw_names, owners)):
+    offloads = Offloads(owners.items())
+    kept = [(index, where.note) for index, each in enumerate(named) if (where := offloads.find(*each)) is not None]
+    for index, note in (*told, *kept, *_adapters(raw_names, owners), *_reparametrized(raw_names, owners)):
         _add(notes, index, note)
     model = Model(
         origin=origin,

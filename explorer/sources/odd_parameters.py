@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from explorer.core.text import plural, visible
 
@@ -42,13 +42,12 @@ class Facts:
     """What else must be said; empty for an ordinary parameter."""
 
 
-def facts_of(parameter: torch.Tensor, flat: Mapping[int, tuple[int, ...]], owner: object = None) -> Facts:
+def facts_of(parameter: torch.Tensor, flat: Mapping[int, tuple[int, ...]]) -> Facts:
     """Return what a parameter really is; never raises.
 
     Args:
         parameter: The parameter.
         flat: Shapes of FSDP1's original parameters, see `fsdp_shapes`.
-        owner: The module that holds it.
     """
     try:
         # Asking for an attribute that is not there takes longer than all else; 150,000 parameters are asked.
@@ -61,8 +60,7 @@ def facts_of(parameter: torch.Tensor, flat: Mapping[int, tuple[int, ...]], owner
             facts = _plain(parameter)
         if id(parameter) in flat:
             facts = _fsdp_original(parameter, flat[id(parameter)])
-        kept = offloading(parameter, owner)
-        return replace(facts, note=facts.note or (kept.note if kept else ""))
+        return facts
     except Exception as error:  # a tensor subclass may raise on anything that it is asked
         return Facts(
             None, 0, None, UNKNOWN_BYTES, None, f"it can't be read: {visible(f'{type(error).__name__}: {error}')}"
@@ -323,52 +321,6 @@ def expanded(parameter: torch.Tensor) -> Facts | None:
     nbytes = numel * parameter.dtype.itemsize
     note = f"its {plural(plain.numel, 'element')} share {plural(nbytes, 'byte')}"
     return replace(plain, nbytes=nbytes, note=note)
-
-
-class Offloading(NamedTuple):
-    """Where accelerate keeps a parameter that torch says is on meta."""
-
-    kind: str
-    """`disk` or `cpu`."""
-    folder: str
-    """The directory on the disk; empty elsewhere."""
-    device: str
-    """Where it is computed with."""
-
-    @property
-    def place(self) -> str:
-        """Where it is kept, with the directory."""
-        return f"{self.kind} ({self.folder})" if self.folder else self.kind
-
-    @property
-    def note(self) -> str:
-        """What the table says of it."""
-        return f"offloaded by accelerate to {self.kind}, runs on {self.device}"
-
-
-def offloading(parameter: torch.Tensor, owner: object) -> Offloading | None:
-    """Return where accelerate keeps a parameter that torch says is on meta; `None` for others.
-
-    Source: accelerate, `hooks.py`, `AlignDevicesHook`: `offload`, `execution_device`, `weights_map`; it sits in the
-    module's `_hf_hook`, alone or in a `SequentialHook`.
-    """
-    if parameter.device.type != "meta":
-        return None
-    hook = getattr(owner, "_hf_hook", None)
-    for each in (hook, *(getattr(hook, "hooks", ()) or ())):
-        if getattr(each, "offload", False):
-            folder = _folder(each)
-            return Offloading("disk" if folder else "cpu", visible(folder), visible(str(each.execution_device)))
-    return None
-
-
-def _folder(hook: Any) -> str:
-    """Return the directory of a hook's weights, if any; its map may be a view into a larger one, of files too."""
-    weights = hook.weights_map
-    while hasattr(weights, "dataset"):
-        weights = weights.dataset
-    folder = getattr(weights, "save_folder", None)
-    return str(folder) if folder is not None and getattr(weights, "index", None) else ""
 
 
 LAYOUTS: tuple[Callable[[Any], Facts | None], ...] = (nested, sparse, packed, expanded)

@@ -226,6 +226,49 @@ def test_columns_of_one_matrix_are_nothing_to_tell():
     assert (dict(model.notes), model.findings) == ({}, ())
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_view_with_gaps_lies_in_the_memory_of_what_it_is_a_view_of(device):
+    base = torch.zeros(4, 4, device=device)
+    model = table(
+        holding(column=nn.Parameter(base[:, 0]), base=nn.Parameter(base), block=nn.Parameter(base[1:3, 1:3]))
+    )
+    assert [row.notes for row in model] == [
+        "lies in the memory of base",
+        "shares memory with column, block",
+        "lies in the memory of base",
+    ]
+    assert model.findings[0].names == ("column", "base", "block")
+
+
+def test_views_with_gaps_share_memory_where_they_cross_and_not_where_they_lie_between_one_another():
+    base = torch.zeros(4, 6)
+    even, odd, row, wide = base[:, ::2], base[:, 1::2], base[1], base[:, 2:4]
+    bytes_inside = base.view(torch.uint8)[:, 13:15]  # of the fourth column
+    module = holding(even=nn.Parameter(even), odd=nn.Parameter(odd))
+    assert not dict(table(module).notes)
+    module = holding(even=nn.Parameter(even), row=nn.Parameter(row))
+    assert table(module)[0].notes == "shares memory with row"
+    for parts, expected in (((even, bytes_inside), False), ((odd, bytes_inside), True), ((wide, bytes_inside), True)):
+        parameters = (nn.Parameter(part, requires_grad=False) for part in parts)
+        assert bool(table(holding(**dict(zip("ab", parameters, strict=True)))).notes) is expected
+
+
+def test_a_view_that_reaches_far_does_not_hide_two_that_lie_in_its_gaps():
+    base = torch.zeros(4, 6)
+    parts = {"far": base[:, 0], "a": base[0, 1:3], "b": base[0, 2:4]}
+    model = table(holding(**{name: nn.Parameter(part) for name, part in parts.items()}))
+    assert [row.notes for row in model] == ["", "shares memory with b", "shares memory with a"]
+
+
+def test_views_that_can_t_be_told_apart_in_time_are_said_to_share_memory_perhaps(monkeypatch):
+    monkeypatch.setattr("explorer.sources.shared_memory.MOST_WORK", 1)
+    base = torch.zeros(5, 7, 11, 13)
+    a, b = base[::2, :, ::3, ::2], base[:, ::3, ::2, ::5]
+    model = table(holding(a=nn.Parameter(a), b=nn.Parameter(b)))
+    assert [row.notes for row in model] == ["may share memory with b", "may share memory with a"]
+    assert not model.findings, "what is not known is no warning"
+
+
 def test_an_expanded_parameter_counts_each_element_and_the_bytes_that_they_share():
     (row,) = table(holding(e=nn.Parameter(torch.ones(1).expand(5))))
     assert (row.shape, row.numel, row.nbytes) == ((5,), 5, 4)
@@ -449,33 +492,19 @@ def test_torchao_of_the_real_package():
     assert "int8" in row.notes
 
 
-def offloading(**hook):
+def offloaded_notes(hook):
     module = nn.Linear(2, 2, device="meta")
-    module._hf_hook = SimpleNamespace(**hook)
-    return table(module)[0].notes
+    module._hf_hook = hook
+    return [row.notes for row in table(module)]
 
 
 def test_offloaded_by_accelerate_is_told_by_its_hook():
-    kept = SimpleNamespace(dataset=SimpleNamespace(state_dict={}, save_folder=None, index={}))
-    assert offloading(offload=True, weights_map=kept, execution_device=0).endswith("to cpu, runs on 0")
-    on_disk = SimpleNamespace(dataset=SimpleNamespace(save_folder="/x", index={"weight": {}}))
-    note = offloading(offload=True, weights_map=on_disk, execution_device="cuda:1")
-    assert note == "offloaded by accelerate to disk, runs on cuda:1"
-    inner = SimpleNamespace(offload=True, weights_map=kept, execution_device="cpu")
-    assert offloading(hooks=[SimpleNamespace(), inner]).startswith("offloaded by accelerate to cpu")
-    assert offloading(offload=False) == ""
-
-
-def test_accelerate_of_the_real_package(tmp_path):
-    accelerate = pytest.importorskip(
-        "accelerate", reason="accelerate is not installed: only its attributes are tried"
-    )
-    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    accelerate.dispatch_model(module, {"0": "cpu", "1": "disk"}, main_device="cpu", offload_dir=str(tmp_path))
-    model = table(module)
-    assert [row.device for row in model] == ["cpu", "cpu", "meta", "meta"]
-    assert [row.notes for row in model][1:3] == ["", "offloaded by accelerate to disk, runs on cpu"]
-    assert model.total == 40
+    inner = SimpleNamespace(offload=True, weights_map={"weight": 0, "bias": 0}, execution_device="cuda:1")
+    told = ["offloaded by accelerate to cpu, runs on cuda:1"] * 2
+    assert offloaded_notes(inner) == told
+    in_two = SimpleNamespace(hooks=[SimpleNamespace(hooks=[SimpleNamespace(), inner])])
+    assert offloaded_notes(in_two) == told
+    assert offloaded_notes(SimpleNamespace(offload=False)) == ["", ""]
 
 
 class BaseTunerLayer:

@@ -104,10 +104,9 @@ ODD: dict[str, Callable[[], torch.Tensor]] = {
 }
 
 
-def asked(parameter: torch.Tensor, hook: object = None) -> Iterator[Any]:
+def asked(parameter: torch.Tensor) -> Iterator[Any]:
     """Yield what each request about one parameter answers, refused ones as their error."""
     module = torch.nn.Module()
-    module._hf_hook = hook  # where accelerate keeps its own
     module._parameters["w"] = parameter  # `Parameter(…)` would ask a refusing tensor
     anything = torch.nn.Linear(1, 1)  # a table: it is not asked about
     model = table_of(anything, live_origin(anything, "live"))
@@ -145,14 +144,6 @@ def test_what_has_no_values_to_show_says_why(kind: str, line: str) -> None:
     for answer in asked(ODD[kind]()):
         assert isinstance(answer, ParamxError)
         assert answer.line == line
-
-
-@pytest.mark.parametrize(("folder", "place"), [("/scratch/off", "disk (/scratch/off)"), (None, "cpu")])
-def test_what_accelerate_offloaded_says_where_to(folder: str | None, place: str) -> None:
-    weights = SimpleNamespace(dataset=SimpleNamespace(save_folder=folder, index={"w": {}}))
-    hook = SimpleNamespace(offload=True, weights_map=weights, execution_device="cpu")
-    for answer in asked(ODD["meta"](), hook):
-        assert str(answer) == f"w: its values are offloaded to {place} by accelerate"
 
 
 def test_a_packed_tensor_that_is_large_says_what_gives_its_values(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,3 +86,13 @@ _WATCH: ContextVar[OpenedFiles | None] = ContextVar("watch", default=None)
 def watching() -> OpenedFiles | None:
     """Return what files that are opened here are noted in, or compared with."""
     return _WATCH.get()
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Open files as they are now: those that are not the target's, but read by a module as it runs."""
+    before = _WATCH.set(None)
+    try:
+        yield
+    finally:
+        _WATCH.reset(before)

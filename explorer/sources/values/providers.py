@@ -12,12 +12,14 @@ from explorer.core.text import shape_text, visible
 from explorer.sources.checkpoint import locator
 from explorer.sources.checkpoint.files import File
 from explorer.sources.checkpoint.place import Pieces, Place
-from explorer.sources.odd_parameters import offloading
-from explorer.sources.values import CANT_BE_SHOWN, Facts, Readable
+from explorer.sources.offloading import Offloads
+from explorer.sources.values import CANT_BE_SHOWN, Readable
 from explorer.sources.values.arranged import arranged
 from explorer.sources.values.in_file import FileTensor, OpenFile
 from explorer.sources.values.in_memory import REMEDY, TorchTensor
+from explorer.sources.values.in_model import InModel
 from explorer.sources.values.in_pieces import PiecedTensor
+from explorer.sources.values.offloaded import read_offloaded
 
 if TYPE_CHECKING:
     import torch
@@ -110,12 +112,16 @@ class ModuleValues:
             ParamxError: It has no values.
         """
         name, parameter = self._named[index]
-        kept = offloading(parameter, self._module.get_submodule(name.rpartition(".")[0]))
+        kept = self._offloads.find(name, parameter)
         if kept is not None:
-            raise ParamxError(name, f"its values are offloaded to {kept.place} by accelerate")
+            return read_offloaded(name, parameter, kept)
         if parameter.is_meta and not self._is_skeleton:
             raise ParamxError(name, f"{CANT_BE_SHOWN}: it is on the meta device, others are not", self._remedy)
         return TorchTensor(name, parameter, self._remedy)
+
+    @cached_property
+    def _offloads(self) -> Offloads:
+        return Offloads(self._module.named_modules())
 
     @cached_property
     def _is_skeleton(self) -> bool:
@@ -179,7 +185,7 @@ class OverlaidValues:
         notes = [f"in the file as {held}"] if held != raw else []
         if place.dtype != self._model.dtypes[index]:
             notes.append(f"{place.dtype} in the file, {self._model.dtypes[index]} in the model")
-        return _InModel(found, self._model.requires_grad[index], ", ".join(notes))
+        return InModel(found, self._model.requires_grad[index], ", ".join(notes))
 
     def _fusion(self, name: str) -> Fusion | None:
         """Return how a parameter is made of tensors of the files, if it is."""
@@ -203,13 +209,3 @@ def _by_name(weights: Weights) -> Callable[[str], Place]:
         return place(rows[name])
 
     return located
-
-
-class _InModel:
-    """A tensor of a file as the parameter that it is in the model."""
-
-    def __init__(self, tensor: Readable, requires_grad: bool | None, note: str) -> None:
-        facts = tensor.facts
-        both = ", ".join(filter(None, (facts.note, note)))
-        self.facts = Facts(facts.dtype, facts.shape, facts.device, requires_grad, True, both)
-        self.take, self.chunks, self.in_order = tensor.take, tensor.chunks, tensor.in_order
