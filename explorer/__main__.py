@@ -121,11 +121,11 @@ def _run_interface(
 ) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
     import_asyncio_without_tls()
-    from explorer.core.drafts import Drafts
+    from explorer.core.draft_store import DraftStore
     from explorer.ui.app import run
     from explorer.ui.services import Services
 
-    drafts = Drafts(told=child.keep)
+    drafts = DraftStore(tell=child.keep)
 
     def broken(error: BaseException) -> None:
         drafts.settle()
