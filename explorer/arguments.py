@@ -15,6 +15,7 @@ from explorer.version import __version__
 
 if TYPE_CHECKING:
     from explorer.core.groups import Grouping
+    from explorer.core.loading import OpenSpec
 
 EXIT_USAGE = 2
 """The command line can't be understood."""
@@ -287,6 +288,26 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
         and ":" not in f"{arguments.target} {arguments.other}",
     }
     return next((complaint for complaint, holds in told.items() if holds), "")
+
+
+def spec_of(arguments: argparse.Namespace) -> OpenSpec:
+    """Return what is to be opened, and how."""
+    from explorer.core.loading import OpenSpec
+
+    return OpenSpec(
+        target=arguments.target or "",
+        class_name=arguments.class_name,
+        revision=arguments.revision,
+        trust_remote_code=arguments.trust_remote_code,
+        offline=arguments.offline,
+        weights=arguments.weights,
+        arguments=tuple(arguments.arguments),
+        load=arguments.load,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        device_map=arguments.device_map,
+        max_memory=arguments.max_memory,
+    )
 
 
 def grouping_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Grouping:

@@ -21,9 +21,11 @@ EXIT_FAILED = 1
 EXIT_NO_OUTPUT = 2
 """Standard output is closed or full: not what 1 says of a target, of findings or of a comparison."""
 
+EXIT_TROUBLE = 2
+"""Two targets could not be compared: as with `diff` and `cmp`, 1 says that they differ."""
+
 EXIT_PIPE_CLOSED = 141
 """The reader of the output went away, as shells write it: 128 + SIGPIPE."""
-
 
 FULL_DEVICE = os.makedev(1, 7)
 """`/dev/full` of Linux (Documentation/admin-guide/devices.txt): the disk that is always full."""

@@ -154,15 +154,15 @@ def test_a_finding_names_a_few_parameters_and_counts_the_rest() -> None:
 
 
 def test_a_fix_that_would_empty_a_group_is_not_printed(monkeypatch) -> None:
-    import explorer.__main__ as command
+    from explorer import printing
 
     params = [
         Param(i, name, shape, 4, "float32", 16, "cpu", True, None, (), None)
         for i, (name, shape) in enumerate((("norm", (4,)), ("w", (2, 2))))
     ]
-    monkeypatch.setattr(command, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
+    monkeypatch.setattr(printing, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
     grouping = Grouping((Rule("muon", ("norm",), {"optimizer": "Muon", "weight_decay": 0.0}), Rule("rest")))
-    listing = command._listing(OpenSpec("m"), grouping, "")
+    listing = printing._listing(OpenSpec("m"), grouping, "")
     assert "refused-shape: muon" in "".join(check_text(listing))
     assert "fix:" not in "".join(check_text(listing))
 

@@ -25,7 +25,7 @@ WIDEST_COLUMN = 100
 def table(comparison: Comparison) -> Iterator[str]:
     """Yield a line a difference, then what they sum to."""
     rows = [
-        (", ".join(KINDS[kind] for kind in pair.kinds), pair.name, *sides(comparison, pair), _values_told(pair))
+        (", ".join(KINDS[kind] for kind in pair.kinds), pair.name, *sides(comparison, pair), _values_text(pair))
         for pair in comparison.differences
     ]
     valued = any(row[-1] for row in rows)
@@ -44,7 +44,7 @@ def sides(comparison: Comparison, pair: Pair) -> tuple[str, str]:
     return a or "–", b or "–"
 
 
-def _values_told(pair: Pair) -> str:
+def _values_text(pair: Pair) -> str:
     """Say how the values of a pair differ, if they do."""
     return "" if pair.values is None or pair.values.equal else difference_text(pair.values)
 

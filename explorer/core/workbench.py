@@ -64,16 +64,14 @@ class Workbench:
         """Start with `grouping` kept."""
         self.model = model
         self.grouper = Grouper(model)
-        self.draft = grouping
-        """The groups as typed."""
+        self.typed = grouping
+        """The groups as typed, as far as they can be read."""
         self.kept = grouping
         """The groups as last kept."""
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the terms as typed."""
-        self.assigned = grouping
-        """The last groups without a bad term; `assignment` is theirs."""
         self.assignment: Assignment = self.grouper.assign(grouping)
-        """Which group each parameter falls into."""
+        """Which group each parameter falls into, by the last groups without a bad term."""
         self.findings: tuple[Finding, ...] = ()
         """The lints of the groups as assigned."""
         flags = model.requires_grad
@@ -81,7 +79,7 @@ class Workbench:
         if False in flags.values:
             frozen = (flags[row] is False and row not in model.apart for row in range(len(model)))
             self._frozen = _members(bytes(frozen), 1)
-        self._typed: dict[int, Typed] = {}
+        self._fields: dict[int, TypedFields] = {}
         self._past: list[_Step] = []
         self._future: list[_Step] = []
         self._typing: tuple[int, str] | None = None
@@ -99,16 +97,16 @@ class Workbench:
         kept = self.grouper.assign(self.kept)
         if not any(problem.kind != "blank" for problem in kept.problems):
             self._kept_codes = kept.groups
-        self.assignment = self.grouper.assign(self.assigned)
-        self.findings = lint(model, self.assigned, self.assignment)
-        self._take(self.draft, self._ids)
+        self.assignment = self.grouper.assign(self.assignment.grouping)
+        self.findings = lint(model, self.assignment.grouping, self.assignment)
+        self._take(self.typed, self._ids)
 
     # -- editing ----------------------------------------------------------------------------------------------
 
     def type_rule(self, rule: int, name: str, options: str, terms: str) -> None:
         """Take the three fields of one group as typed.
 
-        What can't be read is told by `trouble`, and the last that could be read stays in the draft.
+        What can't be read is told by `trouble`, and the last that could be read stays in `typed`.
 
         Args:
             rule: Position of the group.
@@ -116,40 +114,40 @@ class Workbench:
             options: Its options, as `explorer.core.options` writes them.
             terms: Its terms with commas between; the catch-all's are not read.
         """
-        before = self.draft.rules[rule]
-        typed = Typed((name, options, terms))
-        draft = self.draft
+        before = self.typed.rules[rule]
+        fields = TypedFields((name, options, terms))
+        typed = self.typed
         if name != before.name:
             try:
-                draft = draft.rename(rule, _name(name))
+                typed = typed.rename(rule, _name(name))
             except ValueError as error:
-                typed.trouble.append(str(error))
+                fields.trouble.append(str(error))
         try:
-            draft = draft.with_options(rule, parse_options(options))
+            typed = typed.with_options(rule, parse_options(options))
         except OptionError as error:
-            typed.trouble.append(f"options, column {error.column + 1}: {error.message}")
-        if rule != draft.catch_all:
+            fields.trouble.append(f"options, column {error.column + 1}: {error.message}")
+        if rule != typed.catch_all:
             split = split_terms(terms)
-            typed.columns = [column for _, column in split]
-            draft = draft.with_terms(rule, [term for term, _ in split])
-        self._typed[rule] = typed
-        now = draft.rules[rule]
+            fields.columns = [column for _, column in split]
+            typed = typed.with_terms(rule, [term for term, _ in split])
+        self._fields[rule] = fields
+        now = typed.rules[rule]
         field = "name" if now.name != before.name else "terms" if now.terms != before.terms else "options"
-        if draft != self.draft:
+        if typed != self.typed:
             # Keystrokes in one field are one step of undo.
             if self._typing != (rule, field):
                 self._remember()
             self._typing = (rule, field)
             self._future.clear()
-            self._take(draft, self._ids)
+            self._take(typed, self._ids)
 
-    def change(self, draft: Grouping) -> None:
+    def change(self, grouping: Grouping) -> None:
         """Take groups that another command made: a preset, a fix, a group added, removed or moved."""
-        if draft != self.draft:
+        if grouping != self.typed:
             self._remember()
             self._future.clear()
-            self._typed.clear()
-            self._take(draft, self._numbered(draft))
+            self._fields.clear()
+            self._take(grouping, self._numbered(grouping))
 
     def undo(self) -> bool:
         """Go back one step; whether there was one."""
@@ -165,9 +163,9 @@ class Workbench:
         Returns:
             Whether they could be kept: what can't be read, or was too slow, is no group to come back to.
         """
-        if any(self.trouble(rule) for rule in range(len(self.draft.rules))):
+        if any(self.trouble(rule) for rule in range(len(self.typed.rules))):
             return False
-        self.kept = self.draft
+        self.kept = self.typed
         self._kept_codes, self._kept_names, self._kept_ids = self.assignment.groups, self.names, self._assigned_ids
         self._typing = None
         return True
@@ -178,48 +176,48 @@ class Workbench:
         Returns:
             Whether `undo` brings back what was typed; what can't be read at all is in no draft.
         """
-        differs = self.draft != self.kept
-        self._typed.clear()
+        differs = self.typed != self.kept
+        self._fields.clear()
         if differs:
             self._remember()
             self._future.clear()
             self._take(self.kept, self._kept_ids)
         return differs
 
-    def _numbered(self, draft: Grouping) -> tuple[int, ...]:
+    def _numbered(self, grouping: Grouping) -> tuple[int, ...]:
         """Return a number for each group that another command made: one that is there by its name keeps its own."""
-        known = dict(zip((rule.name for rule in self.draft.rules), self._ids, strict=True))
-        return tuple(known[rule.name] if rule.name in known else next(self._fresh) for rule in draft.rules)
+        known = dict(zip((rule.name for rule in self.typed.rules), self._ids, strict=True))
+        return tuple(known[rule.name] if rule.name in known else next(self._fresh) for rule in grouping.rules)
 
     def _remember(self) -> None:
-        self._past.append((self.draft, self._ids))
+        self._past.append((self.typed, self._ids))
         self._typing = None
 
     def _step(self, source: list[_Step], target: list[_Step]) -> bool:
         if not source:
             return False
-        target.append((self.draft, self._ids))
+        target.append((self.typed, self._ids))
         self._typing = None
-        self._typed.clear()
+        self._fields.clear()
         self._take(*source.pop())
         return True
 
-    def _take(self, draft: Grouping, ids: tuple[int, ...]) -> None:
+    def _take(self, grouping: Grouping, ids: tuple[int, ...]) -> None:
         """Regroup; while a term can't be read or is too slow, the last good result stays."""
-        self.draft, self._ids = draft, ids
-        assignment = self.grouper.assign(draft)
+        self.typed, self._ids = grouping, ids
+        assignment = self.grouper.assign(grouping)
         self.problems = assignment.problems
         if not self.stale:
-            self.assigned, self.assignment, self._assigned_ids = draft, assignment, ids
-            self.findings = lint(self.model, draft, assignment)
+            self.assignment, self._assigned_ids = assignment, ids
+            self.findings = lint(self.model, grouping, assignment)
 
     # -- what it gives ----------------------------------------------------------------------------------------
 
     def trouble(self, rule: int) -> tuple[str, ...]:
         """Return what is wrong with the fields of one group as typed, one line each, with the column."""
-        typed = self._typed.get(rule, Typed(("", "", "")))
-        lines = list(typed.trouble)
-        columns = typed.columns or [at for _, at in split_terms(join_terms(self.draft.rules[rule].terms))]
+        fields = self._fields.get(rule, TypedFields(("", "", "")))
+        lines = list(fields.trouble)
+        columns = fields.columns or [at for _, at in split_terms(join_terms(self.typed.rules[rule].terms))]
         for problem in self.problems:
             # A blank term is dropped, and a finding says so: the group works.
             if problem.rule == rule and problem.kind != "blank":
@@ -235,29 +233,29 @@ class Workbench:
     @property
     def changed(self) -> bool:
         """Whether what is typed differs from what was last kept."""
-        return self.draft != self.kept or any(typed.trouble for typed in self._typed.values())
+        return self.typed != self.kept or any(fields.trouble for fields in self._fields.values())
 
     @property
-    def as_typed(self) -> Draft:
+    def draft(self) -> Draft:
         """What stands in the fields: all that can be read, and the texts of what can't."""
-        readable, spoiled = self.draft, {rule for rule, typed in self._typed.items() if typed.trouble}
+        readable, spoiled = self.typed, {rule for rule, fields in self._fields.items() if fields.trouble}
         for rule in {problem.rule for problem in self.problems if problem.kind == "syntax"}:
             bad = {problem.term for problem in self.problems if (problem.rule, problem.kind) == (rule, "syntax")}
-            terms = self.draft.rules[rule].terms
+            terms = self.typed.rules[rule].terms
             readable = readable.with_terms(rule, [term for place, term in enumerate(terms) if place not in bad])
             spoiled.add(rule)
-        fields = {}
+        texts = {}
         for rule in spoiled:
-            shown = self.draft.rules[rule]
-            typed = self._typed.get(rule)
+            shown = self.typed.rules[rule]
+            fields = self._fields.get(rule)
             own = (shown.name, options_text(shown.options), join_terms(shown.terms))
-            fields[rule] = own if typed is None else typed.fields
-        return Draft(readable, fields)
+            texts[rule] = own if fields is None else fields.texts
+        return Draft(readable, texts)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the groups, by code."""
-        return tuple(rule.name for rule in self.assigned.rules)
+        return tuple(rule.name for rule in self.assignment.grouping.rules)
 
     @property
     def moved(self) -> bytes:
@@ -270,7 +268,7 @@ class Workbench:
         return changed.to_bytes(len(after), "little").translate(b"\0" + b"\1" * 255)
 
     @property
-    def told(self) -> tuple[Finding, ...]:
+    def all_findings(self) -> tuple[Finding, ...]:
         """The findings to show: of what was opened, then of the groups, then the hints of both."""
         return with_sources(self.model, self.findings)
 
@@ -342,11 +340,11 @@ class Workbench:
 
 
 @dataclass(slots=True)
-class Typed:
-    """What the fields of one group say that the draft can't hold."""
+class TypedFields:
+    """What the fields of one group say that a `Grouping` can't hold."""
 
-    fields: Fields
-    """Their texts: name, options, terms."""
+    texts: Fields
+    """Name, options and terms as they stand there."""
     trouble: list[str] = field(default_factory=list)
     """What could not be read."""
     columns: list[int] = field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from explorer.core.choice import Choice
-    from explorer.core.drafts import Drafts
+    from explorer.core.draft_store import DraftStore
     from explorer.core.groups import Grouping
     from explorer.core.loading import Opener, OpenSpec
     from explorer.core.param import Model
@@ -35,7 +35,7 @@ class Services(NamedTuple):
     """Bytes of one GPU as the user gave them (`--gpu-memory`); `None` has the box asked."""
     shown: Callable[[], None] = lambda: None
     """Called when a model is on the screen, and every object that lives as long as it is made."""
-    drafts: Drafts | None = None
+    drafts: DraftStore | None = None
     """Keeps the groups as typed on the disk; `None` where the caller of the interface gets them back."""
     leaving: Callable[[str | None], None] = lambda error: None
     """Called when the program is about to leave, with the error (`None` if the user leaves): the last moment to

@@ -52,18 +52,18 @@ def bench() -> Workbench:
 
 def type_terms(bench: Workbench, terms: str, rule: int = 0) -> None:
     """Type a terms line over the one that stands there."""
-    now = bench.draft.rules[rule]
+    now = bench.typed.rules[rule]
     options = " ".join(f"{key}={value!r}" for key, value in now.options.items())
     bench.type_rule(rule, now.name, options, terms)
 
 
 def type_options(bench: Workbench, options: str, rule: int = 0) -> None:
-    now = bench.draft.rules[rule]
+    now = bench.typed.rules[rule]
     bench.type_rule(rule, now.name, options, ", ".join(now.terms))
 
 
 def tensors(bench: Workbench) -> list[int]:
-    return [bench.stats(rule).tensors for rule in range(len(bench.assigned.rules))]
+    return [bench.stats(rule).tensors for rule in range(len(bench.assignment.grouping.rules))]
 
 
 def warnings(bench: Workbench) -> list[str]:
@@ -121,8 +121,8 @@ def test_a_bad_term_keeps_the_last_good_result_and_says_where(bench: Workbench, 
     type_terms(bench, terms)
     assert bench.stale
     assert bench.assignment is before
-    assert bench.assigned == Grouping.classic()
-    assert bench.draft.rules[0].terms != before.grouping.rules[0].terms, "what is typed is not taken away"
+    assert bench.assignment.grouping == Grouping.classic()
+    assert bench.typed.rules[0].terms != before.grouping.rules[0].terms, "what is typed is not taken away"
     lines = bench.trouble(0)
     assert lines
     assert all(line.startswith("column ") for line in lines)
@@ -140,30 +140,30 @@ def test_the_column_counts_from_the_beginning_of_the_line(bench: Workbench) -> N
 
 def test_options_that_can_not_be_read_keep_the_last_and_say_where(bench: Workbench) -> None:
     type_options(bench, "weight_decay=x")
-    assert bench.draft.rules[0].options == {"weight_decay": 0.0}
+    assert bench.typed.rules[0].options == {"weight_decay": 0.0}
     (line,) = bench.trouble(0)
     assert line.startswith("options, column 14: ")
     assert bench.trouble(1) == ()
     assert bench.changed
     type_options(bench, "weight_decay=0.5")
-    assert bench.draft.rules[0].options == {"weight_decay": 0.5}
+    assert bench.typed.rules[0].options == {"weight_decay": 0.5}
     assert bench.trouble(0) == ()
 
 
 def test_as_typed_says_what_the_fields_say_also_where_they_can_not_be_read(bench: Workbench) -> None:
-    assert bench.as_typed == Draft(Grouping.classic())
+    assert bench.draft == Draft(Grouping.classic())
     bench.type_rule(0, "no_decay", "weight_decay=0.0", "bias, layer")
-    assert bench.as_typed == Draft(bench.draft)
+    assert bench.draft == Draft(bench.typed)
     bench.type_rule(0, "no_decay", "weight_decay=", "bias, re:(, layer")
-    typed = bench.as_typed
+    typed = bench.draft
     assert typed.grouping.rules[0].terms == ("bias", "layer"), "all that can be read"
     assert typed.fields == {0: ("no_decay", "weight_decay=", "bias, re:(, layer")}
-    bench.change(bench.draft.add_rule(Rule("more"), 1))
-    typed = bench.as_typed
+    bench.change(bench.typed.add_rule(Rule("more"), 1))
+    typed = bench.draft
     assert [rule.name for rule in typed.grouping.rules] == ["no_decay", "more", "decay"]
     assert typed.fields[0][2] == "bias, re:(, layer", "a bad term stays one while another group is made"
     bench.type_rule(0, "no_decay", "weight_decay=0.0", "bias")
-    assert bench.as_typed == Draft(bench.draft)
+    assert bench.draft == Draft(bench.typed)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "decay"])
@@ -171,7 +171,7 @@ def test_a_name_that_is_blank_or_taken_is_refused_and_told(bench: Workbench, nam
     bench.type_rule(0, name, "weight_decay=0.0", "bias")
     assert bench.names == ("no_decay", "decay")
     assert len(bench.trouble(0)) == 1
-    assert bench.draft.rules[0].terms == ("bias",), "the other fields are taken all the same"
+    assert bench.typed.rules[0].terms == ("bias",), "the other fields are taken all the same"
 
 
 def test_renaming_a_group_moves_nothing(bench: Workbench) -> None:
@@ -179,7 +179,7 @@ def test_renaming_a_group_moves_nothing(bench: Workbench) -> None:
     assert bench.names == ("spared", "decay")
     assert bench.moves() == [] and not any(bench.moved)
     assert (bench.stats(0).came, bench.stats(0).left) == (0, 0)
-    bench.change(bench.draft.with_terms(0, ("bias",)))
+    bench.change(bench.typed.with_terms(0, ("bias",)))
     assert {(move.source, move.target) for move in bench.moves()} == {("no_decay", "decay")}
     bench.undo()
     bench.undo()
@@ -190,7 +190,7 @@ def test_renaming_a_group_moves_nothing(bench: Workbench) -> None:
 
 
 def test_a_group_that_takes_the_name_of_one_that_is_gone_is_another(bench: Workbench) -> None:
-    bench.change(Grouping((Rule("a", ("bias",), {}), bench.draft.rules[1])))
+    bench.change(Grouping((Rule("a", ("bias",), {}), bench.typed.rules[1])))
     bench.type_rule(0, "no_decay", "", "bias")
     assert {move.target for move in bench.moves()} == {"no_decay", "decay"}
     assert bench.stats(0).came == 52
@@ -198,7 +198,7 @@ def test_a_group_that_takes_the_name_of_one_that_is_gone_is_another(bench: Workb
 
 def test_the_terms_of_the_catch_all_are_not_read(bench: Workbench) -> None:
     bench.type_rule(1, "decay", "weight_decay=0.2", "whatever")
-    assert bench.draft.rules[1] == Rule("decay", (), {"weight_decay": 0.2})
+    assert bench.typed.rules[1] == Rule("decay", (), {"weight_decay": 0.2})
 
 
 # --- kept and restored ----------------------------------------------------------------------------------------------
@@ -207,21 +207,21 @@ def test_the_terms_of_the_catch_all_are_not_read(bench: Workbench) -> None:
 def test_restore_comes_back_to_what_was_kept(bench: Workbench) -> None:
     type_terms(bench, "bias")
     bench.keep()
-    kept = bench.draft
+    kept = bench.typed
     assert not bench.changed
     assert bench.moves() == [], "moves count from what was kept"
     type_terms(bench, "weight, re:(")
     type_options(bench, "nonsense")
     assert bench.changed
     bench.restore()
-    assert bench.draft == bench.assigned == kept
+    assert bench.typed == bench.assignment.grouping == kept
     assert not bench.changed
     assert not bench.stale
     assert bench.trouble(0) == ()
 
 
 def test_moves_go_by_the_names_of_the_groups_and_not_by_their_places(bench: Workbench) -> None:
-    rules = bench.draft.rules
+    rules = bench.typed.rules
     bench.change(Grouping((Rule("none", ("no such name",), {}), *rules)))
     assert bench.moves() == []
     assert [bench.stats(rule).came for rule in range(3)] == [0, 0, 0]
@@ -240,14 +240,14 @@ def test_keystrokes_in_one_field_are_one_step_of_undo(bench: Workbench) -> None:
     for text in ("weight_decay=0.01", "weight_decay=0.02"):
         type_options(bench, text)
     assert bench.undo()
-    assert bench.draft.rules[0].options == {"weight_decay": 0.0}
-    assert bench.draft.rules[0].terms == ("bias", "lay")
+    assert bench.typed.rules[0].options == {"weight_decay": 0.0}
+    assert bench.typed.rules[0].terms == ("bias", "lay")
     assert bench.undo()
-    assert bench.draft == Grouping.classic()
+    assert bench.typed == Grouping.classic()
     assert not bench.undo(), "nothing is left to undo"
     assert bench.redo()
     assert bench.redo()
-    assert bench.draft.rules[0].options == {"weight_decay": 0.02}
+    assert bench.typed.rules[0].options == {"weight_decay": 0.02}
     assert not bench.redo()
 
 
@@ -256,14 +256,14 @@ def test_typing_after_an_undo_forgets_what_was_undone(bench: Workbench) -> None:
     bench.undo()
     type_terms(bench, "weight")
     assert not bench.redo()
-    assert bench.draft.rules[0].terms == ("weight",)
+    assert bench.typed.rules[0].terms == ("weight",)
 
 
 def test_restore_can_be_undone(bench: Workbench) -> None:
     type_terms(bench, "bias")
     assert bench.restore()
     assert bench.undo()
-    assert bench.draft.rules[0].terms == ("bias",)
+    assert bench.typed.rules[0].terms == ("bias",)
     bench.undo()
     type_options(bench, "nonsense")
     assert bench.changed and not bench.restore(), "what is in no draft is not brought back"
@@ -284,7 +284,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_after_any_steps_the_assignment_is_that_of_the_last_good_groups(steps: list[tuple[str, str]]) -> None:
     bench = Workbench(MODEL, Grouping.classic())
-    drafts = [bench.draft]
+    drafts = [bench.typed]
     for what, text in steps:
         if what == "terms":
             type_terms(bench, text)
@@ -294,14 +294,14 @@ def test_after_any_steps_the_assignment_is_that_of_the_last_good_groups(steps: l
             bench.change(Grouping.classic([text]))
         else:
             getattr(bench, what)()
-        drafts.append(bench.draft)
-        fresh = Workbench(MODEL, bench.assigned)
+        drafts.append(bench.typed)
+        fresh = Workbench(MODEL, bench.assignment.grouping)
         assert fresh.assignment.codes == bench.assignment.codes
         assert fresh.findings == bench.findings or bench.stale
-        assert bench.stale is (bench.assigned != bench.draft)
+        assert bench.stale is (bench.assignment.grouping != bench.typed)
         assert sum(tensors(bench)) == len(MODEL)
         assert sum(bench.stats(rule).parameters for rule in range(len(bench.names))) == MODEL.total
         assert sum(bench.moved) == len(bench.moves())
     while bench.undo():
-        assert bench.draft in drafts
-    assert bench.draft == Grouping.classic(), "undo leads back to the beginning"
+        assert bench.typed in drafts
+    assert bench.typed == Grouping.classic(), "undo leads back to the beginning"

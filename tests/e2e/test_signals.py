@@ -362,7 +362,7 @@ def test_what_was_typed_is_kept_when_the_interface_fails(small: str, tmp_path: P
 
 
 def test_a_command_that_fails_without_the_interface_is_one_line_too(small: str) -> None:
-    code = BROKEN.format(where="import explorer.__main__ as command; command._print", error="TypeError('no')")
+    code = BROKEN.format(where="from explorer import printing; printing._print_listing", error="TypeError('no')")
     done = subprocess.run(
         [sys.executable, "-c", code, small, "--print", "table"], env=ENVIRONMENT, capture_output=True, check=False
     )

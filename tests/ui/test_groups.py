@@ -60,7 +60,7 @@ async def test_what_is_wrong_with_the_file_stands_before_what_is_wrong_with_the_
     async with running(make_app(damaged), size=(80, 24)) as ui:
         assert "⚠ mal.pt: not run: posix.system" in ui.text
         assert "✖ 5 more findings" in ui.text, "the worst of them is the empty group's error"
-        told = [finding.id for finding in bench_of(ui).told]
+        told = [finding.id for finding in bench_of(ui).all_findings]
         assert told == ["refused-global", "empty-group", "dead-pattern", "dead-pattern", "views", "cannot-judge"]
 
 
@@ -144,7 +144,7 @@ async def test_escape_restores_what_was_kept_and_then_leads_to_the_tree(model: M
         assert "nonsense" in ui.text
         await ui.press("escape")
         await ui.until(lambda: ui.field.value == "bias, LayerNorm.weight")
-        assert bench_of(ui).draft == Grouping.classic()
+        assert bench_of(ui).typed == Grouping.classic()
         assert "Discarded: Ctrl+/ brings it back." in ui.text
         await ui.press("ctrl+underscore")
         await ui.until(lambda: ui.field.value == "weight, nonsense")
@@ -200,9 +200,9 @@ async def test_the_fix_of_a_warning_is_taken_and_can_be_undone(model: Model) -> 
         assert "f takes the fix" in ui.lines[-1]
         await ui.press("f")
         await ui.until(lambda: "norm weights decay" not in "\n".join(ui.lines[3:]))
-        assert "type:*Norm" in bench_of(ui).draft.rules[0].terms
+        assert "type:*Norm" in bench_of(ui).typed.rules[0].terms
         await ui.press("ctrl+underscore")
-        assert bench_of(ui).draft == Grouping.classic()
+        assert bench_of(ui).typed == Grouping.classic()
 
 
 async def test_a_preset_is_taken_and_can_be_undone(model: Model) -> None:
@@ -220,7 +220,7 @@ async def test_a_preset_is_taken_and_can_be_undone(model: Model) -> None:
         flat = sum(len(shape or ()) < 2 for shape in model.shapes)
         assert flat in bench.assignment.tensors
         await ui.press("ctrl+underscore")
-        assert bench.draft == Grouping.classic()
+        assert bench.typed == Grouping.classic()
 
 
 async def test_the_text_about_a_warning_has_the_lines_that_a_short_list_leaves(roberta: Model) -> None:

@@ -357,10 +357,10 @@ async def _(ui: Hands, key: str) -> None:
 async def _(ui: Hands, key: str) -> None:
     bench = ui.model_screen.bench
     assert bench is not None
-    assert bench.draft.optimizer == "AdamW"
+    assert bench.typed.optimizer == "AdamW"
     seen = []
-    while bench.draft.optimizer not in seen:
-        seen.append(bench.draft.optimizer)
+    while bench.typed.optimizer not in seen:
+        seen.append(bench.typed.optimizer)
         await ui.press(key)
     assert seen[0] == "AdamW"
     assert {"SGD", "Adafactor", "Muon"} < set(seen)
@@ -386,12 +386,12 @@ async def _(ui: Hands, key: str) -> None:
     await ui.press("tab")
     await ui.write("norm")
     await ui.press("enter", "escape")
-    typed = ui.model_screen.bench.draft
+    typed = ui.model_screen.bench.typed
     assert typed != Grouping.classic()
     await ui.press(key)
     await ui.until(lambda: ui.model_screen.bench is not None)
     assert [loading.cancelled.is_set() for loading in ui.app._services.opener.loadings] == [True, False]
-    assert ui.model_screen.bench.draft == typed, "the groups as typed are still there"
+    assert ui.model_screen.bench.typed == typed, "the groups as typed are still there"
 
 
 @does("recover")
@@ -400,12 +400,12 @@ async def _(ui: Hands, key: str) -> None:
     assert "No groups were left behind" in ui.text
     ui.model_screen.post_message(ui.model_screen.LeftBehind(Draft(Grouping.classic(["lost"]))))
     await ui.until(lambda: "R restores" in ui.lines[-1])
-    assert ui.model_screen.bench.draft != Grouping.classic(["lost"]), "never by itself"
+    assert ui.model_screen.bench.typed != Grouping.classic(["lost"]), "never by itself"
     await ui.press(key)
-    assert ui.model_screen.bench.draft == Grouping.classic(["lost"])
+    assert ui.model_screen.bench.typed == Grouping.classic(["lost"])
     assert "R restores" not in ui.text
     await ui.press("ctrl+underscore")
-    assert ui.model_screen.bench.draft == Grouping.classic()
+    assert ui.model_screen.bench.typed == Grouping.classic()
 
 
 # --- in the groups panel --------------------------------------------------------------------------------------------
@@ -418,7 +418,7 @@ async def _(ui: Hands, key: str) -> None:
     assert bench is not None
     assert "Δ" in ui.text
     await ui.press(key)
-    assert bench.kept == bench.draft == Grouping.classic(["bias"])
+    assert bench.kept == bench.typed == Grouping.classic(["bias"])
     assert "Δ" not in ui.text
     assert bench.moves() == []
 
@@ -429,7 +429,7 @@ async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
     bench = ui.model_screen.bench
     assert bench is not None
-    assert bench.draft == Grouping.classic()
+    assert bench.typed == Grouping.classic()
     await ui.until(lambda: ui.field.value == "bias, LayerNorm.weight")
     await ui.press(key)
     assert ui.app.focused is ui.tree
@@ -527,9 +527,9 @@ async def edit_and_undo(ui: Hands, undo: str) -> None:
     assert bench is not None
     await ui.press("tab")
     await ui.write("bias")
-    assert bench.draft == Grouping.classic(["bias"])
+    assert bench.typed == Grouping.classic(["bias"])
     await ui.press(undo)
-    assert bench.draft == Grouping.classic()
+    assert bench.typed == Grouping.classic()
     await ui.until(lambda: ui.groups.editors[0].terms.value == "bias, LayerNorm.weight")
 
 
@@ -546,7 +546,7 @@ async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
     bench = ui.model_screen.bench
     assert bench is not None
-    assert bench.draft == Grouping.classic(["bias"])
+    assert bench.typed == Grouping.classic(["bias"])
     await ui.until(lambda: ui.groups.editors[0].terms.value == "bias")
 
 

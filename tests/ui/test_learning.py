@@ -103,7 +103,7 @@ async def test_classes_come_later_and_cursor_folds_filter_and_groups_stay() -> N
         assert (ui.path, ui.tree.view.rows.nodes[:]) == before
         assert ui.field.value == "position"
         bench = ui.model_screen.bench
-        assert bench.draft.rules[0].terms == ("position",)
+        assert bench.typed.rules[0].terms == ("position",)
         ids = {finding.id for finding in bench.findings}
         assert "norm-decays" in ids
         assert "cannot-judge" not in ids

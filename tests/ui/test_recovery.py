@@ -61,11 +61,11 @@ async def test_what_was_half_typed_comes_back_into_its_fields(model: Model) -> N
         assert editor.terms.value == "lost, bias, re:("
         assert "weight_decay=0.0 lr=" in ui.text
         assert "✖" in ui.text
-        assert bench.as_typed == LEFT, "kept again as it came"
+        assert bench.draft == LEFT, "kept again as it came"
         ui.model_screen.query_one("#groups")
         await ui.press("tab")
         await ui.write("lost, bias, re:(a)")
-        assert bench.draft.rules[0].terms == ("lost", "bias", "re:(a)"), "and typing goes on from there"
+        assert bench.typed.rules[0].terms == ("lost", "bias", "re:(a)"), "and typing goes on from there"
 
 
 async def test_a_worker_that_goes_is_told_at_once_and_r_opens_it_again_with_all_that_is_typed(model: Model) -> None:

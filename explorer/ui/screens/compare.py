@@ -21,7 +21,7 @@ from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
 from explorer.core.pairing import askers, compare, files_of
 from explorer.ui.screens.compare_dialogs import BothScreen, CompareHelp
-from explorer.ui.screens.compare_told import (
+from explorer.ui.screens.compare_lines import (
     TITLES,
     Entry,
     detail_text,

@@ -64,7 +64,7 @@ class ExportScreen(Dialog[None]):
         self._bench = bench
         self._forms = list(EXPORTS)
         # With two groups, the classic recipe is what people look for, where they can be written so.
-        self._form = 1 if same_form(self._forms[0], bench.assigned) else 0
+        self._form = 1 if same_form(self._forms[0], bench.assignment.grouping) else 0
         self._text = ""
         self._failed = ""
         self._tabs = Static(id="export-forms")
@@ -91,7 +91,7 @@ class ExportScreen(Dialog[None]):
         form = self._forms[self._form]
         self._failed = ""
         try:
-            self._text = export(form, bench.model, bench.assigned, bench.assignment)
+            self._text = export(form, bench.model, bench.assignment.grouping, bench.assignment)
         except ParamxError as error:
             self._text, self._failed = "", error.line
         shown = self._failed or self._text[:SHOWN]
@@ -105,7 +105,7 @@ class ExportScreen(Dialog[None]):
         for position, name in enumerate(self._forms):
             tabs.append(f" {name} ", "reverse bold" if position == self._form else "dim")
         self._tabs.update(tabs)
-        same = same_form(form, bench.assigned)
+        same = same_form(form, bench.assignment.grouping)
         facts = [f"for these groups the same as {same}"] * bool(same)
         facts += ["the last groups without a bad term"] * bench.stale
         self._tell(" · ".join([EXPORTS[form].title, *facts]))

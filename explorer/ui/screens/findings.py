@@ -41,7 +41,7 @@ class FindingsScreen(ListDialog):
         """List the findings of `bench`, and those of the source."""
         super().__init__()
         self._bench = bench
-        self._findings = try_fixes(bench.told, bench.assignment)
+        self._findings = try_fixes(bench.all_findings, bench.assignment)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Name the keys that do something for the line."""
@@ -92,7 +92,7 @@ class FindingsScreen(ListDialog):
             self.notify("There is no one fix for this.", timeout=3)
             return
         try:
-            fixed = apply_fix(self._bench.draft, finding)
+            fixed = apply_fix(self._bench.typed, finding)
         except ValueError:
             self.notify("The groups have changed since: the fix no longer fits.", timeout=3)
             return

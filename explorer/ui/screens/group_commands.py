@@ -63,10 +63,10 @@ class GroupCommands(Screen[None]):
         if editor is not None and editor.fields != (message.name, message.options, message.terms):
             return  # older than what stands there: another message is under way, or a command has written since
         if self.bench is not None:
-            before = self.bench.as_typed
+            before = self.bench.draft
             self.bench.type_rule(message.rule, message.name, message.options, message.terms)
             self._tell_groups()
-            if self.bench.as_typed != before:  # fields say what stands in them when they are made, too
+            if self.bench.draft != before:  # fields say what stands in them when they are made, too
                 self.edited()
 
     def _tell_groups(self) -> None:
@@ -75,12 +75,12 @@ class GroupCommands(Screen[None]):
             return
         table.regroup(bench.assignment.groups, self.marks(table.view))
         self.tell_memory()
-        self.post_message(self.GroupsChanged(bench.assigned, bench.as_typed))
+        self.post_message(self.GroupsChanged(bench.assignment.grouping, bench.draft))
 
-    def _change_groups(self, draft: Grouping, focus: int | None = None) -> None:
+    def _change_groups(self, grouping: Grouping, focus: int | None = None) -> None:
         """Take groups that a command made, and put their text into the fields."""
         if self.bench is not None:
-            self.bench.change(draft)
+            self.bench.change(grouping)
             self._rewrite(focus)
             self.edited()
 
@@ -119,11 +119,11 @@ class GroupCommands(Screen[None]):
         from explorer.core.optimizers import OPTIMIZERS  # noqa: PLC0415 - as above
 
         if self.bench is not None:
-            draft = self.bench.draft
+            typed = self.bench.typed
             names = [name for name in OPTIMIZERS if name in OPTIMIZER_STATES]
-            at = names.index(draft.optimizer) if draft.optimizer in names else -1
+            at = names.index(typed.optimizer) if typed.optimizer in names else -1
             optimizer = names[(at + 1) % len(names)]
-            self._change_groups(replace(draft, optimizer=optimizer))
+            self._change_groups(replace(typed, optimizer=optimizer))
             self.notify(f"Optimizer: {optimizer}; Ctrl+/ takes it back", timeout=3)
 
     async def action_add_group(self) -> None:
@@ -135,11 +135,11 @@ class GroupCommands(Screen[None]):
         if bench is None:
             return
         focused = self.query_one(GroupsPanel).focused_rule
-        draft = bench.draft
-        at = draft.catch_all if focused is None else min(focused + 1, draft.catch_all)
+        typed = bench.typed
+        at = typed.catch_all if focused is None else min(focused + 1, typed.catch_all)
         options = {"weight_decay": 0.0}
         try:
-            added = draft.add_rule(Rule(draft.fresh_name(), (), options), at)
+            added = typed.add_rule(Rule(typed.fresh_name(), (), options), at)
         except ValueError as error:
             self.notify(sentence(str(error)), severity="warning")
         else:
@@ -151,7 +151,7 @@ class GroupCommands(Screen[None]):
         bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
         if bench is not None and focused is not None:
             try:
-                self._change_groups(bench.draft.remove(focused), focused)
+                self._change_groups(bench.typed.remove(focused), focused)
             except ValueError as error:
                 self.notify(sentence(str(error)), severity="warning")
 
@@ -167,8 +167,8 @@ class GroupCommands(Screen[None]):
         bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
         if bench is not None and focused is not None:
             try:
-                to = max(0, min(focused + by, bench.draft.catch_all - 1))
-                self._change_groups(bench.draft.move(focused, to), to)
+                to = max(0, min(focused + by, bench.typed.catch_all - 1))
+                self._change_groups(bench.typed.move(focused, to), to)
             except ValueError as error:
                 self.notify(sentence(str(error)), severity="warning")
 
@@ -181,7 +181,7 @@ class GroupCommands(Screen[None]):
 
     def on_groups_panel_beyond(self, message: GroupsPanel.Beyond) -> None:
         """Show the fields of the groups above or below."""
-        if self.bench is not None and 0 <= message.rule < len(self.bench.draft.rules):
+        if self.bench is not None and 0 <= message.rule < len(self.bench.typed.rules):
             self._rewrite(message.rule)
 
     def on_groups_panel_kept(self) -> None:
@@ -262,7 +262,7 @@ class GroupCommands(Screen[None]):
         except ParamxError:
             # An optimizer that the formulas do not know, as typed: the screen behind `t` says so.
             report, column = None, None
-        self.query_one(GroupsPanel).tell_memory(bench, report, settings.title(bench.assigned.optimizer))
+        self.query_one(GroupsPanel).tell_memory(bench, report, settings.title(bench.assignment.grouping.optimizer))
         if column is not None or table.view.shows_training:
             table.view.set_training(column)
             table.relayout()

@@ -81,7 +81,7 @@ class MemoryScreen(Dialog[MemorySettings]):
 
     def _show(self) -> None:
         bench, settings = self._bench, self._settings
-        grouping = bench.assigned
+        grouping = bench.assignment.grouping
         try:
             report = training_memory(bench.assignment, settings.optimizer, settings.precision)
         except ParamxError as error:

@@ -336,7 +336,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         if list(bench.model.names) != list(model.names):
             if bench.model.origin.remembered:
                 self.notify("The remembered table was out of date; this is the model as it is built now.", timeout=6)
-                ready = Ready(TreeView(Tree.build(model)), Workbench(model, bench.draft))
+                ready = Ready(TreeView(Tree.build(model)), Workbench(model, bench.typed))
                 self.run_worker(self._show(ready), exclusive=True)
             return
         bench.learn(model)

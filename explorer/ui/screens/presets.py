@@ -93,9 +93,11 @@ class PresetsScreen(ListDialog):
 
     def _typed(self) -> MatrixRow:
         bench = self._bench
-        scene = Scene(bench.model, bench.assigned, bench.assignment)
+        scene = Scene(bench.model, bench.assignment.grouping, bench.assignment)
         decays = scene.decaying.to_bytes(len(bench.model), "little")
-        return MatrixRow("the groups as typed", None, bench.assigned, bench.assignment, bench.findings, decays)
+        return MatrixRow(
+            "the groups as typed", None, bench.assignment.grouping, bench.assignment, bench.findings, decays
+        )
 
     def head(self) -> Text:
         """Return the headings, and how much they disagree."""

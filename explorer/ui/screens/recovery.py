@@ -120,7 +120,7 @@ class Recovery(GroupCommands):
         if self.bench is not None:
             for editor in self.query(RuleEditor):
                 editor.flush()
-            self.post_message(self.OpenAgain(self.spec, self.bench.as_typed))
+            self.post_message(self.OpenAgain(self.spec, self.bench.draft))
         elif self.gone:
             self.post_message(self.OpenAgain(self.spec, self._draft))
 

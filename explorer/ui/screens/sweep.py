@@ -24,13 +24,13 @@ from explorer.ui.screens.lists import ShowTensors
 from explorer.ui.screens.sweep_lines import (
     TITLED,
     figures,
+    figures_height,
     grown,
     headings,
     layer_line,
+    layer_norms,
     layers_heading,
-    layers_told,
     tensor_line,
-    told_lines,
 )
 from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.line_list import MOVES, LineList
@@ -292,11 +292,11 @@ class SweepScreen(Dialog[ShowTensors]):
     def _tell(self) -> None:
         index, told = self._chosen, ""
         width = self._width - 2
-        room = told_lines(width)
+        room = figures_height(width)
         text = Text(no_wrap=True)
         if index is not None and self._layers:
             series = self._series[self._lines.cursor]
-            name, told = series.name, layers_told(series)
+            name, told = series.name, layer_norms(series)
         elif index is not None:
             name, stats = self._model.names[index], self._statistics.get(index)
             told = self._refused.get(index, "") if stats is None else " · ".join(figures(stats))

@@ -32,7 +32,7 @@ LAYERS_HEADINGS = (
 )
 """Over the series of layers; the second where the first is too long."""
 
-WIDEST_TOLD = 200
+WIDEST_FIGURES = 200
 """Cells of the longest text about one tensor: its nine figures, and what must be said of them."""
 
 
@@ -80,9 +80,9 @@ def layers_heading(width: int) -> str:
     return next((text for text in LAYERS_HEADINGS if len(text) <= width), fit(LAYERS_HEADINGS[-1], width))
 
 
-def told_lines(width: int) -> int:
+def figures_height(width: int) -> int:
     """Return the lines that the figures of any tensor take: as many for each, so that the table stays in place."""
-    return -(-WIDEST_TOLD // max(1, width))
+    return -(-WIDEST_FIGURES // max(1, width))
 
 
 def tensor_line(
@@ -120,7 +120,7 @@ def layer_line(series: Series, width: int) -> Text:
     return text
 
 
-def layers_told(series: Series) -> str:
+def layer_norms(series: Series) -> str:
     """Return the norm of each layer behind the layer's number."""
     pairs = zip(series.layers, series.norms, strict=True)
     return " ".join(f"{layer}:\N{NO-BREAK SPACE}{short_figure(norm)}" for layer, norm in pairs)

@@ -80,7 +80,7 @@ class ValueCommands(Screen[None]):
         if bench is None or self._no_values or self._is_remembered:
             return
         codes, names = bench.assignment.groups, bench.model.names
-        firsts = (codes.find(code) for code in range(min(len(bench.assigned.rules), MOST_GROUPS)))
+        firsts = (codes.find(code) for code in range(min(len(bench.assignment.grouping.rules), MOST_GROUPS)))
         wanted = [index for index in firsts if index >= 0 and names[index] not in panel.first_values]
         if wanted:
             self.run_worker(lambda: self._fetch_first_values(wanted), thread=True, exclusive=True, group="first")

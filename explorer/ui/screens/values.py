@@ -21,7 +21,7 @@ from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.screens.measured import head_of_print, heat_text, legend_lines, measured_text
-from explorer.ui.screens.values_told import (
+from explorer.ui.screens.values_lines import (
     HEAT,
     HEAT_MAP,
     PRINT,

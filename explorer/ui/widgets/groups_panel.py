@@ -301,7 +301,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
 
         A layer-wise recipe makes a hundred groups, and fields for all of them would take seconds.
         """
-        rules = bench.draft.rules
+        rules = bench.typed.rules
         last = len(rules) - 1
         self._first = max(0, min(first, len(rules) - PAGE))
         page = range(self._first, min(self._first + PAGE, len(rules)))
@@ -322,8 +322,8 @@ class GroupsPanel(VerticalScroll, can_focus=False):
     def reserve(self, bench: Workbench) -> None:
         """Take the room that `show` will fill: the tree beside it must not move then."""
         if self.screen.has_class("narrow"):
-            rules = len(bench.draft.rules)
-            lines = EDITOR_LINES_LOW * min(rules, PAGE) + min(len(bench.told), LINES_LOW) + (rules > PAGE)
+            rules = len(bench.typed.rules)
+            lines = EDITOR_LINES_LOW * min(rules, PAGE) + min(len(bench.all_findings), LINES_LOW) + (rules > PAGE)
             self.styles.height = lines + BORDER_LINES
 
     async def fill(self, bench: Workbench) -> None:
@@ -339,12 +339,12 @@ class GroupsPanel(VerticalScroll, can_focus=False):
 
     async def write(self, bench: Workbench) -> None:
         """Put the groups' own text back into the fields, made anew if there are more or fewer groups."""
-        editors, rules = self.editors, bench.draft.rules
+        editors, rules = self.editors, bench.typed.rules
         fits = len(editors) == min(PAGE, len(rules)) and editors[-1].position < len(rules)
         if not fits or any(editor.catch_all != (editor.position == len(rules) - 1) for editor in editors):
             await self.show(bench, self._first)
             return
-        half_typed = bench.as_typed.fields
+        half_typed = bench.draft.fields
         for editor in editors:
             if editor.position in half_typed:
                 editor.fill(half_typed[editor.position])
@@ -356,7 +356,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Show what the groups give now."""
         whole = bench.model.total
         roomy = not self.screen.has_class("narrow")
-        last = len(bench.assigned.rules) - 1
+        last = len(bench.assignment.grouping.rules) - 1
         for editor in self.editors:
             place = min(editor.position, last)
             memory = self._report.rules[place] if self._report and place < len(self._report.rules) else None
@@ -372,9 +372,9 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         if self._report is not None:
             total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
             self._total.update(Text(total, no_wrap=True, overflow="ellipsis"))
-        told = bench.told
-        self._findings.update(self._findings_text(told, roomy))
-        self._findings.display = bool(told)
+        found = bench.all_findings
+        self._findings.update(self._findings_text(found, roomy))
+        self._findings.display = bool(found)
 
     def tell_memory(self, bench: Workbench, report: MemoryReport | None, assumed: str) -> None:
         """Show training memory; `assumed` is the optimizer and precision in few words."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from explorer.core import drafts, grouping_file
+from explorer.core import draft_store, grouping_file
 from explorer.core.draft import Draft
-from explorer.core.drafts import Drafts, drafts_folder
+from explorer.core.draft_store import DraftStore, drafts_folder
 from explorer.core.rules import Grouping
 
 TYPED = Draft(Grouping.classic(["bias", "re:norm\\.\\d+", "ünïcode"]))
@@ -34,7 +34,7 @@ def dead(tmp_path: Path) -> Callable[[str, Draft], Path]:
     def write(target: str, draft: Draft) -> Path:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
-        mine = Drafts(tmp_path)
+        mine = DraftStore(tmp_path)
         mine.keep(target, draft)
         until(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
         (path,) = tmp_path.glob(f"*-{os.getpid()}-*.toml")
@@ -45,8 +45,8 @@ def dead(tmp_path: Path) -> Callable[[str, Draft], Path]:
 
 def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     path = dead("gpt2", TYPED)
-    assert Drafts(tmp_path).left("gpt2") == TYPED
-    assert Drafts(tmp_path).left("gpt") is None
+    assert DraftStore(tmp_path).left("gpt2") == TYPED
+    assert DraftStore(tmp_path).left("gpt") is None
     assert path.exists(), "it is offered until a session ends well"
     assert path.stat().st_mode & 0o077 == 0, "what is typed is its owner's"
 
@@ -54,7 +54,7 @@ def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[
 def test_what_is_half_typed_comes_back_as_it_was_typed(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     fields = {0: ("no decay", "weight_decay=", "bias, re:(, ünï\u2028code\\n"), 1: ("", "lr=1e", "")}
     path = dead("gpt2", Draft(TYPED.grouping, fields))
-    left = Drafts(tmp_path).left("gpt2")
+    left = DraftStore(tmp_path).left("gpt2")
     assert left is not None
     assert left.grouping == TYPED.grouping
     assert left.fields == {**fields, 0: (*fields[0][:2], "bias, re:(, ünï\\u2028code\\n")}, "made visible"
@@ -62,15 +62,15 @@ def test_what_is_half_typed_comes_back_as_it_was_typed(tmp_path: Path, dead: Cal
     text = path.read_text()
     for spoiled in ("[", "[1]", '{"9": ["a", "b", "c"]}', '{"0": ["a", 1, "c"]}', '{"0": "abc"}', "[" * 100_000):
         path.write_text(text.rpartition("# half typed: ")[0] + f"# half typed: {spoiled}\n")
-        assert Drafts(tmp_path).left("gpt2") == TYPED, "what is spoiled is left out"
+        assert DraftStore(tmp_path).left("gpt2") == TYPED, "what is spoiled is left out"
 
 
 def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
-    mine = Drafts(tmp_path)
+    mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
     until(lambda: list(tmp_path.glob("*.toml")))
-    assert Drafts(tmp_path).left("gpt2") is None
-    Drafts(tmp_path).clear()
+    assert DraftStore(tmp_path).left("gpt2") is None
+    DraftStore(tmp_path).clear()
     assert len(list(tmp_path.glob("*.toml"))) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_draft_is_left_though_its_writers_number_is_anothers_by_now(
     written = dead("gpt2", TYPED)
     target, machine, _, birth = written.stem.split("-")
     old = written.rename(tmp_path / f"{target}-{machine}-{pid}-{birth}0.toml")
-    mine = Drafts(tmp_path)
+    mine = DraftStore(tmp_path)
     mine.keep("gpt2", Draft(Grouping.classic(["x"])))
     until(lambda: len(list(tmp_path.glob("*.toml"))) == 2)
     assert mine.left("gpt2") == TYPED, "what this session writes is beside it"
@@ -92,36 +92,36 @@ def test_a_draft_is_left_though_its_writers_number_is_anothers_by_now(
 def test_a_killed_session_is_no_more_before_its_parent_takes_notice(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from explorer.core.draft import Draft\n"
-        "from explorer.core.drafts import Drafts; from explorer.core.rules import Grouping\n"
-        "Drafts(Path(sys.argv[1])).keep('gpt2', Draft(Grouping.classic(['typed']))); time.sleep(600)"
+        "from explorer.core.draft_store import DraftStore; from explorer.core.rules import Grouping\n"
+        "DraftStore(Path(sys.argv[1])).keep('gpt2', Draft(Grouping.classic(['typed']))); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as session:
         try:
             until(lambda: list(tmp_path.glob("*.toml")))
-            assert Drafts(tmp_path).left("gpt2") is None, "it is alive"
+            assert DraftStore(tmp_path).left("gpt2") is None, "it is alive"
         finally:
             session.kill()
         os.waitid(os.P_PID, session.pid, os.WEXITED | os.WNOWAIT)
-        assert Drafts(tmp_path).left("gpt2") == Draft(Grouping.classic(["typed"]))
+        assert DraftStore(tmp_path).left("gpt2") == Draft(Grouping.classic(["typed"]))
 
 
 def test_without_proc_the_number_decides(
     tmp_path: Path, dead: Callable[[str, Draft], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drafts, "_birth", lambda pid: "")
-    mine = Drafts(tmp_path)
+    monkeypatch.setattr(draft_store, "_birth", lambda pid: "")
+    mine = DraftStore(tmp_path)
     mine.keep("bert", TYPED)
     until(lambda: list(tmp_path.glob("*.toml")))
-    assert Drafts(tmp_path).left("bert") is None
+    assert DraftStore(tmp_path).left("bert") is None
     mine.clear()
     dead("gpt2", TYPED)
-    assert Drafts(tmp_path).left("gpt2") == TYPED
+    assert DraftStore(tmp_path).left("gpt2") == TYPED
 
 
 def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     dead("gpt2", TYPED)
     other = dead("bert", TYPED)
-    mine = Drafts(tmp_path)
+    mine = DraftStore(tmp_path)
     assert mine.left("gpt2") == TYPED
     mine.keep("gpt2", Draft(Grouping.classic(["x"])))
     until(lambda: len(list(tmp_path.glob("*.toml"))) == 3)
@@ -133,7 +133,7 @@ def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[
 
 
 def test_groups_as_at_the_start_are_not_kept(tmp_path: Path) -> None:
-    mine = Drafts(tmp_path)
+    mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
     until(lambda: list(tmp_path.glob("*.toml")))
     mine.keep("gpt2", None)
@@ -148,38 +148,38 @@ def test_a_path_is_the_same_wherever_it_is_named_from(
     file.touch()
     dead(str(file), TYPED)
     monkeypatch.chdir(file.parent)
-    assert Drafts(tmp_path).left("./x.pt") == TYPED
-    assert Drafts(tmp_path).left("x.pt") == TYPED
+    assert DraftStore(tmp_path).left("./x.pt") == TYPED
+    assert DraftStore(tmp_path).left("x.pt") == TYPED
 
 
 def test_spoiled_drafts_are_passed_over(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     path = dead("gpt2", TYPED)
     for spoiled in (b"", b"\xff", b"x" * (grouping_file.MAX_BYTES + 1), b"[[groups]]"):
         path.write_bytes(spoiled)
-        assert Drafts(tmp_path).left("gpt2") is None
+        assert DraftStore(tmp_path).left("gpt2") is None
     path.unlink()
     os.mkfifo(path)
-    assert Drafts(tmp_path).left("gpt2") is None
+    assert DraftStore(tmp_path).left("gpt2") is None
     path.unlink()
     path.symlink_to(path)
-    assert Drafts(tmp_path).left("gpt2") is None
+    assert DraftStore(tmp_path).left("gpt2") is None
 
 
 def test_only_so_many_are_kept(tmp_path: Path) -> None:
-    for number in range(drafts.MOST + 5):
+    for number in range(draft_store.MOST + 5):
         old = tmp_path / f"{number}.toml"
         old.touch()
         os.utime(old, (number, number))
-    mine = Drafts(tmp_path)
+    mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
     until(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
-    assert len(list(tmp_path.iterdir())) == drafts.MOST
+    assert len(list(tmp_path.iterdir())) == draft_store.MOST
     assert not (tmp_path / "0.toml").exists()
 
 
 def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    mine = Drafts(tmp_path / "file" / "folder")
+    mine = DraftStore(tmp_path / "file" / "folder")
     mine.keep("gpt2", TYPED)
     mine.keep("gpt2", Draft(Grouping.classic(["y"])))
     time.sleep(0.3)
@@ -188,7 +188,7 @@ def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_written_as_toml_is_not_kept(tmp_path: Path) -> None:
-    mine = Drafts(tmp_path)
+    mine = DraftStore(tmp_path)
     mine.keep("gpt2", Draft(TYPED.grouping.with_options(0, {"foreach": None})))
     time.sleep(0.3)
     assert not list(tmp_path.iterdir())

@@ -34,18 +34,18 @@ def drafts_folder() -> Path:
     return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "paramx" / "drafts"
 
 
-class Drafts:
+class DraftStore:
     """The drafts of one session: its own, and those that others left behind. A failing disk is no error here."""
 
-    def __init__(self, folder: Path | None = None, told: Callable[[bool], None] = lambda kept: None) -> None:
+    def __init__(self, folder: Path | None = None, tell: Callable[[bool], None] = lambda kept: None) -> None:
         """Keep drafts in `folder`; nothing is written or read yet.
 
         Args:
             folder: Where; `None` is the user's own.
-            told: Told after each write whether any draft of this session is on the disk.
+            tell: Called after each write with whether any draft of this session is on the disk.
         """
         self._folder = folder
-        self._told = told
+        self._tell = tell
         self._kept: set[Path] = set()
         self._lock = threading.Lock()
         self._wanted: dict[str, str | None] = {}
@@ -135,7 +135,7 @@ class Drafts:
         if text is None:
             path.unlink(missing_ok=True)
             self._kept.discard(path)
-            self._told(bool(self._kept))
+            self._tell(bool(self._kept))
             return
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path not in self._own:
@@ -151,7 +151,7 @@ class Drafts:
                 Path(scratch).replace(path)
                 self._own.add(path)
                 self._kept.add(path)
-                self._told(True)
+                self._tell(True)
         except BaseException:
             with contextlib.suppress(OSError):
                 Path(scratch).unlink()

@@ -1,4 +1,4 @@
-"""The texts around the views of the tensor screen: tabs, keys, the element under the cursor."""
+"""The lines around the views of the tensor screen: tabs, keys, the element under the cursor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABS = ("values", "statistics", HEAT_MAP, "print")
 VALUES, STATISTICS, HEAT, PRINT = range(len(TABS))
 """Their places."""
 
-TOLD_LINES = 3
+DETAIL_LINES = 3
 """Most lines under the views; `values.tcss` holds the same figure."""
 
 
@@ -57,7 +57,7 @@ def view_keys(tab: int, grid: ValueGrid, log: bool | None) -> Iterator[str]:
 
 def failed_text(why: str, width: int) -> Text:
     """Return why something could not be shown, in the few lines that are there."""
-    lines = "\n".join(f" {line}" for line in folded(why, width, TOLD_LINES))
+    lines = "\n".join(f" {line}" for line in folded(why, width, DETAIL_LINES))
     return Text(lines, "bold", no_wrap=True)
 
 
@@ -74,6 +74,6 @@ def cell_text(grid: ValueGrid, facts: Mapping[str, Any], width: int) -> Text:
     if grid.leading:
         slices = [f"›{at}‹" if place == grid.stepped else str(at) for place, at in enumerate(grid.leading)]
         parts.insert(1, f"slice [{', '.join(slices)}, :, :]")
-    rest = folded(" · ".join(filter(None, parts)), width, TOLD_LINES - 1)
+    rest = folded(" · ".join(filter(None, parts)), width, DETAIL_LINES - 1)
     text.append("".join(f"\n {line}" for line in rest), "dim")
     return text

@@ -1,4 +1,4 @@
-"""The texts of the comparison screen: the lines of its list and what stands around it, without any widget."""
+"""The lines of the comparison screen: those of its list and what stands around it, without any widget."""
 
 from __future__ import annotations
 

@@ -1,0 +1,182 @@
+"""The command's printouts: a listing, statistics, a comparison, the verdict of `--check`, the groups as code.
+
+What only some of them need is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from explorer.arguments import grouping_of, spec_of
+from explorer.core.errors import ParamxError
+from explorer.core.groups import Grouper
+from explorer.core.listing import FORMATS, Listing, nothing_contains
+from explorer.core.terminal import is_terminal
+from explorer.core.text import harmless_line, visible
+from explorer.output import EXIT_FAILED, EXIT_TROUBLE, fail, write
+
+if TYPE_CHECKING:
+    import argparse
+
+    from explorer.core.listing import Order
+    from explorer.core.loading import OpenSpec
+    from explorer.core.param import Model
+    from explorer.core.rules import Grouping
+
+EXIT_DIFFERENT = 1
+"""The two targets that were compared differ, as with `diff` and `cmp`."""
+
+
+def print_asked(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Print what the command line asks for, and return the exit status.
+
+    Raises:
+        ParamxError: It can't be printed.
+    """
+    grouping = grouping_of(parser, arguments)
+    spec = spec_of(arguments)
+    if arguments.other is not None:
+        return _print_comparison(spec, grouping, arguments)
+    if arguments.format == "stats":
+        return _print_statistics(spec, grouping, visible(arguments.filter))
+    if not arguments.no_cache:
+        # What follows tells the table alone; those above ask for values too, which a remembered one has not.
+        spec = replace(spec, remember="use")
+    if arguments.check:
+        return _print_check(spec, grouping, arguments.format == "json")
+    if arguments.export is not None:
+        return _print_export(spec, grouping, arguments.export)
+    return _print_listing(spec, grouping, arguments)
+
+
+def _print_listing(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
+    format_name = arguments.format or "table"
+    # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(arguments.filter))
+    order: Order = arguments.sort or ("model" if arguments.top is None else "size")
+    return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
+
+
+def _print_statistics(spec: OpenSpec, grouping: Grouping, text: str) -> int:
+    """Measure the tensors of a target and print their statistics; a tensor that can't be measured is a failure."""
+    from explorer.core.sweep import unmeasured_line
+    from explorer.measuring import measure_target
+
+    with _Progress() as progress:
+        model, statistics, refused = measure_target(spec, text, progress.show)
+    listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
+    status = _write("stats", listing)
+    missed = unmeasured_line(refused, len(listing.rows()), model.names)
+    return status or (fail(missed) if missed else 0)
+
+
+def _print_check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
+    """Print the findings; one that is an error is a failure."""
+    from explorer.core.check import check_json, check_text, passes
+
+    listing = _listing(replace(spec, skeleton=True), grouping, "")
+    status = write(check_json(listing) if as_json else check_text(listing))
+    return status or (0 if passes(listing) else EXIT_FAILED)
+
+
+def _print_export(spec: OpenSpec, grouping: Grouping, form: str) -> int:
+    """Print the groups as code or data, and tell each error among the findings on stderr."""
+    from explorer.core.export import export
+
+    listing = _listing(replace(spec, skeleton=True), grouping, "")
+    if status := write([export(form, listing.model, grouping, listing.assignment)]):
+        return status
+    errors = [finding.message for finding in listing.findings if finding.severity == "error"]
+    for message in errors:
+        status = fail(f"error: {message}")
+    return status
+
+
+def _print_comparison(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
+    """Compare two targets and print how they differ."""
+    from explorer.comparing import compare_targets
+    from explorer.core.compare_text import FORMATS as COMPARISONS
+
+    specs = (spec, replace(spec, target=arguments.other))
+    try:
+        with _Progress() as progress:
+            comparison = compare_targets(specs, grouping, arguments.values, progress.show)
+    except ParamxError as error:
+        return fail(error.line, EXIT_TROUBLE)
+    text = visible(arguments.filter)
+    comparison = comparison.only(text)
+    if text and not comparison.pairs:
+        return fail(nothing_contains(text).line, EXIT_TROUBLE)
+    status = write(COMPARISONS[arguments.format or "table"](comparison))
+    return status or (0 if comparison.equal else EXIT_DIFFERENT)
+
+
+def _write(format_name: str, listing: Listing) -> int:
+    """Write a listing in a format.
+
+    Raises:
+        ParamxError: The filter leaves nothing of it.
+    """
+    if listing.filter and not listing.rows():
+        raise nothing_contains(listing.filter)
+    return write(FORMATS[format_name](listing))
+
+
+def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
+    """Open a target and group it.
+
+    Raises:
+        ParamxError: It can't be opened.
+    """
+    from explorer.core.lints import lint, try_fixes, with_sources
+
+    model = _load(spec)
+    assignment = Grouper(model).assign(grouping)
+    findings = with_sources(model, try_fixes(lint(model, grouping, assignment), assignment))
+    return Listing(model, assignment, findings, text)
+
+
+def _load(spec: OpenSpec) -> Model:
+    """Open a target in a worker and wait for it, telling its stages on stderr if that is a terminal.
+
+    Raises:
+        ParamxError: It can't be opened.
+    """
+    from explorer.api import open_and_wait
+
+    with _Progress() as progress:
+        return open_and_wait(spec, progress.show)
+
+
+class _Progress:
+    """One line on stderr, rewritten at each stage and wiped at the end; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr if is_terminal(sys.stderr) else None
+        self._shown = 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write("")
+
+    def show(self, text: str) -> None:
+        """Show a stage in place of the last."""
+        self._write(f"{harmless_line(text)} …")
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        with suppress(OSError):
+            # A line that wraps could not be rewritten with a carriage return.
+            columns = os.get_terminal_size(self._stream.fileno()).columns or 80  # 0 where nobody has set it
+            text = text[: columns - 1]
+            # Spaces, not an erase sequence: they work in a dumb terminal too.
+            self._stream.write("\r" + text.ljust(self._shown) + ("" if text else "\r"))
+            self._stream.flush()
+            self._shown = len(text)
