@@ -130,9 +130,10 @@ def _open(spec: OpenSpec, report: Report) -> Opened:
         note = Finding("idle-weights", "hint", message, why=why)
         opened = replace(opened, model=replace(opened.model, findings=(*opened.model.findings, note)))
     if opened.model.counters is None:  # a file's own table
+        from explorer.sources.checkpoint.adapter import with_adapter
         from explorer.sources.checkpoint.apart import with_apart
 
-        opened = replace(opened, model=with_apart(opened.model))
+        opened = replace(opened, model=with_adapter(with_apart(opened.model), spec.target))
     if spec.skeleton:
         from explorer.sources.beside import with_skeleton
 

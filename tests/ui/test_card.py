@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from fakes import make_app, model_of, running
+from fakes import make_app, model_of, param, running
 
 from explorer.core.param import Model
 from explorer.ui.screens.card import CardScreen
@@ -182,3 +182,11 @@ async def test_below_the_tree_nothing_that_no_column_shows_goes_without_a_sign(
                 assert not missing, name
             assert ui.tree.size.height >= (8 if size[1] > 20 else 5)
             assert not re.search(r" (\d+) = \1\b", shown)
+
+
+async def test_an_adapter_has_a_card_of_its_own() -> None:
+    pair = (param("q.lora_A.weight", (4, 64)), param("q.lora_B.weight", (32, 4)))
+    async with running(make_app(model_of(*pair))) as ui:
+        await opened(ui)
+        assert "LoRA adapter" in ui.text
+        assert "rank    4       rows of A" in ui.text

@@ -13,7 +13,8 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from explorer.core.card import Active, Context, Share, active, architecture, context, settings, shares
+from explorer.core import lora
+from explorer.core.card import Active, Context, Section, Share, active, architecture, context, settings, shares
 from explorer.core.pictures import bar
 from explorer.core.roles import Roles
 from explorer.core.text import plural, short_count
@@ -120,11 +121,9 @@ class CardScreen(Dialog[None]):
     def _figures(self) -> list[RenderableType]:
         parts: list[RenderableType] = []
         for section in architecture(self._model.origin.config, self._sums.context if self._sums else None):
-            parts.append(_heading("Architecture" + (f" · {section.title}" if section.title else "")))
-            grid = _grid()
-            for fact in section.facts:
-                grid.add_row(Text(fact.label), Text(fact.value, "bold"), Text(fact.source, "dim"))
-            parts += [grid, Text()]
+            parts += _section("Architecture" + (f" · {section.title}" if section.title else ""), section)
+        if (adapter := lora.section(self._model)) is not None:
+            parts += _section("LoRA adapter", adapter)
         parts += [_heading("Parameters by role"), *self._by_role(), Text()]
         parts += [_heading("Counts"), *self._counts(), Text()]
         return parts
@@ -204,6 +203,13 @@ class CardScreen(Dialog[None]):
     def action_to_end(self) -> None:
         """Scroll to the end."""
         self.query_one(Body).scroll_end(animate=False)
+
+
+def _section(heading: str, section: Section) -> list[RenderableType]:
+    grid = _grid()
+    for fact in section.facts:
+        grid.add_row(Text(fact.label), Text(fact.value, "bold"), Text(fact.source, "dim"))
+    return [_heading(heading), grid, Text()]
 
 
 def _experts(found: Active) -> RenderableType:
