@@ -14,7 +14,8 @@ import pytest
 
 from explorer.arguments import FORMAT_NAMES
 from explorer.core.groups import Grouper, Grouping
-from explorer.core.listing import COLUMNS, FORMATS, Listing
+from explorer.core.listing import FORMATS, Listing
+from explorer.core.listing.table import COLUMNS
 from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
 
 LINEAR = ModuleClass("Linear")
