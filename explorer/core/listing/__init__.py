@@ -1,6 +1,7 @@
 """A model as text for pipes and scripts: `--print table`, `loop`, `json`, `csv` and `stats`.
 
-A new format is one file and one entry in `FORMATS`.
+A new format is one file, one entry in `FORMATS`, and its name in `explorer.arguments`, which `--help` tells without
+importing what is here; a test holds the two equal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FORMATS: Mapping[str, Format] = {
     "csv": csv_text,
     "stats": stats_text,
 }
-"""What `--print` takes: each format's name and its writer. A new format is one entry."""
+"""What `--print` takes: each format's name and its writer."""
 
 PARTS_FORMATS = ("table", "csv")
 """Those that heed `order`, `top` and `depth`: the others have the model's order, and a row a tensor, by contract."""
