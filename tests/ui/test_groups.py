@@ -9,8 +9,9 @@ from typing import get_args
 from unittest.mock import patch
 
 import pytest
-from fakes import Hands, make_app, model_of, param, running
+from fakes import Hands, make_app, running
 from rich.cells import cell_len
+from tables import model_of, param
 from textual.screen import Screen
 from textual.widgets import OptionList
 
