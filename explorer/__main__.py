@@ -13,7 +13,7 @@ from explorer.arguments import complaint, grouping_of, make_parser, spec_of
 from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface
 from explorer.core.text import harmless_line, visible
-from explorer.crash import told
+from explorer.crash import describe
 from explorer.output import EXIT_FAILED, EXIT_TROUBLE, drop_output, fail, greeting, ready, take_any_name
 from explorer.starting import Started, import_asyncio_without_tls
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _guarded(lambda: _run(argv))
     except Exception as error:
-        above, _, line = told(error).rpartition("\n")
+        above, _, line = describe(error).rpartition("\n")
         return fail(line, above=above)
 
 
@@ -88,7 +88,7 @@ def _supervised(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     def greet() -> None:
         greeting.show(visible(" ↔ ".join(filter(None, (arguments.target, arguments.other)))))
 
-    return supervise(lambda child: _guarded(lambda: _interface(parser, arguments, child)), told, greet)
+    return supervise(lambda child: _guarded(lambda: _interface(parser, arguments, child)), describe, greet)
 
 
 def _interface(parser: argparse.ArgumentParser, arguments: argparse.Namespace, child: Child) -> int:

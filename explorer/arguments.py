@@ -9,6 +9,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, NoReturn
 
+from explorer.core.export import EXPORTS
 from explorer.core.text import parse_bytes, visible
 from explorer.output import greeting, ready, write
 from explorer.version import __version__
@@ -31,9 +32,6 @@ PARTS_FORMATS = ("table", "csv")
 
 SORTS = ("size", "name", "model")
 """What `--sort` may be: `explorer.core.listing.Order`."""
-
-EXPORT_FORMS = ("torch", "torch-groups", "torch-named", "trainer", "lightning", "json", "toml")
-"""The keys of `explorer.core.export.EXPORTS`, likewise."""
 
 COMPARE_FORMATS = ("table", "json", "csv")
 """The keys of `explorer.core.compare_text.FORMATS`."""
@@ -203,9 +201,9 @@ def make_parser() -> argparse.ArgumentParser:
     shown.add_argument("--values", action="store_true", help="of two targets, compare the values too")
     shown.add_argument(
         "--export",
-        choices=EXPORT_FORMS,
+        choices=EXPORTS,
         metavar="FORM",
-        help=f"print the groups' code and exit: {', '.join(EXPORT_FORMS)}",
+        help=f"print the groups' code and exit: {', '.join(EXPORTS)}",
     )
     shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
     other = parser.add_argument_group("other")

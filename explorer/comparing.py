@@ -33,8 +33,9 @@ def compare_targets(
     Raises:
         ParamxError: One of them can't be opened.
     """
-    from explorer.core.compare_values import compare_values  # noqa: PLC0415
-    from explorer.core.pairing import askers, compare, files_of  # noqa: PLC0415 - whoever compares nothing does without
+    from explorer.core.compare_asking import askers, files_of  # noqa: PLC0415 - whoever compares nothing does without
+    from explorer.core.compare_values import compare_values  # noqa: PLC0415 - as above
+    from explorer.core.pairing import compare  # noqa: PLC0415 - as above
     from explorer.sources.worker import open_in_worker  # noqa: PLC0415 - it reaches half the standard library
 
     specs = with_classes(specs, grouping)

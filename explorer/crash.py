@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 """The package: the innermost frame in it is where to look."""
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return an exception as a line; above it the traceback, if the environment asks for that."""
     try:
         line = _line(error)

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from explorer.core.groups import NO_GROUP, Grouper
-from explorer.core.listing import notes_of
+from explorer.core.listing.listing import notes_of
 from explorer.core.param import Model
 from explorer.core.text import UNKNOWN, plural, shape_text
 from explorer.core.totals import loop_check, sums_text

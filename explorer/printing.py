@@ -85,7 +85,7 @@ def _print_check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
 
 def _print_export(spec: OpenSpec, grouping: Grouping, form: str) -> int:
     """Print the groups as code or data, and tell each error among the findings on stderr."""
-    from explorer.core.export import export
+    from explorer.core.export.writing import export
 
     listing = _listing(replace(spec, skeleton=True), grouping, "")
     if status := write([export(form, listing.model, grouping, listing.assignment)]):

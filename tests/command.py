@@ -64,7 +64,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(look: Any, seconds: float = 20) -> Any:
+def wait_for(look: Any, seconds: float = 60) -> Any:
     """Return what `look` finds, as soon as it finds something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -15,7 +15,7 @@ import pytest
 
 import explorer
 from explorer import Grouping, Model, ParamxError, Rule, load_grouping, param_groups, save_grouping, summary
-from explorer.core.export import export
+from explorer.core.export.writing import export
 from explorer.core.groups import Grouper
 from explorer.core.wrapped import unwrapped
 

@@ -10,8 +10,8 @@ from command import paramx
 
 from explorer import load
 from explorer.__main__ import main
-from explorer.arguments import EXPORT_FORMS
-from explorer.core.export import EXPORTS, export
+from explorer.core.export import EXPORTS
+from explorer.core.export.writing import export
 from explorer.core.rules import Grouping
 
 SHAPES = {"embed.weight": (50, 8), "layer.0.weight": (8, 8), "layer.0.bias": (8,), "layer.1.weight": (8, 9)}
@@ -97,11 +97,7 @@ def test_what_can_not_be_listed_so_is_wrong_usage(arguments: list[str], said: st
 # --- the code of the groups
 
 
-def test_the_command_names_every_form_of_export() -> None:
-    assert tuple(EXPORTS) == EXPORT_FORMS
-
-
-@pytest.mark.parametrize("form", EXPORT_FORMS)
+@pytest.mark.parametrize("form", EXPORTS)
 def test_the_command_prints_what_the_interface_exports(file: Path, form: str, capsys) -> None:
     grouping = Grouping.classic(["bias"], weight_decay=0.05)
     status = main([str(file), "--no-decay", "bias", "--weight-decay", "0.05", "--export", form])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from explorer.core.listing import ENCODER, JSON_FORMAT, Listing, findings_of, groups_of, head_of
-from explorer.core.listing_table import NAMED
+from explorer.core.listing import Listing
+from explorer.core.listing.contract import ENCODER, JSON_FORMAT, findings_of, groups_of, head_of
+from explorer.core.listing.table import NAMED
 from explorer.core.text import plural
 
 

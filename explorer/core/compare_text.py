@@ -12,7 +12,7 @@ from typing import Any
 from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values
 from explorer.core.compare_files import warnings
 from explorer.core.compare_runs import reason
-from explorer.core.listing import findings_of
+from explorer.core.listing.contract import findings_of
 from explorer.core.text import plural
 
 JSON_FORMAT = 1

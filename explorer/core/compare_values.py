@@ -80,28 +80,42 @@ def compare_values(
         if len(refused) >= GIVE_UP and not found:
             refused[position] = next(reversed(refused.values()))
             continue
-        results, elements = [], done
+        at, before = len(found) + len(refused), done
         done += numels[position]
+        parts = []
         try:
-            for arguments, numel in _asked(comparison, pair):
-                while True:
-                    answer = ask(REQUEST, {**arguments, "other": asdict(other)})
-                    at = len(found) + len(refused)
-                    tell(Progress(at, len(left), elements + answer["done"] * numel, whole, differing))
-                    if stopped():
-                        return comparison.with_values(found, refused, False)
-                    if answer["result"] is not None:
-                        results.append(Values(**answer["result"]))
-                        break
-                elements += numel
+            for elements, values in _answers(comparison, pair, other, ask):
+                tell(Progress(at, len(left), before + elements, whole, differing))
+                if stopped():
+                    return comparison.with_values(found, refused, False)
+                if values is not None:
+                    parts.append(values)
         except ParamxError as error:
             refused[position] = error.line
             if stopped():
                 return comparison.with_values(found, {}, False)
             continue
-        found[position] = together(results)
+        found[position] = together(parts)
         differing += not found[position].equal
     return comparison.with_values(found, refused, True)
+
+
+def _answers(
+    comparison: Comparison, pair: Pair, other: OpenSpec, ask: Callable[[str, Mapping[str, Any]], Any]
+) -> Iterator[tuple[float, Values | None]]:
+    """Yield after each answer the elements of a pair that are compared, and how a part differs when it is done.
+
+    Raises:
+        ParamxError: It can't be compared.
+    """
+    before = 0
+    for arguments, numel in _asked(comparison, pair):
+        result = None
+        while result is None:
+            answer = ask(REQUEST, {**arguments, "other": asdict(other)})
+            result = answer["result"]
+            yield before + answer["done"] * numel, None if result is None else Values(**result)
+        before += numel
 
 
 def _asked(comparison: Comparison, pair: Pair) -> Iterator[tuple[dict[str, Any], int]]:

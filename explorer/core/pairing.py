@@ -9,34 +9,24 @@ compared. Screen and listing say each of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from explorer.core.arrange import Fusion, Move, arrange, expert_moves
 from explorer.core.asking import Ask
 from explorer.core.compare import Comparison, Fused, Pair, Side
-from explorer.core.compare_files import Held, as_held, ask_held
-from explorer.core.errors import LostError, ParamxError
+from explorer.core.compare_asking import ask_buffers, ask_moves
+from explorer.core.compare_files import Held, as_held
 from explorer.core.groups import NO_GROUP, Grouper
-from explorer.core.loading import Loading
 from explorer.core.matching import align, set_apart, stripped
 from explorer.core.param import Model
 from explorer.core.rules import Grouping
-
-MOVES = "moves"
-"""What is asked of what serves a model: takes `names` of a file; answers what loading makes of each: see `Move`."""
-
-BUFFERS = "buffers"
-"""What is asked of what serves a model: takes `names` of a file; answers which of them are its buffers."""
 
 NO_TIES = frozenset({"dcp"})
 """Kinds of sources that hold a tied tensor once for each of its names, and record nowhere that it is one (torch 2.13,
 distributed/checkpoint: pieces of one name are saved once, not those of two). Other writers that record none refuse a
 tied tensor, or leave its further names out: a file that has them holds tensors that are no longer tied."""
-
-ASKED_AT_ONCE = 5_000
-"""Names that one request carries; a request has at most a megabyte."""
 
 
 def compare(
@@ -68,77 +58,141 @@ def compare(
         frozenset(row for row, what in state.items() if what not in other.values())
         for state, other in (states, states[::-1])
     ]
+    rows, prefixes, state_prefixes = _matchable(models, states, out, missing)
+    tied = tuple(
+        {name: row for name, row in _other_names(model, prefix).items() if row not in lost}
+        for model, prefix, lost in zip(models, prefixes, missing, strict=True)
+    )
+    matched, others = _by_name(models, rows, tied)
+    left = (
+        {name: row for name, row in rows[0].items() if row not in matched},
+        {name: row for name, row in rows[1].items() if name not in rows[0] and row not in others},
+    )
+    found = _rearranged(models, left, prefixes, ask)
+    buffers = _buffers(models, held, left, prefixes, ask)
+    pairs = _listed(rows, matched, others, found, buffers)
+    known_buffers = _known_buffers(models, pairs, buffers)
+    side_a, side_b = (
+        Side(
+            missing[at],
+            states[at],
+            out[at],
+            known_buffers[at],
+            buffers[at],
+            state_prefixes[at],
+            each.unread if each else {},
+        )
+        for at, each in enumerate(held)
+    )
+    groups = _groups(a, grouping), _groups(b, grouping)
+    renamed = sum(pair.fused is None for pair in found)
+    draft = Comparison(a, b, *groups, *prefixes, (), side_a, side_b, renamed=renamed)
+    return replace(draft, pairs=tuple(_judged(pair, draft) for pair in pairs))
+
+
+def _matchable(
+    models: tuple[Model, Model],
+    states: tuple[Mapping[int, str], Mapping[int, str]],
+    out: Sequence[frozenset[int]],
+    missing: Sequence[frozenset[int]],
+) -> tuple[tuple[dict[str, int], dict[str, int]], tuple[str, str], tuple[str, str]]:
+    """Return the rows of both sides by the name they are matched by, and the prefixes left out of it.
+
+    Args:
+        models: The two.
+        states: Rows that are not the model's own, and what they are.
+        out: Those of them that are not compared.
+        missing: Rows that the files lack.
+
+    Returns:
+        The rows, the prefixes of the models' names, and those of the names in `states`.
+    """
     kept = [
         [row for row in range(len(model)) if row not in state and row not in lost]
         for model, state, lost in zip(models, states, missing, strict=True)
     ]
     rows, prefixes = _rows_by_name(models, kept)
-    state_prefixes = "", ""
-    if all(map(set.difference, map(set, states), out)):  # matched among themselves: their prefixes are others
-        further, state_prefixes = _rows_by_name(
-            models, [sorted(state.keys() - left) for state, left in zip(states, out, strict=True)]
-        )
-        for known, more in zip(rows, further, strict=True):
-            known |= {name if name not in known else f"state: {name}": row for name, row in more.items()}
-        rows = _in_order(rows[0]), _in_order(rows[1])
-    tied = tuple(
-        {name: row for name, row in _other_names(model, prefix).items() if row not in lost}
-        for model, prefix, lost in zip(models, prefixes, missing, strict=True)
+    if not all(map(set.difference, map(set, states), out)):
+        return rows, prefixes, ("", "")
+    # Matched among themselves: their prefixes are others.
+    further, state_prefixes = _rows_by_name(
+        models, [sorted(state.keys() - left) for state, left in zip(states, out, strict=True)]
     )
+    for known, more in zip(rows, further, strict=True):
+        known |= {name if name not in known else f"state: {name}": row for name, row in more.items()}
+    return (_in_order(rows[0]), _in_order(rows[1])), prefixes, state_prefixes
+
+
+def _by_name(
+    models: tuple[Model, Model],
+    rows: tuple[Mapping[str, int], Mapping[str, int]],
+    tied: Sequence[Mapping[str, int]],
+) -> tuple[dict[int, Pair], dict[int, Pair]]:
+    """Pair what both sides have by name, or one of them as a further name of a tied tensor.
+
+    Returns:
+        The pairs by their row of A, then those that stand in B only under their own name, by their row of B.
+    """
     matched: dict[int, Pair] = {}
     for name, row in rows[0].items():
         other = rows[1].get(name)
         if other is not None:
             matched[row] = Pair(name, row, other)
         elif name in tied[1]:
-            matched[row] = _tied(Pair(name, row, tied[1][name]), "a", a)
-    others: dict[int, Pair] = {
-        row: _tied(Pair(name, tied[0][name], row), "b", b)
+            matched[row] = _tied(Pair(name, row, tied[1][name]), "a", models[0])
+    others = {
+        row: _tied(Pair(name, tied[0][name], row), "b", models[1])
         for name, row in rows[1].items()
         if name not in rows[0] and name in tied[0]
     }
-    left = (
-        {name: row for name, row in rows[0].items() if row not in matched},
-        {name: row for name, row in rows[1].items() if name not in rows[0] and row not in others},
-    )
-    found = _rearranged(models, left, prefixes, ask)
-    renamed = sum(pair.fused is None for pair in found)
-    buffers = _buffers(models, held, left, prefixes, ask)
+    return matched, others
+
+
+def _listed(
+    rows: tuple[Mapping[str, int], Mapping[str, int]],
+    matched: Mapping[int, Pair],
+    others: Mapping[int, Pair],
+    found: Sequence[Pair],
+    buffers: Sequence[Collection[int]],
+) -> list[Pair]:
+    """Return all pairs in the order of A, then what only B has in the order of B.
+
+    Args:
+        rows: The rows of both by name.
+        matched: Pairs by their row of A, from `_by_name`.
+        others: Pairs by their row of B, likewise.
+        found: Pairs of tensors that loading renames or fuses.
+        buffers: Rows of each side that are left out as buffers.
+    """
     # The parts of a fused tensor stand in the place of the first.
     taken_a = {row for pair in found if pair.fused and pair.fused.of_a for row in pair.fused.rows}
     taken_b = {row for pair in found for row in _rows_of_b(pair)}
-    matched |= {pair.a: pair for pair in found if pair.a is not None}
+    by_row = {**matched, **{pair.a: pair for pair in found if pair.a is not None}}
     pairs = [
-        matched.get(row) or Pair(name, row, None)
+        by_row.get(row) or Pair(name, row, None)
         for name, row in rows[0].items()
-        if row in matched or (row not in taken_a and row not in buffers[0])
+        if row in by_row or (row not in taken_a and row not in buffers[0])
     ]
     pairs += [
         others.get(row) or Pair(name, None, row)
         for name, row in rows[1].items()
         if (row in others or name not in rows[0]) and row not in taken_b and row not in buffers[1]
     ]
-    groups_a, groups_b = _groups(a, grouping), _groups(b, grouping)
-    unread = [each.unread if each else {} for each in held]
-    of_buffers = {(at, row) for at, rows_of in enumerate(buffers) for row in rows_of}
-    for pair in pairs:  # what one side knows to be a buffer is one on the other too
-        both = (0, pair.a), (1, pair.b)
-        if pair.fused is None and any(row is not None and models[at].apart.get(row) == "buffer" for at, row in both):
-            of_buffers |= {(at, row) for at, row in both if row is not None}
-    side_a, side_b = (
-        Side(
-            missing[at],
-            states[at],
-            out[at],
-            frozenset(row for of, row in of_buffers if of == at),
-            buffers[at],
-            state_prefixes[at],
-            unread[at],
-        )
-        for at in (0, 1)
-    )
-    draft = Comparison(a, b, groups_a, groups_b, *prefixes, (), side_a, side_b, renamed=renamed)
-    return replace(draft, pairs=tuple(_judged(pair, draft) for pair in pairs))
+    return pairs
+
+
+def _known_buffers(
+    models: tuple[Model, Model], pairs: Iterable[Pair], buffers: Sequence[Iterable[int]]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the buffers of each side: what one side knows to be a buffer is one on the other too."""
+    known = set(buffers[0]), set(buffers[1])
+    for pair in pairs:
+        both = list(zip(models, (pair.a, pair.b), known, strict=True))
+        if pair.fused is None and any(row is not None and model.apart.get(row) == "buffer" for model, row, _ in both):
+            for _, row, known_here in both:
+                if row is not None:
+                    known_here.add(row)
+    return frozenset(known[0]), frozenset(known[1])
 
 
 def _known_to_either(
@@ -292,64 +346,6 @@ def _add(
     fused = Fused(apart == 0, rows, fusion.regions, fusion.why, fusion.shape)
     in_model, in_file = (whole, rows[0]) if fusion.in_model else (rows[0], whole)
     pair(fusion.whole, in_model, in_file, fused)
-
-
-def askers(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Ask | None, Ask | None]:
-    """Return what to ask how the other's tensors are loaded: a built model, where the other side is a file.
-
-    Args:
-        a: The first model.
-        b: The second.
-        one: What serves the first.
-        other: What serves the second.
-    """
-    built = a.counters is not None, b.counters is not None
-    return (one.ask if built == (True, False) else None, other.ask if built == (False, True) else None)
-
-
-def files_of(a: Model, b: Model, one: Loading, other: Loading) -> tuple[Held | None, Held | None]:
-    """Return how the files of two models differ from their tables; `None` for a model without a directory.
-
-    Args:
-        a: The first model.
-        b: The second.
-        one: What serves the first.
-        other: What serves the second.
-
-    Raises:
-        LostError: One of the two is gone.
-    """
-    return ask_held(a, one.ask), ask_held(b, other.ask)
-
-
-def ask_buffers(ask: Ask, names: Sequence[str]) -> list[str]:
-    """Ask which tensors of a file are buffers of a model; empty where that can't be asked."""
-    found: list[str] = []
-    for start in range(0, len(names), ASKED_AT_ONCE):
-        try:
-            found += ask(BUFFERS, {"names": list(names[start : start + ASKED_AT_ONCE])}) or ()
-        except LostError:
-            raise
-        except ParamxError:
-            return []
-    return found
-
-
-def ask_moves(ask: Ask, names: Sequence[str]) -> dict[str, Move]:
-    """Ask what a library makes of tensors of a file; empty where no library can be asked."""
-    moves: dict[str, Move] = {}
-    for start in range(0, len(names), ASKED_AT_ONCE):
-        some = names[start : start + ASKED_AT_ONCE]
-        try:
-            answer = ask(MOVES, {"names": list(some)})
-        except LostError:
-            raise
-        except ParamxError:  # it holds no model of a library's
-            return {}
-        if answer is None:
-            return {}
-        moves |= {name: Move.from_json(move) for name, move in zip(some, answer, strict=True) if move is not None}
-    return moves
 
 
 def _groups(model: Model, grouping: Grouping) -> Sequence[str | None]:

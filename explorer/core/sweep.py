@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,9 @@ from explorer.core.elements import ELEMENTS
 from explorer.core.layers import layer_of, stacks
 from explorer.core.pictures import sparkline
 from explorer.core.statistics import TensorStats, summed
-from explorer.core.text import UNKNOWN, plural, shape_text, share_text
+from explorer.core.text import UNKNOWN, plural, share_text
 
 if TYPE_CHECKING:
-    from explorer.core.listing import Listing
     from explorer.core.param import Model
 
 FIGURE = 14
@@ -181,36 +180,6 @@ def _by_element(stats: TensorStats | None) -> float | None:
     return stats.norm / math.sqrt(stats.finite) if stats is not None and stats.finite else None
 
 
-# --- printing -------------------------------------------------------------------------------------------------------
-
-
-def stats_text(listing: Listing) -> Iterator[str]:
-    """Yield the statistics as aligned columns, one tensor a line, then their sums: `--print stats`.
-
-    Figures have nine digits, which tell float32 values apart; a tensor that could not be measured has `–`, and
-    `unmeasured_line` says why.
-    """
-    model, statistics = listing.model, listing.statistics
-    rows = listing.rows()
-    head = ("index", "name", "shape", "dtype", *(figure.title for figure in FIGURES))
-    table: list[Sequence[str]] = [head]
-    for index in rows:
-        stats = statistics.get(index)
-        shape = shape_text(model.shapes[index]).replace(" × ", "x")
-        figures = (UNKNOWN if stats is None else _precise(figure.of(stats)) for figure in FIGURES)
-        table.append((str(index), model.names[index], shape, model.dtypes[index] or UNKNOWN, *figures))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        cells = [
-            cell.ljust(width) if column in (1, 2, 3) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip() + "\n"
-    yield f"\n{sum_line(statistics, rows, whole_numbers(model))}\n"
-    if any(is_complex(model.dtypes[index]) for index in rows):
-        yield "Figures of complex tensors are of the absolute values.\n"
-
-
 def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int, names: Sequence[str]) -> str:
     """Say in one line how many of some tensors could not be measured, which, and why; empty where all were.
 
@@ -229,9 +198,3 @@ def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int, names: Seq
         told[REASONS_TOLD:] = [f"and {plural(len(told) - REASONS_TOLD, 'other reason')}"]
     missed = sum(map(len, unmeasured.values()))
     return f"{missed:,} of {plural(of, 'tensor')} not measured: {'; '.join(told)}"
-
-
-def _precise(value: float | None) -> str:
-    if value is None:
-        return UNKNOWN
-    return str(value) if isinstance(value, int) else f"{value:.9g}"

@@ -94,15 +94,7 @@ def short_count(count: int) -> str:
 
     Three significant digits above a thousand; units are powers of 1,000 (K, M, B, T).
     """
-    if count < 1000:
-        return str(count)
-    value = float(count)
-    for unit in ("K", "M", "B", "T", "P", "E"):
-        value /= 1000
-        # 999.5 would be written 1000, so it belongs to the next unit.
-        if value < 999.5 or unit == "E":
-            return f"{_three_digits(value)}{unit}"
-    raise AssertionError("unreachable")
+    return str(count) if count < 1000 else _in_units(count, 1000, ("K", "M", "B", "T", "P", "E"))
 
 
 def short_bytes(nbytes: int | None) -> str:
@@ -111,12 +103,16 @@ def short_bytes(nbytes: int | None) -> str:
         return UNKNOWN
     if nbytes < 1024:
         return f"{nbytes} B"
-    value = float(nbytes)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
-        value /= 1024
-        if value < 999.5 or unit == "EiB":
-            return f"{_three_digits(value)} {unit}"
-    raise AssertionError("unreachable")
+    return _in_units(nbytes, 1024, (" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+
+
+def _in_units(amount: int, base: int, units: Sequence[str]) -> str:
+    """Write an amount of `base` or more in the largest unit that leaves three digits, each `base` times the last."""
+    value, power = float(amount) / base, 0
+    # 999.5 would be written 1000, so it belongs to the next unit.
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / base, power + 1
+    return f"{_three_digits(value)}{units[power]}"
 
 
 _UNITS = {"": 2**30, "b": 1} | {

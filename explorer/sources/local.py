@@ -13,6 +13,7 @@ from pathlib import Path
 from explorer.core.choice import Choice
 from explorer.core.text import plural, short_bytes, short_count, visible
 from explorer.sources.checkpoint.files import File, UnreadableError
+from explorer.sources.checkpoint.targets import CONFIG, DCP, DCP_METADATA, INDEX, NOT_MODELS, SUFFIXES
 from explorer.sources.hub_cache import SHORT_COMMIT, cached_models
 
 MAX_DEPTH = 2
@@ -27,11 +28,8 @@ MAX_FOUND = 500
 MAX_PEEK = 1 << 20
 """How much of a `config.json` is searched for its model type, in bytes."""
 
-CHECKPOINT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".index.json")
-"""How the names of checkpoints end."""
-
-NOT_MODELS = frozenset({"training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt"})
-"""Files that a Trainer leaves beside the weights, and that hold no model."""
+CHECKPOINT_SUFFIXES = (*(suffix for suffix, kind in SUFFIXES.items() if kind != DCP), INDEX)
+"""How the names of checkpoints end; a distributed one is a folder."""
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv", "env"})
 """Folders that hold many files and no models of the user's; hidden folders are skipped too."""
@@ -42,11 +40,8 @@ SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
 FIRST_PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
 """How the name of the first part of a split `.gguf` ends; any part opens all."""
 
-DISTRIBUTED = ".metadata"
-"""The file of a torch distributed checkpoint that makes its folder one."""
-
-DISTRIBUTED_DATA = "__0_0.distcp"
-"""The first file of its data: other programs have a `.metadata` too."""
+DCP_DATA = "__0_0.distcp"
+"""The first file of a distributed checkpoint's data: other programs have a `.metadata` too."""
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Names under which transformers keeps weights beside a config."""
@@ -96,7 +91,7 @@ def _choice(start: Path, path: Path, status: os.stat_result) -> Choice | None:
     # `./` keeps a target from being taken for a hub id.
     target = os.path.join(os.curdir, path) if not start.is_absolute() else str(path)  # noqa: PTH118 - Path drops `./`
     shown = visible(str(path.relative_to(start)))
-    if name == "config.json":
+    if name == CONFIG:
         if not tells_model(path):
             return None
         weights = "with weights" if _has_weights(path.parent) else "no weights"
@@ -104,15 +99,15 @@ def _choice(start: Path, path: Path, status: os.stat_result) -> Choice | None:
             return Choice(target if weights == "no weights" else str(start), shown, "config", weights)
         folder = os.path.dirname(target)  # noqa: PTH120 - Path drops `./`
         return Choice(folder, visible(str(path.parent.relative_to(start))) + "/", "config", weights)
-    if name == DISTRIBUTED:
-        if not (path.parent / DISTRIBUTED_DATA).exists():
+    if name == DCP_METADATA:
+        if not (path.parent / DCP_DATA).exists():
             return None
         folder = os.path.dirname(target)  # noqa: PTH120 - Path drops `./`
         return Choice(folder, visible(str(path.parent.relative_to(start))) + "/", "checkpoint", "distributed")
     if first := FIRST_PART.search(name):
         return Choice(target, shown, "checkpoint", plural(int(first[1]), "part"))
     if not SHARD.search(name):
-        detail = "shards" if name.endswith(".index.json") else short_bytes(status.st_size)
+        detail = "shards" if name.endswith(INDEX) else short_bytes(status.st_size)
         return Choice(target, shown, "checkpoint", detail)
     return None
 
@@ -146,7 +141,7 @@ def _walk(start: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _is_wanted(name: str) -> bool:
-    return name in ("config.json", DISTRIBUTED) or (name.endswith(CHECKPOINT_SUFFIXES) and name not in NOT_MODELS)
+    return name in (CONFIG, DCP_METADATA) or (name.endswith(CHECKPOINT_SUFFIXES) and name not in NOT_MODELS)
 
 
 def tells_model(config: Path) -> bool:

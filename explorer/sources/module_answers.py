@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from explorer.core.pairing import BUFFERS, MOVES
+from explorer.core.compare_asking import BUFFERS, MOVES
 from explorer.core.text import visible
 from explorer.core.wrapped import unwrapped
 from explorer.sources import Answer

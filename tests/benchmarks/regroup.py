@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from explorer.core.export import export
+from explorer.core.export.writing import export
 from explorer.core.groups import Grouper, Grouping, moved
 from explorer.core.lints import lint
 from explorer.core.memory import memory_column, training_memory

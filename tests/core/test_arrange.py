@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from explorer.core.arrange import CUT, JOIN, STACK, Move, arrange, expert_moves
+from explorer.core.compare_asking import ASKED_AT_ONCE
 from explorer.core.compare_text import FORMATS
 from explorer.core.compare_values import compare_values
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import OpenSpec
 from explorer.core.matching import training_state
-from explorer.core.pairing import ASKED_AT_ONCE, compare
+from explorer.core.pairing import compare
 
 CLASSIC = Grouping.classic()
 

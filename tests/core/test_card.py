@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import param
 
 from explorer.core.card import active, architecture, round_to, settings, shares
 from explorer.core.param import Model, ModuleClass, Origin, Param, Place
@@ -92,15 +93,8 @@ def test_what_rounding_leaves_goes_to_the_largest_remainders() -> None:
     assert round_to(100, [10**9, 1, 0]) == [99, 1, 0]
 
 
-def param(name: str, shape: tuple[int, ...], owner: str, around: tuple[str, ...], **other: object) -> Param:
-    numel = 1
-    for size in shape:
-        numel *= size
-    facts = {"aliases": (), **other}
-    return Param(
-        0, name, shape, numel, "float32", 4 * numel, "meta", True, ModuleClass(owner), shard=None,
-        place=Place(around, ()), **facts,  # type: ignore[arg-type]
-    )  # fmt: skip
+def owned(name: str, shape: tuple[int, ...], owner: str, around: tuple[str, ...], **other: object) -> Param:
+    return param(name, shape, module_class=ModuleClass(owner), place=Place(around, ()), **other)
 
 
 CONFIG = {
@@ -117,11 +111,11 @@ def mixture(tied: bool = False, **config: object) -> Model:
     return Model.from_params(
         Origin("mix", "test", "made by a test", config={**CONFIG, **config}),
         [
-            param("embed_tokens.weight", (10, 8), "Embedding", block[:1], aliases=("lm_head.weight",) * tied),
-            param("mlp.gate.weight", (4, 8), "MixRouter", (*block[:1], "MixMoE")),
-            param("mlp.experts.gate_up_proj", (4, 8, 8), "MixExperts", (*block[:1], "MixMoE")),
-            param("mlp.experts.down_proj", (4, 8, 4), "MixExperts", (*block[:1], "MixMoE")),
-            param("norm.weight", (8,), "MixRMSNorm", block[:1]),
+            owned("embed_tokens.weight", (10, 8), "Embedding", block[:1], aliases=("lm_head.weight",) * tied),
+            owned("mlp.gate.weight", (4, 8), "MixRouter", (*block[:1], "MixMoE")),
+            owned("mlp.experts.gate_up_proj", (4, 8, 8), "MixExperts", (*block[:1], "MixMoE")),
+            owned("mlp.experts.down_proj", (4, 8, 4), "MixExperts", (*block[:1], "MixMoE")),
+            owned("norm.weight", (8,), "MixRMSNorm", block[:1]),
         ],
     )
 
@@ -150,7 +144,7 @@ def test_without_the_number_of_experts_a_token_nothing_is_said() -> None:
 
 def test_with_an_expert_that_is_not_understood_nothing_is_said() -> None:
     model = mixture()
-    strange = param("mlp.experts.w1", (4, 8, 8), "MixExperts", ("MixForCausalLM", "MixMoE"))
+    strange = owned("mlp.experts.w1", (4, 8, 8), "MixExperts", ("MixForCausalLM", "MixMoE"))
     model = Model.from_params(model.origin, [*model, strange])
     assert active(model, Roles(model)) is None
 

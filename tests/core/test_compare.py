@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.core.compare import KINDS, Values
+from explorer.core.compare_asking import BUFFERS
 from explorer.core.compare_files import Held
 from explorer.core.compare_runs import folded, spanned, together
 from explorer.core.compare_text import FORMATS, difference_text, matching
@@ -20,7 +21,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import OpenSpec
 from explorer.core.matching import align
-from explorer.core.pairing import BUFFERS, compare
+from explorer.core.pairing import compare
 from explorer.core.param import Column, Counters, Finding, Param
 
 CLASSIC = Grouping.classic()

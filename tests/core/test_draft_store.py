@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command import wait_for
 
 from explorer.core import draft_store, grouping_file
 from explorer.core.draft import Draft
@@ -17,14 +18,6 @@ from explorer.core.draft_store import DraftStore, drafts_folder
 from explorer.core.rules import Grouping
 
 TYPED = Draft(Grouping.classic(["bias", "re:norm\\.\\d+", "ünïcode"]))
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait for a thread, as long as a hung one would be waited for."""
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -36,7 +29,7 @@ def dead(tmp_path: Path) -> Callable[[str, Draft], Path]:
         gone.wait()
         mine = DraftStore(tmp_path)
         mine.keep(target, draft)
-        until(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
+        wait_for(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
         (path,) = tmp_path.glob(f"*-{os.getpid()}-*.toml")
         return path.rename(path.with_name(path.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-")))
 
@@ -68,7 +61,7 @@ def test_what_is_half_typed_comes_back_as_it_was_typed(tmp_path: Path, dead: Cal
 def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
     mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
-    until(lambda: list(tmp_path.glob("*.toml")))
+    wait_for(lambda: list(tmp_path.glob("*.toml")))
     assert DraftStore(tmp_path).left("gpt2") is None
     DraftStore(tmp_path).clear()
     assert len(list(tmp_path.glob("*.toml"))) == 1
@@ -84,7 +77,7 @@ def test_a_draft_is_left_though_its_writers_number_is_anothers_by_now(
     old = written.rename(tmp_path / f"{target}-{machine}-{pid}-{birth}0.toml")
     mine = DraftStore(tmp_path)
     mine.keep("gpt2", Draft(Grouping.classic(["x"])))
-    until(lambda: len(list(tmp_path.glob("*.toml"))) == 2)
+    wait_for(lambda: len(list(tmp_path.glob("*.toml"))) == 2)
     assert mine.left("gpt2") == TYPED, "what this session writes is beside it"
     assert old.exists()
 
@@ -97,7 +90,7 @@ def test_a_killed_session_is_no_more_before_its_parent_takes_notice(tmp_path: Pa
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as session:
         try:
-            until(lambda: list(tmp_path.glob("*.toml")))
+            wait_for(lambda: list(tmp_path.glob("*.toml")))
             assert DraftStore(tmp_path).left("gpt2") is None, "it is alive"
         finally:
             session.kill()
@@ -111,7 +104,7 @@ def test_without_proc_the_number_decides(
     monkeypatch.setattr(draft_store, "_birth", lambda pid: "")
     mine = DraftStore(tmp_path)
     mine.keep("bert", TYPED)
-    until(lambda: list(tmp_path.glob("*.toml")))
+    wait_for(lambda: list(tmp_path.glob("*.toml")))
     assert DraftStore(tmp_path).left("bert") is None
     mine.clear()
     dead("gpt2", TYPED)
@@ -124,7 +117,7 @@ def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[
     mine = DraftStore(tmp_path)
     assert mine.left("gpt2") == TYPED
     mine.keep("gpt2", Draft(Grouping.classic(["x"])))
-    until(lambda: len(list(tmp_path.glob("*.toml"))) == 3)
+    wait_for(lambda: len(list(tmp_path.glob("*.toml"))) == 3)
     mine.clear()
     assert list(tmp_path.iterdir()) == [other], "what was not offered stays"
     mine.keep("gpt2", TYPED)
@@ -135,9 +128,9 @@ def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[
 def test_groups_as_at_the_start_are_not_kept(tmp_path: Path) -> None:
     mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
-    until(lambda: list(tmp_path.glob("*.toml")))
+    wait_for(lambda: list(tmp_path.glob("*.toml")))
     mine.keep("gpt2", None)
-    until(lambda: not list(tmp_path.iterdir()))
+    wait_for(lambda: not list(tmp_path.iterdir()))
 
 
 def test_a_path_is_the_same_wherever_it_is_named_from(
@@ -172,7 +165,7 @@ def test_only_so_many_are_kept(tmp_path: Path) -> None:
         os.utime(old, (number, number))
     mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
-    until(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
+    wait_for(lambda: list(tmp_path.glob(f"*-{os.getpid()}-*.toml")))
     assert len(list(tmp_path.iterdir())) == draft_store.MOST
     assert not (tmp_path / "0.toml").exists()
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.core.errors import ParamxError
-from explorer.core.export import EXPORTS, export, same_form
+from explorer.core.export import EXPORTS
+from explorer.core.export.writing import export, same_form
 from explorer.core.grouping_file import loads
 from explorer.core.groups import Grouper, Grouping, Rule
 

@@ -11,39 +11,24 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tables import param
 
 from explorer.arguments import FORMAT_NAMES
 from explorer.core.groups import Grouper, Grouping
-from explorer.core.listing import COLUMNS, FORMATS, Listing
+from explorer.core.listing import FORMATS, Listing
+from explorer.core.listing.table import COLUMNS
 from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
 
 LINEAR = ModuleClass("Linear")
 NORM = ModuleClass("LayerNorm")
 
 
-def param(index: int, name: str, shape: tuple[int, ...] | None, module: ModuleClass | None, **other: Any) -> Param:
-    numel = 0 if shape is None else 1
-    for size in shape or ():
-        numel *= size
-    facts: dict[str, Any] = {
-        "index": index,
-        "name": name,
-        "shape": shape,
-        "numel": numel,
-        "dtype": "float32",
-        "nbytes": 4 * numel,
-        "device": "meta",
-        "requires_grad": True,
-        "module_class": module,
-        "aliases": (),
-        "shard": None,
-        "notes": None,
-    }
-    return Param(**{**facts, **other})
+def tensor(index: int, name: str, shape: tuple[int, ...] | None, module: ModuleClass | None, **other: Any) -> Param:
+    return param(name, shape, index=index, module_class=module, **other)
 
 
 ROWS = [
-    param(
+    tensor(
         0,
         "embed.weight",
         (50, 8),
@@ -51,10 +36,10 @@ ROWS = [
         aliases=("head.weight", "head.again"),
         place=Place(("Net",)),
     ),
-    param(1, "layer.0.weight", (8, 8), LINEAR),
-    param(2, "layer.0.bias", (8,), LINEAR, requires_grad=False),
-    param(3, "layer.0.LayerNorm.weight", (8,), NORM, dtype="bfloat16", nbytes=16),
-    param(4, "scale", (), ModuleClass("Net"), device="cuda:0"),
+    tensor(1, "layer.0.weight", (8, 8), LINEAR),
+    tensor(2, "layer.0.bias", (8,), LINEAR, requires_grad=False),
+    tensor(3, "layer.0.LayerNorm.weight", (8,), NORM, dtype="bfloat16", nbytes=16),
+    tensor(4, "scale", (), ModuleClass("Net"), device="cuda:0"),
 ]
 COUNTERS = Counters(
     loop=481,
@@ -77,7 +62,7 @@ ORIGIN = Origin(
 )
 FINDING = Finding("norm-decays", "warning", "1 norm weight decays", ("layer.0.LayerNorm.weight",))
 
-UNKNOWN = [param(0, "a", None, None, dtype=None, nbytes=None, device=None, requires_grad=None), ROWS[1]]
+UNKNOWN = [tensor(0, "a", None, None, dtype=None, nbytes=None, device=None, requires_grad=None), ROWS[1]]
 
 
 def listing(
@@ -158,13 +143,13 @@ def test_the_tables_columns_are_aligned() -> None:
 @pytest.mark.parametrize(("name", "more"), [("重み", 2), ("ascii", 0), ("größe", 0), ("e\u0301tude", -1)])
 def test_wide_and_combining_characters_keep_the_columns_aligned(name: str, more: int) -> None:
     """`more`: the columns that the name takes beyond its number of characters."""
-    rows = [param(0, name, (8,), LINEAR), param(1, "plain", (8,), LINEAR)]
+    rows = [tensor(0, name, (8,), LINEAR), tensor(1, "plain", (8,), LINEAR)]
     _, row, plain = printed("table", rows).splitlines()[:3]
     assert row.index(" 8 ") + more == plain.index(" 8 ")
 
 
 def test_a_long_name_is_whole_and_does_not_widen_the_others() -> None:
-    rows = [param(0, "x" * 5000, (8,), LINEAR), param(1, "plain", (8,), LINEAR)]
+    rows = [tensor(0, "x" * 5000, (8,), LINEAR), tensor(1, "plain", (8,), LINEAR)]
     _, long, plain = printed("table", rows).splitlines()[:3]
     assert "x" * 5000 in long
     assert len(plain) < 300
@@ -230,7 +215,7 @@ def test_groups_and_findings_stand_below_the_table() -> None:
 
 
 def test_a_note_stands_once_below_the_table_with_how_many_bear_it() -> None:
-    rows = [param(i, f"w{i}", (2,), LINEAR, notes="packed" if i < 5 else f"odd {i}") for i in range(20)]
+    rows = [tensor(i, f"w{i}", (2,), LINEAR, notes="packed" if i < 5 else f"odd {i}") for i in range(20)]
     below = printed("table", rows).partition("Notes\n")[2].partition("\n\n")[0].splitlines()
     assert [" ".join(line.split()) for line in (*below[:2], below[-1])] == [
         "5 tensors packed w0, w1, w2 and 2 more",
@@ -405,7 +390,7 @@ def test_floats_that_json_lacks_are_told_as_text() -> None:
 
 
 def test_the_json_is_ascii_and_one_parameter_a_line() -> None:
-    text = printed("json", [param(0, "größe.重み", (1,), LINEAR), ROWS[1]])
+    text = printed("json", [tensor(0, "größe.重み", (1,), LINEAR), ROWS[1]])
     assert text.isascii()
     assert strict_json(text)["parameters"][0]["name"] == "größe.重み"
     assert sum(line.lstrip().startswith('{"index"') for line in text.splitlines()) == 2
@@ -442,7 +427,7 @@ def test_what_is_unknown_is_empty_in_csv() -> None:
 
 @pytest.mark.parametrize("name", ['a,b"c', "=1+1", "-x", "@sum", " spaced ", ""])
 def test_a_name_comes_back_from_csv_as_it_was(name: str) -> None:
-    (row,) = csv.DictReader(io.StringIO(printed("csv", [param(0, name, (1,), LINEAR)])))
+    (row,) = csv.DictReader(io.StringIO(printed("csv", [tensor(0, name, (1,), LINEAR)])))
     assert row["name"] == name
 
 
@@ -450,7 +435,7 @@ def test_a_name_comes_back_from_csv_as_it_was(name: str) -> None:
 
 
 def test_every_row_of_a_large_model_is_printed_in_pieces() -> None:
-    rows = [param(index, f"layers.{index}.weight", (2, 2), LINEAR) for index in range(2500)]
+    rows = [tensor(index, f"layers.{index}.weight", (2, 2), LINEAR) for index in range(2500)]
     large = listing(rows, counters=None)
     for form, write in FORMATS.items():
         pieces = list(write(large))
@@ -463,7 +448,7 @@ def test_every_row_of_a_large_model_is_printed_in_pieces() -> None:
 
 def test_time_grows_with_the_rows_and_no_faster(seconds: Callable[[Callable[[], object]], float]) -> None:
     def printed_in(rows: int, form: str) -> float:
-        large = listing([param(index, f"layers.{index}.w", (2,), LINEAR) for index in range(rows)], counters=None)
+        large = listing([tensor(index, f"layers.{index}.w", (2,), LINEAR) for index in range(rows)], counters=None)
         return seconds(lambda: deque(FORMATS[form](large), maxlen=0))
 
     for form in FORMATS:

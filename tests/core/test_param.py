@@ -7,30 +7,19 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import param
 
 from explorer.core.param import Column, Model, ModuleClass, Origin, Param
 
 ORIGIN = Origin(target="x", kind="test", description="made by a test")
 
 
-def param(index: int, numel: int, **other: object) -> Param:
-    facts: dict[str, object] = {
-        "index": index,
-        "name": f"layer.{index}.weight",
-        "shape": (numel,),
-        "numel": numel,
-        "dtype": "float32",
-        "nbytes": 4 * numel,
-        "device": "meta",
-        "requires_grad": True,
-        "module_class": ModuleClass("Linear"),
-        "aliases": (),
-        "shard": None,
-    }
-    return Param(**{**facts, **other})  # type: ignore[arg-type]
+def layer(index: int, numel: int, **other: object) -> Param:
+    facts = {"index": index, "numel": numel, "module_class": ModuleClass("Linear"), **other}
+    return param(f"layer.{index}.weight", **{"shape": (numel,), **facts})
 
 
-UNKNOWN = param(
+UNKNOWN = layer(
     1, 0, shape=None, dtype=None, nbytes=None, device=None, requires_grad=None, module_class=None, aliases=("tied",)
 )
 
@@ -57,7 +46,7 @@ def test_a_column_has_no_row_beyond_its_last() -> None:
 
 
 def test_a_table_gives_back_its_rows() -> None:
-    rows = [param(0, 3, aliases=("a", "b")), UNKNOWN, param(2, 1, shape=(), shard="model-1.safetensors")]
+    rows = [layer(0, 3, aliases=("a", "b")), UNKNOWN, layer(2, 1, shape=(), shard="model-1.safetensors")]
     model = Model.from_params(ORIGIN, rows)
     assert list(model) == rows
     assert [model[index] for index in range(3)] == rows
@@ -65,12 +54,12 @@ def test_a_table_gives_back_its_rows() -> None:
 
 
 def test_an_unknown_size_is_none_and_not_zero() -> None:
-    model = Model.from_params(ORIGIN, [param(0, 0), UNKNOWN])
+    model = Model.from_params(ORIGIN, [layer(0, 0), UNKNOWN])
     assert [row.nbytes for row in model] == [0, None]
 
 
 def test_a_row_counted_from_the_end_knows_its_true_index() -> None:
-    model = Model.from_params(ORIGIN, [param(0, 3), param(1, 4)])
+    model = Model.from_params(ORIGIN, [layer(0, 3), layer(1, 4)])
     assert model[-1] == model[1]
     with pytest.raises(IndexError):
         model[-3]
@@ -78,7 +67,7 @@ def test_a_row_counted_from_the_end_knows_its_true_index() -> None:
 
 @given(st.lists(st.integers(0, 2**40), max_size=50))
 def test_the_last_running_sum_is_the_total(numels: list[int]) -> None:
-    model = Model.from_params(ORIGIN, [param(index, numel) for index, numel in enumerate(numels)])
+    model = Model.from_params(ORIGIN, [layer(index, numel) for index, numel in enumerate(numels)])
     np = 0
     loop = []
     for row in model:  # the counting loop, as people write it
@@ -89,7 +78,7 @@ def test_the_last_running_sum_is_the_total(numels: list[int]) -> None:
 
 
 def test_sums_pass_the_32_bit_limit() -> None:
-    model = Model.from_params(ORIGIN, [param(0, 2**31), param(1, 2**33)])
+    model = Model.from_params(ORIGIN, [layer(0, 2**31), layer(1, 2**33)])
     assert list(model.running()) == [2**31, 2**31 + 2**33]
 
 

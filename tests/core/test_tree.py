@@ -7,24 +7,16 @@ from array import array
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tables import model_of, param
 
-from explorer.core.param import Model, Origin, Param
+from explorer.core.param import Origin, Param
 from explorer.core.tree import Tree
 
 ORIGIN = Origin("x", "test", "made by a test")
 
 
-def param(
-    name: str, shape: tuple[int, ...] = (2, 3), dtype: str | None = "float32", grad: bool | None = True
-) -> Param:
-    numel = 1
-    for size in shape:
-        numel *= size
-    return Param(0, name, shape, numel, dtype, None, "meta", grad, None, (), None)
-
-
 def tree_of(*params: Param | str) -> Tree:
-    return Tree.build(Model.from_params(ORIGIN, [param(p) if isinstance(p, str) else p for p in params]))
+    return Tree.build(model_of(*params))
 
 
 def modules(tree: Tree) -> list[str]:
@@ -240,8 +232,8 @@ def test_siblings_alike_are_one_run() -> None:
         {"shape": (2, 3, 1)},
         {"dtype": "bfloat16"},
         {"dtype": None},
-        {"grad": False},
-        {"grad": None},
+        {"requires_grad": False},
+        {"requires_grad": None},
     ],
 )
 def test_one_that_differs_in_a_fact_splits_the_run(odd: dict[str, object]) -> None:

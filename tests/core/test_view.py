@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tables import param
 
 from explorer.core.param import Model, Origin, Param
 from explorer.core.tree import Tree
@@ -16,8 +17,8 @@ from explorer.core.view import TreeView
 ORIGIN = Origin("x", "test", "made by a test")
 
 
-def param(name: str, size: int = 6, nbytes: int | None = None) -> Param:
-    return Param(0, name, (size,), size, "float32", nbytes, "meta", True, None, (), None)
+def sized(name: str, size: int = 6, nbytes: int | None = None) -> Param:
+    return param(name, (size,), nbytes=nbytes)
 
 
 def view_of(*params: Param | str) -> TreeView:
@@ -25,7 +26,7 @@ def view_of(*params: Param | str) -> TreeView:
 
 
 def model_of(*params: Param | str) -> Model:
-    return Model.from_params(ORIGIN, [param(p) if isinstance(p, str) else p for p in params])
+    return Model.from_params(ORIGIN, [sized(p) if isinstance(p, str) else p for p in params])
 
 
 def labels(view: TreeView) -> list[str]:
@@ -285,7 +286,7 @@ BLOCKS = st.recursive(
 
 def flatten(block: Any, prefix: str = "") -> list[Param]:
     if isinstance(block, int):
-        return [param(prefix[:-1], block, nbytes=4 * block)]
+        return [sized(prefix[:-1], block, nbytes=4 * block)]
     return [leaf for label, below in block.items() for leaf in flatten(below, f"{prefix}{label}.")]
 
 
@@ -492,7 +493,7 @@ def test_running_is_the_cumulative_sum_in_the_models_order_whatever_the_sort_and
 
 
 def test_a_filter_leaves_matches_and_the_modules_above_them_with_the_sums_of_what_is_left() -> None:
-    view = view_of(param("a.x", 2), param("a.y", 3), param("b.x", 5), param("b.z.y", 7), param("c.x", 11))
+    view = view_of(sized("a.x", 2), sized("a.y", 3), sized("b.x", 5), sized("b.z.y", 7), sized("c.x", 11))
     view.set_filter(bytes([0, 1, 0, 1, 0]))
     assert labels(view) == ["a", "  y", "b", "  z.y"]
     assert [view.numel(row) for row in range(4)] == [3, 3, 7, 7]
@@ -510,7 +511,7 @@ def test_a_filter_that_leaves_nothing_shows_no_row() -> None:
 
 
 def test_bytes_are_unknown_where_one_shown_parameters_are() -> None:
-    view = view_of(param("a.x", 2, nbytes=8), param("a.y", 3, nbytes=None), param("b.x", 3, nbytes=12))
+    view = view_of(sized("a.x", 2, nbytes=8), sized("a.y", 3, nbytes=None), sized("b.x", 3, nbytes=12))
     assert [view.nbytes(row) for row in range(2)] == [None, 12]
     view.set_filter(bytes([1, 0, 1]))
     assert view.nbytes(0) == 8
@@ -554,14 +555,14 @@ def test_what_is_opened_at_first_fits(model: Model, height: int) -> None:
 
 def test_numbered_siblings_stand_in_the_order_of_their_numbers_and_share_a_row() -> None:
     names = [f"h.{n}.w" for n in sorted(range(12), key=str)]
-    view = view_of(*(param(name, 1) for name in names))
+    view = view_of(*(sized(name, 1) for name in names))
     assert [view.label(row) for row in range(len(view.rows))] == ["h 0…11"]
     assert view.orders == ("tree", "size", "model")
 
 
 def test_the_files_own_order_is_one_key_away() -> None:
     names = [f"h.{n}.w" for n in (0, 10, 2)]
-    view = view_of(*(param(name, 1) for name in names))
+    view = view_of(*(sized(name, 1) for name in names))
     view.open_below(0)
     view.set_order("model")
     assert [view.label(row) for row in range(len(view.rows))] == ["h", "0.w", "10.w", "2.w"]

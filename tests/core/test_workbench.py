@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import kantaibert
 
 from explorer.core.draft import Draft
 from explorer.core.groups import Grouping, Rule
-from explorer.core.param import Model, ModuleClass, Origin, Param
 from explorer.core.workbench import Move, Workbench
-
-FACTS = json.loads((Path(__file__).parents[1] / "facts" / "kantaibert.json").read_text())
 
 LEFT_OUT = "lm_head.layer_norm.weight"
 """The norm weight that the classic recipe decays."""
-
-
-def kantaibert() -> Model:
-    return Model.from_params(
-        Origin("kantaibert", "test", "from the facts", "RobertaForMaskedLM"),
-        [
-            Param(
-                fact["index"],
-                fact["name"],
-                tuple(fact["shape"]),
-                fact["numel"],
-                "float32",
-                4 * fact["numel"],
-                "meta",
-                True,
-                ModuleClass(fact["module_class"]),
-                tuple(fact["aliases"]),
-                None,
-            )
-            for fact in FACTS
-        ],
-    )
 
 
 MODEL = kantaibert()

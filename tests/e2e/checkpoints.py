@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+SHOWN = "24 parameters"
+"""On the screen when a checkpoint of four tensors is open."""
+
 
 def safetensors(path: Path, names: list[str] | None = None) -> Path:
     """Write a file of 2 × 3 tensors (format: 8 bytes little-endian length, JSON header, data)."""

@@ -58,7 +58,7 @@ class Terminal:
 
     def __init__(
         self,
-        argv: Sequence[str],
+        argv: Sequence[str | Path],
         columns: int,
         rows: int,
         environment: dict[str, str],
@@ -274,6 +274,23 @@ def alive(pid: int) -> bool:
         return False
 
 
+def gone(pids: list[int]) -> bool:
+    """Wait for processes to end, as long as a hung one would be waited for."""
+    until = time.monotonic() + PATIENCE
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def quits(terminal: Terminal, key: str) -> None:
+    """Quit with a key, and see that the terminal is restored and nothing is left behind."""
+    pids = [terminal.pid, *terminal.descendants()]
+    terminal.press(key)
+    assert terminal.wait() == 0
+    terminal.assert_restored()
+    assert gone(pids)
+
+
 def imported(pid: int, library: str) -> bool:
     """Whether a process has a file of `library` mapped, as one that imported it has."""
     try:
@@ -305,7 +322,7 @@ ENVIRONMENT = {
 
 
 def paramx(
-    *arguments: str, columns: int = 80, rows: int = 24, directory: Path = ROOT, **environment: str
+    *arguments: str | Path, columns: int = 80, rows: int = 24, directory: Path = ROOT, **environment: str
 ) -> Terminal:
     """Run the command in a terminal."""
     return Terminal(

@@ -9,18 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoints import safetensors
+from checkpoints import SHOWN
 from terminal import ENVIRONMENT, Terminal, paramx
-
-SHOWN = "24 parameters"
 
 GREETED, DRAWN = b" paramx ", b"\x1b[?1049h"
 """Stands in the output when the first line is there, and when Textual has the terminal."""
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> str:
-    return str(safetensors(tmp_path / "small.safetensors"))
 
 
 def never_imported(library: str, folder: Path) -> str:
@@ -54,7 +47,7 @@ def when_ours(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [0, 50, 100, 200, 300])
-def test_quit_works_from_the_first_moment(small: str, milliseconds: int) -> None:
+def test_quit_works_from_the_first_moment(small: Path, milliseconds: int) -> None:
     with paramx(small) as terminal:
         after(terminal, milliseconds)
         terminal.type("q")
@@ -62,7 +55,7 @@ def test_quit_works_from_the_first_moment(small: str, milliseconds: int) -> None
         terminal.assert_restored()
 
 
-def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: str) -> None:
+def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: Path) -> None:
     with paramx(small) as terminal:
         when_ours(terminal)
         terminal.type("\x11")  # with the shell's flags it goes on with output that Ctrl+S stopped, and is no key
@@ -70,7 +63,7 @@ def test_ctrl_q_is_a_key_as_soon_as_the_flags_are_ours(small: str) -> None:
         terminal.assert_restored()
 
 
-def test_ctrl_c_does_not_wait_for_the_interface(small: str, tmp_path: Path) -> None:
+def test_ctrl_c_does_not_wait_for_the_interface(small: Path, tmp_path: Path) -> None:
     with paramx(small, PYTHONPATH=never_imported("textual", tmp_path)) as terminal:
         when_ours(terminal)
         terminal.type("\x03")
@@ -98,7 +91,7 @@ def test_keys_that_wait_for_the_model_do_not_keep_a_later_quit(stuck: str) -> No
 
 
 @pytest.mark.parametrize("moment", [b"", GREETED, DRAWN])
-def test_a_filter_typed_at_the_start_filters_when_the_model_is_there(small: str, moment: bytes) -> None:
+def test_a_filter_typed_at_the_start_filters_when_the_model_is_there(small: Path, moment: bytes) -> None:
     with paramx(small) as terminal:
         when(terminal, moment)
         terminal.type("/bias\r")
@@ -109,7 +102,7 @@ def test_a_filter_typed_at_the_start_filters_when_the_model_is_there(small: str,
         assert terminal.wait() == 0
 
 
-def test_groups_typed_at_the_start_are_typed_when_the_model_is_there(small: str) -> None:
+def test_groups_typed_at_the_start_are_typed_when_the_model_is_there(small: Path) -> None:
     with paramx(small) as terminal:
         terminal.type("\t, layer.1")
         terminal.wait_for("LayerNorm.weight, layer.1")
@@ -125,7 +118,7 @@ def test_what_is_typed_before_the_start_screen_stands_in_its_field(tmp_path: Pat
         assert terminal.wait() == 0
 
 
-def test_what_is_typed_at_the_start_is_not_echoed_over_the_screen(small: str) -> None:
+def test_what_is_typed_at_the_start_is_not_echoed_over_the_screen(small: Path) -> None:
     with paramx(small) as terminal:
         when_ours(terminal)
         terminal.type("zzz")
@@ -138,7 +131,7 @@ def test_what_is_typed_at_the_start_is_not_echoed_over_the_screen(small: str) ->
         terminal.assert_restored()
 
 
-def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: str) -> None:
+def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: Path) -> None:
     with paramx(small) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
@@ -173,7 +166,7 @@ NO_TEXT = {
 """What may come in and is no text; the mouse is in a column beyond 95, the key's number beyond Unicode."""
 
 
-def test_what_is_no_text_is_no_key(small: str) -> None:
+def test_what_is_no_text_is_no_key(small: Path) -> None:
     with paramx(small) as terminal:
         terminal.type(b"\x82")
         terminal.wait_for(SHOWN)

@@ -7,31 +7,17 @@ import resource
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import safetensors
-from terminal import ENVIRONMENT, PATIENCE, Terminal, alive, paramx
+from checkpoints import SHOWN, safetensors
+from command import wait_for
+from terminal import ENVIRONMENT, Terminal, alive, gone, paramx
 
 from explorer.core import grouping_file
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
-
-SHOWN = "24 parameters"
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    return safetensors(tmp_path / "small.safetensors")
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def type_a_term(terminal: Terminal, term: str = "layer.1") -> None:
@@ -40,6 +26,14 @@ def type_a_term(terminal: Terminal, term: str = "layer.1") -> None:
     terminal.settle()
     terminal.press("tab", "end", f", {term}", "enter", "escape")
     terminal.wait_for(term)
+
+
+def takes_back(terminal: Terminal) -> None:
+    """Restore the groups that a session left behind, with the term that was half typed."""
+    terminal.wait_for("R restores last groups")
+    terminal.type("R")
+    terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
+    terminal.wait_for("missing ), unterminated")
 
 
 def drafts(state: Path) -> list[Path]:
@@ -56,7 +50,7 @@ def test_what_was_typed_is_offered_after_a_crash_and_never_taken_by_itself(
     state = tmp_path / "state"
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
         type_a_term(terminal)
-        until(lambda: drafts(state) and "layer.1" in drafts(state)[0].read_text())
+        wait_for(lambda: drafts(state) and "layer.1" in drafts(state)[0].read_text())
         os.kill(terminal.descendants()[0], number)
         assert terminal.wait() == 128 + number
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=120) as terminal:
@@ -83,15 +77,12 @@ def test_what_is_half_typed_survives_a_kill_too(small: Path, tmp_path: Path) -> 
         terminal.settle()
         terminal.type("\t, layer.1, re:(w")
         terminal.wait_for("re:(w")
-        until(lambda: drafts(state) and "re:(w" in drafts(state)[0].read_text())
+        wait_for(lambda: drafts(state) and "re:(w" in drafts(state)[0].read_text())
         assert "layer.1" in grouping_file.load(drafts(state)[0]).rules[0].terms, "--groups reads what can be read"
         os.kill(terminal.descendants()[0], signal.SIGKILL)
         assert terminal.wait() == 128 + signal.SIGKILL
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=100) as terminal:
-        terminal.wait_for("R restores last groups")
-        terminal.type("R")
-        terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
-        terminal.wait_for("missing ), unterminated")
+        takes_back(terminal)
         terminal.type("\t\x1b[Feight)")
         terminal.wait_for("re:(weight)")
         terminal.press("ctrl+q")
@@ -111,10 +102,7 @@ def test_a_reload_that_fails_loses_nothing_that_was_typed(small: Path, tmp_path:
         assert terminal.wait() == 1
     small.write_bytes(content)
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state), columns=100) as terminal:
-        terminal.wait_for("R restores last groups")
-        terminal.type("R")
-        terminal.wait_for("LayerNorm.weight, layer.1, re:(w")
-        terminal.wait_for("missing ), unterminated")
+        takes_back(terminal)
         terminal.press("ctrl+q")
         assert terminal.wait() == 0
 
@@ -123,7 +111,7 @@ def test_another_model_s_groups_are_not_offered(small: Path, tmp_path: Path) -> 
     state = tmp_path / "state"
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
         type_a_term(terminal)
-        until(lambda: drafts(state))
+        wait_for(lambda: drafts(state))
         os.kill(terminal.descendants()[0], signal.SIGKILL)
         terminal.wait()
     other = safetensors(tmp_path / "other.safetensors")
@@ -172,7 +160,7 @@ def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Pa
         workers = terminal.descendants()[1:]
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: not any(map(alive, workers)))
+        assert gone(workers)
         # At once: nothing was asked of it.
         terminal.wait_for("r opens again: worker gone")
         terminal.wait_for("was killed (signal 9)")
@@ -185,7 +173,7 @@ def test_a_killed_worker_leaves_the_model_and_the_groups_on_the_screen(small: Pa
         terminal.wait_for("safetensors header")
         assert ", layer.1" in terminal.text()
         terminal.press("r")
-        until(lambda: len([pid for pid in terminal.descendants() if alive(pid)]) > 1)
+        wait_for(lambda: len([pid for pid in terminal.descendants() if alive(pid)]) > 1)
         terminal.wait_for(SHOWN)
         assert ", layer.1" in terminal.wait_for(", layer.1")
         terminal.press("q")
@@ -318,12 +306,12 @@ def test_a_stalled_hub_can_be_left_at_once(stalled: str, tmp_path: Path) -> None
         pids = terminal.descendants()
         terminal.press("q")
         assert terminal.wait() == 0
-        until(lambda: not any(map(alive, pids)))
+        assert gone(pids)
 
 
 def test_a_draft_is_a_file_of_groups(small: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
     with paramx(small.name, directory=small.parent, XDG_STATE_HOME=str(state)) as terminal:
         type_a_term(terminal)
-        until(lambda: drafts(state))
+        wait_for(lambda: drafts(state))
         assert "layer.1" in grouping_file.load(drafts(state)[0]).rules[0].terms

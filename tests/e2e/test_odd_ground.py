@@ -10,18 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkpoints import safetensors
+from checkpoints import SHOWN, safetensors
 from terminal import ENVIRONMENT, ROOT, Terminal, paramx
 
 pytestmark = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's devices")
-
-SHOWN = "24 parameters"
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    return safetensors(tmp_path / "small.safetensors")
-
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
 

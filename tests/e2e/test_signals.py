@@ -14,26 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoints import safetensors
-from terminal import ALTERNATE, CURSOR, ENVIRONMENT, PATIENCE, ROOT, WRAP, Terminal, alive, paramx
+from checkpoints import SHOWN, safetensors
+from terminal import ALTERNATE, CURSOR, ENVIRONMENT, ROOT, WRAP, Terminal, gone, paramx, quits
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
-
-SHOWN = "24 parameters"
-"""On the screen when the small checkpoint is open."""
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> str:
-    return str(safetensors(tmp_path / "small.safetensors"))
-
-
-def gone(pids: list[int]) -> bool:
-    """Wait for processes to end, as long as a hung one would be waited for."""
-    until = time.monotonic() + PATIENCE
-    while any(map(alive, pids)) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not any(map(alive, pids))
 
 
 def below(terminal: Terminal) -> list[int]:
@@ -43,6 +27,12 @@ def below(terminal: Terminal) -> list[int]:
     pids = terminal.descendants()
     assert len(pids) >= 2
     return pids
+
+
+def takes_keys(terminal: Terminal) -> None:
+    """See that a key has its effect."""
+    terminal.press("/", "bias", "enter")
+    terminal.wait_for("2 of 4")
 
 
 def shell(script: str, *, interactive: bool = False, **more: str) -> Terminal:
@@ -66,7 +56,7 @@ def interface_of(terminal: Terminal, above: str = "-m explorer") -> tuple[int, i
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
 @pytest.mark.parametrize("who", ["parent", "interface"])
-def test_a_signal_restores_the_terminal_and_is_the_exit_status(small: str, number: int, who: str) -> None:
+def test_a_signal_restores_the_terminal_and_is_the_exit_status(small: Path, number: int, who: str) -> None:
     with paramx(small) as terminal:
         pids = below(terminal)
         os.kill(terminal.pid if who == "parent" else pids[0], number)
@@ -76,7 +66,7 @@ def test_a_signal_restores_the_terminal_and_is_the_exit_status(small: str, numbe
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
-def test_an_interface_that_dies_is_told_and_leaves_the_terminal_usable(small: str, number: signal.Signals) -> None:
+def test_an_interface_that_dies_is_told_and_leaves_the_terminal_usable(small: Path, number: signal.Signals) -> None:
     with paramx(small) as terminal:
         pids = below(terminal)
         os.kill(pids[0], number)
@@ -87,7 +77,7 @@ def test_an_interface_that_dies_is_told_and_leaves_the_terminal_usable(small: st
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere orphans can't be adopted")
-def test_a_worker_that_can_not_notice_is_ended_with_the_interface(small: str) -> None:
+def test_a_worker_that_can_not_notice_is_ended_with_the_interface(small: Path) -> None:
     with paramx(small) as terminal:
         pids = below(terminal)
         os.kill(pids[1], signal.SIGSTOP)  # as one that a library keeps busy: it sees no end of its input
@@ -96,7 +86,7 @@ def test_a_worker_that_can_not_notice_is_ended_with_the_interface(small: str) ->
         assert gone(pids)
 
 
-def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restored(small: str) -> None:
+def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restored(small: Path) -> None:
     with shell(f"$PARAMX {small}; sleep 1; echo status $?; sleep 100") as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
@@ -109,7 +99,7 @@ def test_a_killed_parent_takes_the_interface_with_it_and_the_terminal_is_restore
         terminal.assert_restored()
 
 
-def test_a_stopped_interface_is_ended_too(small: str) -> None:
+def test_a_stopped_interface_is_ended_too(small: Path) -> None:
     with paramx(small) as terminal:
         pids = below(terminal)
         os.kill(pids[0], signal.SIGSTOP)
@@ -124,7 +114,7 @@ def test_a_stopped_interface_is_ended_too(small: str) -> None:
 # --- suspending -----------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: str) -> None:
+def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: Path) -> None:
     with shell("", interactive=True) as terminal:
         terminal.wait_for("prompt>")
         terminal.press(f"$PARAMX {small}\r")
@@ -141,8 +131,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: str) -> None
             assert SHOWN not in terminal.text()
             terminal.press("fg\r")
         assert "layer" in terminal.wait_for(SHOWN), "the whole screen is there again"
-        terminal.press("/", "bias", "enter")
-        terminal.wait_for("2 of 4")  # and it takes keys
+        takes_keys(terminal)
         terminal.press("q")
         terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
         terminal.settle(1.0)  # keys typed while it ends are dropped: they may be its own
@@ -173,7 +162,7 @@ print("job over")
 """A shell with job control that leaves the terminal's flags alone, as dash does; bash sets its own again."""
 
 
-def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(small: str) -> None:
+def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(small: Path) -> None:
     with Terminal([sys.executable, "-c", PLAIN_SHELL, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
@@ -183,22 +172,20 @@ def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(sma
         terminal.press("\n")
         terminal.wait_for(lambda _: ALTERNATE in terminal.modes())  # what it drew before it stopped still stands
         terminal.settle()
-        terminal.press("/", "bias", "enter")
-        terminal.wait_for("2 of 4")
+        takes_keys(terminal)
         terminal.press("q")
         terminal.wait_for("job over")
         assert terminal.wait() == 0
         terminal.assert_restored()
 
 
-def test_ctrl_z_where_nothing_could_bring_it_back_is_survived(small: str) -> None:
+def test_ctrl_z_where_nothing_could_bring_it_back_is_survived(small: Path) -> None:
     with paramx(small) as terminal:  # the leader of its session: nobody's job
         below(terminal)
         terminal.press("\x1a")
         terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") == 2)
         terminal.settle()
-        terminal.press("/", "bias", "enter")
-        terminal.wait_for("2 of 4")
+        takes_keys(terminal)
         terminal.press("q")
         assert terminal.wait() == 0
         terminal.assert_restored()
@@ -212,7 +199,7 @@ HOLD = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [1]); o
 
 
 @pytest.mark.parametrize("hangup", ["told", "not told"])
-def test_a_vanished_terminal_ends_the_program(small: str, hangup: str) -> None:
+def test_a_vanished_terminal_ends_the_program(small: Path, hangup: str) -> None:
     argv = [sys.executable, "-m", "explorer", small]
     if hangup == "not told":
         argv = [sys.executable, "-c", HOLD, *argv]
@@ -223,7 +210,7 @@ def test_a_vanished_terminal_ends_the_program(small: str, hangup: str) -> None:
         assert gone([terminal.pid])
 
 
-def test_a_terminal_that_takes_no_output_does_not_hold_up_the_end(small: str) -> None:
+def test_a_terminal_that_takes_no_output_does_not_hold_up_the_end(small: Path) -> None:
     with paramx(small, columns=200, rows=60) as terminal:
         pids = below(terminal)
         for _ in range(40):  # more than a terminal's buffer, and nobody reads
@@ -243,11 +230,7 @@ def test_quit_while_a_thread_waits_for_a_disk(tmp_path: Path) -> None:
     os.mkfifo(refs / "main")  # reading it never ends, as on a network drive whose server is gone
     with paramx(HF_HUB_CACHE=str(tmp_path / "hub"), directory=tmp_path) as terminal:
         terminal.wait_for("looking around")
-        pids = terminal.descendants()
-        terminal.press("ctrl+q")
-        assert terminal.wait() == 0
-        terminal.assert_restored()
-        assert gone(pids)
+        quits(terminal, "ctrl+q")
 
 
 def test_quit_while_the_worker_waits_for_a_disk_and_ignores_signals(tmp_path: Path) -> None:
@@ -257,16 +240,12 @@ def test_quit_while_the_worker_waits_for_a_disk_and_ignores_signals(tmp_path: Pa
     path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
     with paramx("kantaibert", PYTHONPATH=path) as terminal:
         terminal.wait_for("torch…")
-        pids = terminal.descendants()
-        terminal.press("q")
-        assert terminal.wait() == 0
-        terminal.assert_restored()
-        assert gone(pids)
+        quits(terminal, "q")
 
 
 def test_quit_while_a_pattern_runs_away(tmp_path: Path) -> None:
     small = safetensors(tmp_path / "long.safetensors", ["a" * 60 + ".weight", "b.bias"])
-    with paramx(str(small)) as terminal:
+    with paramx(small) as terminal:
         terminal.wait_for("b.bias")
         terminal.press("tab")
         terminal.type(r"re:(\w+\.?)+z$" + "\x11")
@@ -319,7 +298,7 @@ PLACES = ["ModelScreen.action_counters", "output.WriterThread.run", "ModelScreen
     ],
 )
 def test_an_exception_of_the_interface_is_one_line_and_restores_the_terminal(
-    small: str, where: str, error: str, told: str
+    small: Path, where: str, error: str, told: str
 ) -> None:
     code = BROKEN.format(where=where, error=error)
     with Terminal([sys.executable, "-c", code, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
@@ -334,7 +313,7 @@ def test_an_exception_of_the_interface_is_one_line_and_restores_the_terminal(
         assert after.count("\r\n") == 1
 
 
-def test_the_traceback_of_an_exception_is_shown_when_asked_for(small: str) -> None:
+def test_the_traceback_of_an_exception_is_shown_when_asked_for(small: Path) -> None:
     code = BROKEN.format(where=PLACES[0], error="TypeError('no')")
     environment = {**ENVIRONMENT, "PARAMX_TRACEBACK": "1"}
     with Terminal([sys.executable, "-c", code, small], 80, 60, environment, ROOT) as terminal:
@@ -348,7 +327,7 @@ def test_the_traceback_of_an_exception_is_shown_when_asked_for(small: str) -> No
         assert lines[-1].startswith("paramx: internal error: TypeError: no (")
 
 
-def test_what_was_typed_is_kept_when_the_interface_fails(small: str, tmp_path: Path) -> None:
+def test_what_was_typed_is_kept_when_the_interface_fails(small: Path, tmp_path: Path) -> None:
     code = BROKEN.format(where=PLACES[0], error="TypeError('no')")
     environment = {**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path)}
     with Terminal([sys.executable, "-c", code, small], 200, 24, environment, ROOT) as terminal:
@@ -361,7 +340,7 @@ def test_what_was_typed_is_kept_when_the_interface_fails(small: str, tmp_path: P
     assert "layer.1" in next((tmp_path / "paramx" / "drafts").glob("*.toml")).read_text()
 
 
-def test_a_command_that_fails_without_the_interface_is_one_line_too(small: str) -> None:
+def test_a_command_that_fails_without_the_interface_is_one_line_too(small: Path) -> None:
     code = BROKEN.format(where="from explorer import printing; printing._print_listing", error="TypeError('no')")
     done = subprocess.run(
         [sys.executable, "-c", code, small, "--print", "table"], env=ENVIRONMENT, capture_output=True, check=False
@@ -371,7 +350,7 @@ def test_a_command_that_fails_without_the_interface_is_one_line_too(small: str) 
     assert done.stderr.count(b"\n") == 1
 
 
-def test_a_fork_that_fails_leaves_the_terminal_as_it_was(small: str) -> None:
+def test_a_fork_that_fails_leaves_the_terminal_as_it_was(small: Path) -> None:
     code = "import os, sys\ndef fork(): raise OSError(12, 'Cannot allocate memory')\nos.fork = fork\n"
     code += "from explorer.__main__ import main\nsys.exit(main(sys.argv[1:]))"
     with Terminal([sys.executable, "-c", code, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
@@ -414,7 +393,7 @@ Terminal.restore = late
 """Has the terminal restored only when a file is there."""
 
 
-def test_a_shell_that_took_the_terminal_back_keeps_its_flags(small: str, tmp_path: Path) -> None:
+def test_a_shell_that_took_the_terminal_back_keeps_its_flags(small: Path, tmp_path: Path) -> None:
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(LATE.format(go=str(tmp_path / "go")))
     path = os.pathsep.join([str(tmp_path / "hook"), ENVIRONMENT["PYTHONPATH"]])
@@ -435,7 +414,7 @@ def test_a_shell_that_took_the_terminal_back_keeps_its_flags(small: str, tmp_pat
         assert termios.tcgetattr(terminal.side) == at_prompt
 
 
-def test_a_background_job_draws_nothing_and_fg_brings_it(small: str) -> None:
+def test_a_background_job_draws_nothing_and_fg_brings_it(small: Path) -> None:
     with shell("", interactive=True) as terminal:
         terminal.wait_for("prompt>")
         before = len(terminal.raw)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from terminal import ALTERNATE, ENVIRONMENT, PATIENCE, Terminal, alive, imported, paramx
+from terminal import ALTERNATE, ENVIRONMENT, Terminal, gone, imported, paramx, quits
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
 
@@ -35,14 +35,6 @@ def workers_of(terminal: Terminal) -> list[int]:
             if os.getsid(pid) == pid:  # a session of its own: it may be a copy, which has the command's name
                 found.append(pid)
     return found
-
-
-def gone(pids: list[int]) -> bool:
-    """Wait for processes to end, as long as a hung one would be waited for."""
-    until = time.monotonic() + PATIENCE
-    while any(map(alive, pids)) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not any(map(alive, pids))
 
 
 @pytest.fixture
@@ -153,12 +145,8 @@ def test_the_screen_is_painted_and_live_before_torch_is_imported(stuck: str) -> 
 def test_leaving_while_loading_ends_everything(stuck: str, key: str) -> None:
     with paramx("kantaibert", **with_trap(stuck)) as terminal:
         terminal.wait_for("torch…")
-        everyone = [terminal.pid, *terminal.descendants()]
         assert workers_of(terminal)
-        terminal.press(key)
-        assert terminal.wait() == 0
-        terminal.assert_restored()
-        assert gone(everyone)
+        quits(terminal, key)
 
 
 def test_a_worker_that_is_killed_while_it_opens_is_told_and_may_be_tried_again(stuck: str) -> None:

@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1] / "e2e")]
 
 from checkpoints import safetensors
-from terminal import PATIENCE, alive, paramx
+from terminal import gone, paramx
 
 SIGNALS = [
     signal.SIGTERM,
@@ -80,10 +80,7 @@ def kill(number: int, rng: random.Random, target: str) -> str:
             terminal.assert_restored()
         except AssertionError as error:
             raise AssertionError(f"{done}: {error}: {terminal.modes()}") from error
-        until = time.monotonic() + PATIENCE
-        while any(map(alive, below)):
-            assert time.monotonic() < until, f"{done}: left behind"
-            time.sleep(0.01)
+        assert gone(below), f"{done}: left behind"
     return f"{done}: {status}"
 
 

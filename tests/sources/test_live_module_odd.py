@@ -13,7 +13,7 @@ import pytest
 
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import Listing
-from explorer.core.listing_table import summary
+from explorer.core.listing.table import summary
 from explorer.core.totals import loop_check
 from explorer.core.wire import decode, encode
 from explorer.sources.live_module import live_origin, table_of

@@ -269,12 +269,12 @@ class TestDeath:
         told = "out of memory: a process may have 1.00 GiB here; free some memory, or open it on a larger machine"
         assert unexpected("x", error).line == f"x: {told}"
         assert cannot_build("x", "BertModel", error).line == f"x: {told}"
-        assert crash.told(error) == told
+        assert crash.describe(error) == told
 
     def test_memory_that_is_too_short_to_tell_more_is_told(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "explorer.sources", None)  # importing it fails
-        assert crash.told(TypeError("anything")) == "out of memory"
-        assert command.told is crash.told, "what tells it is imported before memory runs out"
+        assert crash.describe(TypeError("anything")) == "out of memory"
+        assert command.describe is crash.describe, "what tells it is imported before memory runs out"
 
     @pytest.mark.parametrize("mebibytes", [200, 700])
     def test_memory_that_really_runs_out_is_told_as_that(self, mebibytes, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 # pytest's importlib mode gives tests no path to the modules beside them.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fakes import kantaibert
+from tables import kantaibert
 
 from explorer.core.loading import Failed, Loaded, OpenSpec
 from explorer.core.param import Model

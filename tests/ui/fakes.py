@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,67 +16,12 @@ from explorer.core.choice import Choice
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouping
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.param import Counters, Model, ModuleClass, Origin, Param
+from explorer.core.param import Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.model import ModelScreen
 from explorer.ui.services import Services
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
-
-# --- models ---------------------------------------------------------------------------------------------------------
-
-
-def kantaibert() -> Model:
-    """The reference model from the facts, with versions that never change."""
-    facts = json.loads((Path(__file__).parents[1] / "facts" / "kantaibert.json").read_text())
-    return Model.from_params(
-        Origin(
-            "kantaibert",
-            "transformers",
-            "built-in architecture, no weights",
-            "RobertaForMaskedLM",
-            "roberta",
-            versions={"torch": "2.x", "transformers": "5.x"},
-        ),
-        [
-            param(
-                fact["name"],
-                tuple(fact["shape"]),
-                module_class=ModuleClass(fact["module_class"]),
-                aliases=tuple(fact["aliases"]),
-            )
-            for fact in facts
-        ],
-        Counters(83_504_416, 83_504_416, 43_172_896, 83_504_416, 108, 123_492_416, 2, 1028),
-    )
-
-
-def param(name: str, shape: tuple[int, ...] = (2, 3), **other: Any) -> Param:
-    """One parameter with plausible facts."""
-    numel = 1
-    for size in shape:
-        numel *= size
-    facts: dict[str, Any] = {
-        "index": 0,
-        "name": name,
-        "shape": shape,
-        "numel": numel,
-        "dtype": "float32",
-        "nbytes": 4 * numel,
-        "device": "meta",
-        "requires_grad": True,
-        "module_class": None,
-        "aliases": (),
-        "shard": None,
-    }
-    return Param(**{**facts, **other})
-
-
-def model_of(*params: Param | str, **origin: Any) -> Model:
-    """A small model."""
-    facts = {"target": "small", "kind": "test", "description": "made by a test"} | origin
-    return Model.from_params(Origin(**facts), [param(p) if isinstance(p, str) else p for p in params])
-
 
 # --- the outside world ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from fakes import make_app, model_of, param, running
+from fakes import make_app, running
+from tables import model_of, param
 
 from explorer.core.param import Model
 from explorer.ui.screens.card import CardScreen

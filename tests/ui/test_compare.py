@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import FakeLoading, FakeOpener, Hands, kantaibert, model_of, param
+from fakes import FakeLoading, FakeOpener, Hands
 from rich.cells import cell_len
+from tables import kantaibert, model_of, param
 
 from explorer.core.compare import Values
 from explorer.core.errors import LostError, ParamxError

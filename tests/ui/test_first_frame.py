@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fakes import Hands, kantaibert, make_app, model_of, param, running
+from fakes import Hands, make_app, running
+from tables import kantaibert, model_of, param
 from textual.app import App
 from textual.css.stylesheet import Stylesheet
 from textual.screen import Screen

@@ -9,8 +9,9 @@ from typing import get_args
 from unittest.mock import patch
 
 import pytest
-from fakes import Hands, make_app, model_of, param, running
+from fakes import Hands, make_app, running
 from rich.cells import cell_len
+from tables import model_of, param
 from textual.screen import Screen
 from textual.widgets import OptionList
 
@@ -18,6 +19,7 @@ from explorer.core.export import EXPORTS
 from explorer.core.groups import Grouping
 from explorer.core.param import Finding, Model, ModuleClass
 from explorer.core.patterns import Test, parse
+from explorer.core.presets import PRESETS
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.export import ExportScreen
@@ -263,7 +265,7 @@ async def test_the_chosen_recipe_stays_on_the_screen_and_what_is_cut_says_so(
 ) -> None:
     async with running(make_app(roberta), size=size) as ui:
         await ui.press("p")
-        await ui.until(lambda: "6 recipes" in ui.text)
+        await ui.until(lambda: f"{len(PRESETS)} recipes" in ui.text)
         await ui.press("end")
         title = "layer-wise learning-rate decay"
         await ui.until(lambda: sum(title in line for line in ui.lines) == 2)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from fakes import FakeLoading, FakeOpener, make_app, model_of, param, running
+from fakes import FakeLoading, FakeOpener, make_app, running
+from tables import model_of, param
 
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec
 from explorer.core.param import Column, Finding, Model, ModuleClass

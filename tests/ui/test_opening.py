@@ -104,7 +104,7 @@ async def test_no_line_of_a_built_in_is_cut_at_80_columns() -> None:
 
 
 async def test_typing_narrows_the_list_and_enter_opens() -> None:
-    from fakes import kantaibert
+    from tables import kantaibert
 
     opener = FakeOpener(**{"roberta-base": kantaibert()})
     async with running(make_app(target="", opener=opener), wait=False) as ui:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import Hands, make_app, model_of, param, running
+from fakes import Hands, make_app, running
 from rich.cells import cell_len
+from tables import model_of, param
 
 from explorer.core.param import Model, ModuleClass
 from explorer.core.text import visible

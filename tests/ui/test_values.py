@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from fakes import make_app, model_of, running
+from fakes import make_app, running
 from serving import Two, failing, grid_of, open_values, served, sweep_of, swept
+from tables import model_of
 
 from explorer.core.errors import ParamxError
 from explorer.ui.screens.values import ValuesScreen

@@ -1,21 +1,11 @@
 """Exports groups: as Python for a training script, as JSON, as TOML.
 
-A new form is one function and one entry in `EXPORTS`.
+A new form is one file and one entry in `EXPORTS`: the command, the export screen and their tests read that table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
-
-from explorer.core.export import data, frameworks, torch_groups, torch_two
-from explorer.core.export.sheet import Sheet
-from explorer.core.groups import Assignment, Grouper
-from explorer.core.lints import lint
-from explorer.core.param import Model
-from explorer.core.rules import Grouping
-
-__all__ = ["EXPORTS", "Export", "export", "same_form"]
 
 
 class Export(NamedTuple):
@@ -25,8 +15,8 @@ class Export(NamedTuple):
     """What it is, for a menu."""
     file: str
     """Name of the file that is suggested for it; each form has its own."""
-    write: Callable[[Sheet], str]
-    """Makes the text."""
+    module: str
+    """Module whose `write` makes the text of a `Sheet`; imported only when this form is written."""
 
     @property
     def suffix(self) -> str:
@@ -35,33 +25,14 @@ class Export(NamedTuple):
 
 
 EXPORTS: dict[str, Export] = {
-    "torch": Export("PyTorch, two groups", "two_groups.py", torch_two.write),
-    "torch-groups": Export("PyTorch, any number of groups", "param_groups.py", torch_groups.write),
-    "torch-named": Export("PyTorch, groups of named parameters", "named_groups.py", torch_groups.write_named),
-    "trainer": Export("Hugging Face Trainer", "trainer_groups.py", frameworks.write_trainer),
-    "lightning": Export("Lightning module", "lightning_groups.py", frameworks.write_lightning),
-    "json": Export("JSON, with each group's parameters", "param_groups.json", data.write_json),
-    "toml": Export("TOML, for paramx --groups", "param_groups.toml", data.write_toml),
+    "torch": Export("PyTorch, two groups", "two_groups.py", "explorer.core.export.torch_two"),
+    "torch-groups": Export("PyTorch, any number of groups", "param_groups.py", "explorer.core.export.torch_groups"),
+    "torch-named": Export(
+        "PyTorch, groups of named parameters", "named_groups.py", "explorer.core.export.torch_named"
+    ),
+    "trainer": Export("Hugging Face Trainer", "trainer_groups.py", "explorer.core.export.trainer"),
+    "lightning": Export("Lightning module", "lightning_groups.py", "explorer.core.export.lightning"),
+    "json": Export("JSON, with each group's parameters", "param_groups.json", "explorer.core.export.groups_json"),
+    "toml": Export("TOML, for paramx --groups", "param_groups.toml", "explorer.core.export.groups_toml"),
 }
-"""Every form by name."""
-
-
-def same_form(form: str, grouping: Grouping) -> str:
-    """Return the form that writes the same text for these groups: what is no short list needs the general one."""
-    return "torch-groups" if form == "torch" and torch_two.short_terms(grouping) is None else ""
-
-
-def export(form: str, model: Model, grouping: Grouping, assignment: Assignment | None = None) -> str:
-    """Return groups in one of the forms of `EXPORTS`.
-
-    Args:
-        form: A key of `EXPORTS`.
-        model: The model that the groups were tried on.
-        grouping: The groups.
-        assignment: What `Grouper.assign` made of them; worked out if left out.
-
-    Raises:
-        ParamxError: The groups say something that the form can't.
-    """
-    done = assignment or Grouper(model).assign(grouping)
-    return EXPORTS[form].write(Sheet(model, grouping, done, lint(model, grouping, done)))
+"""Every form by name, which is what `--export` takes. Nothing of them is imported here: `--help` tells the names."""

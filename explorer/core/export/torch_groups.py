@@ -18,12 +18,7 @@ from explorer.core.wrapped import INSIDE, WRAPPED
 
 def write(sheet: Sheet) -> str:
     """Return groups of parameters and their optimizer."""
-    return "\n".join([*body(sheet), "", "", *_maker(sheet)]) + "\n"
-
-
-def write_named(sheet: Sheet) -> str:
-    """Return groups of `(name, parameter)` pairs, which keep the names in the optimizer's state."""
-    return "\n".join([*body(sheet, named=True), "", "", *_maker(sheet)]) + "\n"
+    return "\n".join([*body(sheet), "", "", *maker(sheet)]) + "\n"
 
 
 def body(sheet: Sheet, named: bool = False, imports: tuple[str, ...] = ()) -> list[str]:
@@ -154,7 +149,7 @@ def _param_groups(sheet: Sheet, named: bool) -> list[str]:
     ]
 
 
-def _maker(sheet: Sheet) -> list[str]:
+def maker(sheet: Sheet) -> list[str]:
     """Return the function that makes the optimizer, or one for each."""
     kinds = optimizers(sheet)
     if len(kinds) == 1:

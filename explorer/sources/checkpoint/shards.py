@@ -18,6 +18,7 @@ from explorer.sources.checkpoint.targets import (
     INDEX,
     NOT_MODELS,
     SHARD,
+    SUFFIXES,
     absent_shards,
     is_directory,
     names_of,
@@ -92,7 +93,7 @@ def _of_directory(target: str, directory: Path, kind: str) -> Shards:
         names = names_of(directory)
     except OSError as error:
         raise ParamxError(target, (error.strerror or str(error)).lower(), "check its permissions") from None
-    wanted = (".safetensors",) if kind == "safetensors" else (".bin", ".pt", ".pth", ".ckpt")
+    wanted = tuple(suffix for suffix, known in SUFFIXES.items() if known == kind)
     indices = [name for name in names if name.endswith(tuple(f"{suffix}{INDEX}" for suffix in wanted))]
     # Some toolkits write `model.index.json` beside the shards.
     indices = indices or [name for name in names if name.endswith(INDEX)]

@@ -24,7 +24,7 @@ SUFFIXES = {
 INDEX = ".index.json"
 """How the name of an index of shards ends."""
 
-TORCH_INDICES = tuple(f"{suffix}{INDEX}" for suffix in (".bin", ".pt", ".pth", ".ckpt"))
+TORCH_INDICES = tuple(f"{suffix}{INDEX}" for suffix in SUFFIXES if SUFFIXES[suffix] == TORCH)
 """Ends of an index of pickled shards."""
 
 CONFIG = "config.json"

@@ -255,7 +255,6 @@ def _sorted(tensor: Readable) -> Progress:
     data = b"".join(tensor.chunks(CHUNK))
     if not numel:
         return moments.stats(0, (), ())
-        yield
     finite = np.sort(moments.feed(_array(tensor.facts.dtype, data)))
     yield 1.0
     if not len(finite):

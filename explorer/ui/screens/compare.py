@@ -16,10 +16,11 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from explorer.core.compare import Comparison
+from explorer.core.compare_asking import askers, files_of
 from explorer.core.compare_values import Progress, compare_values
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
-from explorer.core.pairing import askers, compare, files_of
+from explorer.core.pairing import compare
 from explorer.ui.screens.compare_dialogs import BothScreen, CompareHelp
 from explorer.ui.screens.compare_lines import (
     TITLES,

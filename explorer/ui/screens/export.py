@@ -14,7 +14,8 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from explorer.core.errors import ParamxError
-from explorer.core.export import EXPORTS, export, same_form
+from explorer.core.export import EXPORTS
+from explorer.core.export.writing import export, same_form
 from explorer.core.saving import save_text
 from explorer.core.text import visible
 from explorer.ui.screens.dialog import Dialog
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from explorer.core.workbench import Workbench
-
-LEXERS = {".py": "python", ".json": "json", ".toml": "toml"}
-"""Highlighter for each suffix of an export form."""
 
 SHOWN = 200_000
 """Most characters of an export that are put on the screen; a file or the clipboard gets them all."""
@@ -95,7 +93,7 @@ class ExportScreen(Dialog[None]):
         except ParamxError as error:
             self._text, self._failed = "", error.line
         shown = self._failed or self._text[:SHOWN]
-        lexer = LEXERS[EXPORTS[form].suffix]
+        lexer = EXPORTS[form].suffix.removeprefix(".")  # Pygments knows languages by these names too
         self._code.update(
             Text(shown, "bold")
             if self._failed

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual.message import Message
-from textual.screen import Screen
 
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Rule
 from explorer.core.text import plural, sentence
+from explorer.ui.screens.filter_commands import FilterCommands
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
 from explorer.ui.widgets.tree_table import Marks, TreeTable
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from explorer.core.draft import Draft
     from explorer.core.groups import Grouping
     from explorer.core.view import TreeView
-    from explorer.core.workbench import Workbench
     from explorer.ui.screens.lists import ShowTensors, UseGroups
     from explorer.ui.services import Services
 
 
-class GroupCommands(Screen[None]):
+class GroupCommands(FilterCommands):
     """A screen with a tree, a groups panel and a workbench that joins them."""
 
     services: Services
@@ -42,15 +41,9 @@ class GroupCommands(Screen[None]):
         """What stands in the fields, bad terms too."""
 
     def __init__(self) -> None:
-        """Start without a model."""
+        """Start with the usual assumptions on memory."""
         super().__init__()
-        self.bench: Workbench | None = None
         self.memory = MemorySettings()
-        self._mask: bytes | None = None
-
-    def clear_filter(self) -> None:
-        """Show the whole tree again."""
-        raise NotImplementedError
 
     def edited(self) -> None:
         """React to a change of the groups by the user."""

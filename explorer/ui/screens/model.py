@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual.containers import Container, Vertical
 from textual.message import Message
-from textual.widgets import Input
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, Loaded, OpenSpec, Stage
@@ -367,7 +366,7 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self._tell_top(self.bench.model, view)
         self.query_one(DetailBar).tell(view, table.cursor, self.bench)
         self.query_one(GroupsPanel).tell(self.bench)
-        if self._filtering:
+        if self.filtering:
             self.query_one(FilterBar).tell(view)
 
     def on_descendant_focus(self) -> None:
@@ -398,43 +397,11 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             self.query_one(DetailBar).tell(view, row, self.bench)
             self.query_one(OriginBar).tell(self.bench.model, view)
 
-    @property
-    def _filtering(self) -> bool:
-        return self.query_one(FilterBar).display
-
-    async def action_filter(self) -> None:
-        """Open the filter's field."""
-        if self.bench is not None:
-            bar = self.query_one(FilterBar)
-            await bar.open()
-            bar.field.focus()
-            self._filter(bar.field.value)
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter with each keystroke; the groups panel keeps its own fields' messages."""
-        if event.input is self.query_one(FilterBar).field:
-            self._filter(event.value)
-
-    def _filter(self, needle: str) -> None:
-        table, bench = self.query_one(TreeTable), self.bench
-        if bench is None or table.view is None:
-            return
-        self._mask = bench.grouper.containing(needle) if needle else None
-        table.filter(needle, self._mask)
-        self.query_one(FilterBar).tell(table.view)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the filter keeps it and goes to the tree."""
-        if event.input is self.query_one(FilterBar).field:
-            if not event.value:
-                self.clear_filter()
-            self.query_one(TreeTable).focus()
-
     def on_key(self, event: events.Key) -> None:
         """Esc clears the filter, from its field and from the tree; arrows leave its field for the tree."""
         field = self.query_one(FilterBar).field
         if event.key == "escape":
-            if self._filtering and not self._in_groups:
+            if self.filtering and not self._in_groups:
                 event.stop()
                 self.clear_filter()
             elif self._clock is not None or self.gone:
@@ -443,32 +410,6 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         elif event.key in ("down", "up") and self.focused is field:
             event.stop()
             self.query_one(TreeTable).focus()
-
-    def clear_filter(self) -> None:
-        """Show the whole tree again, with the cursor where it is."""
-        if not self._filtering:
-            return
-        bar, table = self.query_one(FilterBar), self.query_one(TreeTable)
-        bar.display = False
-        with self.prevent(Input.Changed):
-            bar.field.value = ""
-        table.filter("", None)
-        table.focus()
-
-    def action_next_match(self) -> None:
-        """Go to the next tensor that the filter finds, or found when it was last on."""
-        self._match(1)
-
-    def action_previous_match(self) -> None:
-        """Go to the previous tensor that the filter finds."""
-        self._match(-1)
-
-    def _match(self, by: int) -> None:
-        table = self.query_one(TreeTable)
-        if table.view is None or self._mask is None:
-            self.notify("Nothing to find yet: / sets a text.", timeout=3)
-        elif not table.go_to_match(self._mask, by):
-            self.notify("No tensor's name contains the text.", timeout=3)
 
     # -- other commands ---------------------------------------------------------------------------------------
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from explorer.core.listing.listing import Listing, batched, shape_word
 from explorer.core.parts import PART_COLUMNS, Part
 from explorer.core.text import UNKNOWN, plural, share_text, short_bytes
 from explorer.core.totals import loop_check, other_counts, sums_text, tensors_text, totals
-
-if TYPE_CHECKING:
-    from explorer.core.listing import Listing
 
 WIDEST_COLUMN = 120
 """Columns are padded to at most this width; a longer name is whole, and pushes its own row only.
@@ -29,9 +26,6 @@ NAMED = 3
 NOTES = 12
 """Different notes that are told below the table; most are borne by many tensors."""
 
-BATCH = 1000
-"""Rows that are joined into one piece of output."""
-
 COLUMNS = ("index", "name", "shape", "numel", "running", "dtype", "device", "requires_grad", "group")
 """Columns of tensors, in order; `csv` has them too."""
 
@@ -39,13 +33,7 @@ RIGHT_ALIGNED = frozenset({"index", "numel", "running", "tensors", "parameters",
 """Columns of numbers."""
 
 
-def batched(lines: Iterator[str]) -> Iterator[str]:
-    """Join lines into larger pieces: each piece may be a system call, where Python's output is not buffered."""
-    while piece := "".join(islice(lines, BATCH)):
-        yield piece
-
-
-def table(listing: Listing) -> Iterator[str]:
+def table_text(listing: Listing) -> Iterator[str]:
     """Aligned columns, then what they sum to, what was opened, how others count it, and what is suspicious."""
     if listing.depth is None:
         rows, running = listing.rows(), listing.model.running()
@@ -99,13 +87,6 @@ def _part_cells(listing: Listing, part: Part) -> tuple[str, ...]:
         "+".join(UNKNOWN if value is None else str(value) for value in part.values(listing.model.requires_grad)),
         "+".join(listing.groups(part)),
     )
-
-
-def shape_word(shape: tuple[int, ...] | None) -> str:
-    """Write a shape as one word that `cut`, `awk` and every encoding take: `52000x768`; unknown is empty."""
-    if shape is None:
-        return ""
-    return "x".join(map(str, shape)) if shape else "scalar"
 
 
 def _line(columns: Sequence[str], cells: Sequence[str], widths: Sequence[int]) -> str:

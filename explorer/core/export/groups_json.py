@@ -1,4 +1,4 @@
-"""Groups as data: JSON with each group's parameters, TOML to be read back."""
+"""Groups as JSON, with each group's parameters."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 
 from explorer.core.errors import ParamxError
 from explorer.core.export.sheet import Sheet
-from explorer.core.grouping_file import dumps
+from explorer.core.listing.contract import findings_of
 
 FORMAT = 1
 """Version of the JSON's layout."""
 
 
-def write_json(sheet: Sheet) -> str:
+def write(sheet: Sheet) -> str:
     """Return the groups with the names of their parameters, and the findings.
 
     Raises:
@@ -36,17 +36,9 @@ def write_json(sheet: Sheet) -> str:
             }
             for i, rule in enumerate(sheet.grouping.rules)
         ],
-        "findings": [
-            {"id": each.id, "severity": each.severity, "message": each.message, "names": list(each.names)}
-            for each in sheet.findings
-        ],
+        "findings": findings_of(sheet.findings),
     }
     try:
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ParamxError("JSON", f"an option can't be written: {error}") from error
-
-
-def write_toml(sheet: Sheet) -> str:
-    """Return the file that `paramx TARGET --groups FILE` reads."""
-    return "\n".join(sheet.comments()) + "\n\n" + dumps(sheet.grouping)

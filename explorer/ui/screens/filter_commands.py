@@ -1,0 +1,85 @@
+"""The commands of the main screen that find tensors by name: the filter, and stepping through what it finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.screen import Screen
+from textual.widgets import Input
+
+from explorer.ui.widgets.bars import FilterBar
+from explorer.ui.widgets.tree_table import TreeTable
+
+if TYPE_CHECKING:
+    from explorer.core.workbench import Workbench
+
+
+class FilterCommands(Screen[None]):
+    """A screen with a tree, and a line above it whose text its names are searched for."""
+
+    def __init__(self) -> None:
+        """Start without a model."""
+        super().__init__()
+        self.bench: Workbench | None = None
+        """The model and its groups; `None` while it opens."""
+        self._mask: bytes | None = None
+        """1 for each parameter that `n` and `N` step through, in model order; `None` before any was looked for."""
+
+    @property
+    def filtering(self) -> bool:
+        """Whether the filter's line is there."""
+        return self.query_one(FilterBar).display
+
+    async def action_filter(self) -> None:
+        """Open the filter's field."""
+        if self.bench is not None:
+            bar = self.query_one(FilterBar)
+            await bar.open()
+            bar.field.focus()
+            self._filter(bar.field.value)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter with each keystroke; the groups panel keeps its own fields' messages."""
+        if event.input is self.query_one(FilterBar).field:
+            self._filter(event.value)
+
+    def _filter(self, needle: str) -> None:
+        table, bench = self.query_one(TreeTable), self.bench
+        if bench is None or table.view is None:
+            return
+        self._mask = bench.grouper.containing(needle) if needle else None
+        table.filter(needle, self._mask)
+        self.query_one(FilterBar).tell(table.view)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in the filter keeps it and goes to the tree."""
+        if event.input is self.query_one(FilterBar).field:
+            if not event.value:
+                self.clear_filter()
+            self.query_one(TreeTable).focus()
+
+    def clear_filter(self) -> None:
+        """Show the whole tree again, with the cursor where it is."""
+        if not self.filtering:
+            return
+        bar, table = self.query_one(FilterBar), self.query_one(TreeTable)
+        bar.display = False
+        with self.prevent(Input.Changed):
+            bar.field.value = ""
+        table.filter("", None)
+        table.focus()
+
+    def action_next_match(self) -> None:
+        """Go to the next tensor that the filter finds, or found when it was last on."""
+        self._match(1)
+
+    def action_previous_match(self) -> None:
+        """Go to the previous tensor that the filter finds."""
+        self._match(-1)
+
+    def _match(self, by: int) -> None:
+        table = self.query_one(TreeTable)
+        if table.view is None or self._mask is None:
+            self.notify("Nothing to find yet: / sets a text.", timeout=3)
+        elif not table.go_to_match(self._mask, by):
+            self.notify("No tensor's name contains the text.", timeout=3)
