@@ -12,7 +12,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
 from explorer.core.text import QUOTED, short_count, visible
-from explorer.sources import Opened, Report, hf_load, table_cache
+from explorer.sources import Opened, Report, hf_load, out_of_memory, table_cache
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.checkpoint.limits import MAX_PARAMETERS
 from explorer.sources.config_findings import findings as config_findings
@@ -86,17 +86,19 @@ def build(
     Raises:
         ParamxError: It can't be built.
     """
-    report("importing torch")
-    import torch
-
-    report("importing transformers")
-    import transformers
-    from torch.nn.parameter import is_lazy
-
     remote = spec.trust_remote_code and found.directory is not None
-    # Configs with a backbone would fetch its config; code of a repository may need more of it.
-    with nullcontext() if remote else _nothing_fetched():
-        config = _config(spec, found)
+    with out_of_memory.importing():
+        report("importing torch")
+        import torch
+
+        report("importing transformers")
+        import transformers
+        from torch.nn.parameter import is_lazy
+
+        # Configs with a backbone would fetch its config; code of a repository may need more of it.
+        with nullcontext() if remote else _nothing_fetched():
+            config = _config(spec, found)
+        from transformers import PreTrainedModel  # noqa: F401 - what loads most libraries, scipy's among them
     overlay: Overlay | None = None
     if spec.load:
         model, description, findings = hf_load.load(spec, found, config, report)
