@@ -24,7 +24,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Origin
 from explorer.core.text import cut, visible
-from explorer.sources import Opened, Report
+from explorer.sources import Opened, Report, out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +110,8 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
     if len(keywords) < len(spec.arguments):
         raise ParamxError(spec.target, "an argument is given twice")
     report("importing torch")
-    import torch  # before the user's folder is looked into, where a torch.py may lie
+    with out_of_memory.importing():
+        import torch  # before the user's folder is looked into, where a torch.py may lie
 
     found = TARGET.fullmatch(spec.target)
     assert found is not None, "SOURCES asks is_factory first"

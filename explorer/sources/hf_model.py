@@ -11,8 +11,8 @@ from explorer.core.compare_files import FILES
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Origin
-from explorer.core.text import QUOTED, short_count, visible
-from explorer.sources import Opened, Report, hf_load, table_cache
+from explorer.core.text import QUOTED, cut, short_count, visible
+from explorer.sources import Opened, Report, hf_load, out_of_memory, table_cache
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.checkpoint.limits import MAX_PARAMETERS
 from explorer.sources.config_findings import findings as config_findings
@@ -86,17 +86,19 @@ def build(
     Raises:
         ParamxError: It can't be built.
     """
-    report("importing torch")
-    import torch
-
-    report("importing transformers")
-    import transformers
-    from torch.nn.parameter import is_lazy
-
     remote = spec.trust_remote_code and found.directory is not None
-    # Configs with a backbone would fetch its config; code of a repository may need more of it.
-    with nullcontext() if remote else _nothing_fetched():
-        config = _config(spec, found)
+    with out_of_memory.importing():
+        report("importing torch")
+        import torch
+
+        report("importing transformers")
+        import transformers
+        from torch.nn.parameter import is_lazy
+
+        # Configs with a backbone would fetch its config; code of a repository may need more of it.
+        with nullcontext() if remote else _nothing_fetched():
+            config = _config(spec, found)
+        from transformers import PreTrainedModel  # noqa: F401 - what loads most libraries, scipy's among them
     overlay: Overlay | None = None
     if spec.load:
         model, description, findings = hf_load.load(spec, found, config, report)
@@ -146,6 +148,7 @@ def _as_written(built: dict[str, Any], found: Found) -> dict[str, Any]:
 
 def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
     """Make the configuration object."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 
@@ -172,12 +175,22 @@ def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
             return owner.from_dict(config)
     except ParamxError:
         raise
+    except OfflineModeIsEnabled as error:
+        raise _far_backbone(target, config) from error
     except Exception as error:
         raise cannot_build(target, "the config", error, "is not one that transformers takes") from error
     if not isinstance(model_type, str) or not model_type:
         raise ParamxError(target, "the config has no model_type", "add one, or name the class with --class")
     hint = nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
     raise ParamxError(target, f"transformers {version()} has no model type {model_type!r}", hint)
+
+
+def _far_backbone(target: str, config: Mapping[str, Any]) -> ParamxError:
+    """Tell that transformers would ask the hub for a part of a config; its own advice is to unset HF_HUB_OFFLINE."""
+    named = config.get("backbone")
+    which = f"its backbone {visible(cut(named))}" if isinstance(named, str) else "a part of it"
+    why = f"{which} may be a repository of the hub, which is not asked for it"
+    return ParamxError(target, why, "write the backbone's own config into this one as backbone_config")
 
 
 def _config_class_of(spec: OpenSpec, config: Mapping[str, Any]) -> type[PreTrainedConfig] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from explorer.core.text import short_bytes
@@ -35,6 +37,12 @@ WITH_A_LIMIT = (
 part of it written in C failed and had no memory to say why; also where a library may not be executed, where there are
 too many processes, and where such a part is wrong."""
 
+IMPORT_SECONDS = 60.0
+"""Processor time after which an import below a limit of memory is taken for one that never ends; usual are 4 s."""
+
+SEARCHED = signal.SIGPROF
+"""What ends a process that looks for memory for ever."""
+
 REMEDY = "free some memory, or open it on a larger machine"
 """What would work."""
 
@@ -56,6 +64,22 @@ def kills() -> int | None:
 def _counter(path: Path) -> int:
     lines = path.read_text(errors="replace").splitlines()
     return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """End this process where an import never does: OpenBLAS, which is refused memory, tries again and again.
+
+    Only below `ulimit -v`. The signal's default action works also while native code keeps Python from running.
+    """
+    if _limit() is None:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_PROF, IMPORT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def was_short(error: BaseException) -> bool:

@@ -242,7 +242,7 @@ class WorkerLoading:
             short = before is not None and now is not None and now > before
             why = f"the worker was killed (signal 9){doing}" + (": the system ran out of memory" if short else "")
             return ParamxError(self._spec.target, why, out_of_memory.REMEDY if short else "").line
-        short = out_of_memory.says_so(last)
+        short = out_of_memory.says_so(last) or code == -out_of_memory.SEARCHED
         if code < 0:
             with suppress(ValueError):
                 last = f"{signal.Signals(-code).name} {last}".strip()

@@ -18,6 +18,8 @@ from explorer.ui import keymap
 from explorer.ui.cell_diff import CellDiffApp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.dom import DOMNode
 
 Answer = TypeVar("Answer")
@@ -31,8 +33,9 @@ TYPES = ("slash", "tab", "shift+tab", "i", "o")
 BURST_SECONDS = 0.5
 """A key that comes this soon after one that waits for the model belongs to what is being typed there."""
 
-LONGEST_SECONDS = 0.5
-"""How long a key may take to have its effect before the next is looked at all the same."""
+LOOKS, LOOK_SECONDS = 10, 0.05
+"""How often, and after how long each, it is seen that a key has not had its effect before the next is looked at all
+the same. Not one long wait: a process that got no processor meanwhile, or was stopped, has had no time to do it."""
 
 WITHOUT_MODEL = frozenset(
     key
@@ -49,7 +52,7 @@ class KeyOrderApp(CellDiffApp[Answer]):
     _waiting: deque[events.Key | events.Paste]
     _began = math.inf
     _last = 0.0
-    _busy: asyncio.TimerHandle | None = None
+    _busy: object | None = None
 
     def __init__(self, *, ansi_color: bool | None = None) -> None:
         """Hold keys until `take_keys`."""
@@ -111,38 +114,40 @@ class KeyOrderApp(CellDiffApp[Answer]):
             typing = key in TYPES or (typing and key not in ("escape", "enter"))
         return False
 
-    def _begin(self) -> asyncio.TimerHandle:
+    def _begin(self) -> object:
         """Let no other key be looked at meanwhile, but not for ever: its way may end in a widget that is removed."""
-        self._busy = asyncio.get_running_loop().call_later(LONGEST_SECONDS, self._done)
-        return self._busy
+        self._busy = mark = object()
+        self._wait(mark, LOOKS)
+        return mark
 
-    async def _deliver(self, event: events.Event, mark: asyncio.TimerHandle) -> None:
+    def _wait(self, mark: object, looks: int) -> None:
+        if looks == 0:
+            self._end(mark)
+        elif mark is self._busy:
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._wait, mark, looks - 1)
+
+    async def _deliver(self, event: events.Event, mark: object) -> None:
         """Give a key to whom it is for, and follow it."""
         target: DOMNode = self.focused or self.screen
         await super().on_event(event)
-        self._follow(target, mark)
+        # What the key set off is a step behind it: a field tells that it was submitted, the app moves the focus.
+        self._follow(target, lambda: self._follow(target, lambda: self._settle(mark)))
 
-    def _follow(self, node: DOMNode | None, mark: asyncio.TimerHandle) -> None:
+    def _follow(self, node: DOMNode | None, then: Callable[[], None]) -> None:
         """Go the way of the key, from widget to widget up to the app: queues keep their order, so it went before."""
         while node is not None and node is not self:
             above, node = node, node.parent
-            if above.call_later(self._follow, node, mark):
+            if above.call_later(self._follow, node, then):
                 return
-        # The focus is moved by the app, in a message that stands in its queue by now.
-        self.call_later(self._settle, mark)
+        self.call_later(then)
 
-    def _settle(self, mark: asyncio.TimerHandle) -> None:
+    def _settle(self, mark: object) -> None:
         # A screen that was pushed gets its widgets and its focus first.
         if self.focused is None and self.screen.call_after_refresh(self._end, mark):
             return
         self._end(mark)
 
-    def _end(self, mark: asyncio.TimerHandle) -> None:
+    def _end(self, mark: object) -> None:
         if mark is self._busy:
-            self._done()
-
-    def _done(self) -> None:
-        if self._busy is not None:
-            self._busy.cancel()
             self._busy = None
-        self._next()
+            self._next()

@@ -362,6 +362,14 @@ class TestRefusals:
         line = refusal(write(tmp_path / "model", {"model_type": "detr", "backbone_config": backbone}))
         assert "needs the package timm; pip install timm" in line
 
+    def test_a_backbone_of_the_hub_is_named_with_what_would_work(self, tmp_path):
+        resnet = {"model_type": "resnet", "hidden_sizes": [4, 8], "depths": [1, 1], "embedding_size": 4}
+        detr = {"model_type": "detr", "use_timm_backbone": False, "architectures": ["DetrModel"]}
+        line = refusal(write(tmp_path / "far", detr | {"backbone": "someone/net"}))
+        assert line.startswith("its backbone someone/net may be a repository of the hub, which is not asked for it; ")
+        assert line.endswith("as backbone_config")
+        assert open_it(write(tmp_path / "near", detr | {"backbone_config": resnet | {"out_features": ["stage2"]}}))
+
 
 class TestOwnCode:
     CODE = """

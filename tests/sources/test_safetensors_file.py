@@ -252,6 +252,11 @@ def test_the_size_that_a_git_lfs_pointer_stands_for_is_told(tmp_path: Path) -> N
         opened(path)
 
 
+def test_a_shard_with_an_empty_name_is_shown_as_one(tmp_path: Path) -> None:
+    messages = [finding.message for finding in opened(sharded(tmp_path, b="")).findings]
+    assert any(message.startswith("shard '' not opened: ") for message in messages)
+
+
 def test_a_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:
     outside = written(tmp_path / "outside", safetensors_bytes({"secret": A}, bytes(4)))
     folder = tmp_path / "model"

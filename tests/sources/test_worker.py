@@ -34,13 +34,11 @@ FACTS = Path(__file__).parents[1] / "facts/kantaibert.json"
 
 
 BUSY = """
-import os, re, signal
-os.fork()
+import re, signal
 signal.alarm(60)  # a test that fails leaves nothing behind
-print(os.getpid(), file=open({busy!r}, "a"))
 re.match("(a+)+$", "a" * 99 + "b")
 """
-"""A library that never comes back from native code, in two processes, which write their numbers into a file."""
+"""A library that never comes back from native code."""
 
 
 def small(folder):
@@ -286,6 +284,25 @@ class TestDeath:
         told = f"kantaibert: out of memory: a process may have {mebibytes} MiB here; free some memory"
         assert last.line.startswith(told)
 
+    def test_an_import_that_looks_for_memory_for_ever_is_ended(self, tmp_path, monkeypatch):
+        limited(tmp_path, monkeypatch, 1 << 40)
+        with (tmp_path / "sitecustomize.py").open("a") as file:
+            file.write("import signal; late = signal.setitimer\n")
+            file.write("signal.setitimer = lambda which, seconds: late(which, seconds / 600)\n")
+        (tmp_path / "torch.py").write_text(BUSY)
+        *_, last = open_in_worker(OpenSpec("kantaibert")).events()
+        told = f"the worker crashed (signal 27) while importing torch: out of memory; {out_of_memory.REMEDY}"
+        assert last == Failed(f"kantaibert: {told}", lost=True)
+
+    def test_only_an_import_below_a_limit_is_timed(self, monkeypatch):
+        monkeypatch.setattr(out_of_memory, "_limit", lambda: None)
+        with out_of_memory.importing():
+            assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
+        monkeypatch.setattr(out_of_memory, "_limit", lambda: 1 << 30)
+        with out_of_memory.importing():
+            assert signal.getitimer(signal.ITIMER_PROF)[0] > 0
+        assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
+
     def test_an_answer_that_finds_no_memory_says_so_and_the_worker_goes_on(self, tmp_path):
         limit = resource.prlimit(os.getpid(), resource.RLIMIT_AS)
         loading = open_in_worker(OpenSpec(str(small(tmp_path))))
@@ -350,7 +367,8 @@ class TestDeath:
     def test_the_worker_dies_with_its_parent_though_it_never_looks(self, fork, tmp_path):
         busy = tmp_path / "busy"
         busy.touch()
-        (tmp_path / "torch.py").write_text(BUSY.format(busy=str(busy)))
+        torch = f"import os\nos.fork()\nprint(os.getpid(), file=open({str(busy)!r}, 'a'))\n{BUSY}"
+        (tmp_path / "torch.py").write_text(torch)
         code = """
             import sys, time
             from explorer.core.loading import OpenSpec

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest import mock
 
 import pytest
 from fakes import FakeOpener, Hands, make_app, running
+from textual import events
 from textual.screen import Screen
 
 from explorer.core.draft import Draft
@@ -22,6 +24,7 @@ from explorer.ui.screens.export import ExportScreen
 from explorer.ui.screens.findings import FindingsScreen, MovesScreen
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.memory import MemoryScreen
+from explorer.ui.screens.model import ModelScreen
 from explorer.ui.screens.presets import PresetsScreen
 from explorer.ui.screens.start import StartScreen
 from explorer.ui.screens.sweep import SweepScreen
@@ -630,6 +633,37 @@ async def test_keys_that_need_the_model_wait_for_it() -> None:
         await ui.press(*keys)
         assert "importing torch…" in ui.text
         assert app.screen is ui.model_screen
+
+
+async def test_a_key_waits_for_the_one_before_it_though_the_process_was_held_up(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtering = ModelScreen.action_filter
+
+    async def late(screen: ModelScreen) -> None:
+        time.sleep(0.6)  # as on a machine that gives the process no processor
+        await filtering(screen)
+
+    monkeypatch.setattr(ModelScreen, "action_filter", late)
+    async with running(make_app(model)) as ui:
+        ui.app.post_message(events.Key("slash", "/"))
+        ui.app.post_message(events.Key("b", "b"))
+        await ui.until(lambda: " /  b " in ui.text)
+
+
+async def test_a_key_that_comes_while_the_one_before_it_acts_waits_for_the_focus_to_move(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filtering = ModelScreen.action_filter
+
+    async def interrupted(screen: ModelScreen) -> None:
+        screen.app.post_message(events.Key("b", "b"))
+        await filtering(screen)
+
+    monkeypatch.setattr(ModelScreen, "action_filter", interrupted)
+    async with running(make_app(model)) as ui:
+        await ui.press("slash")
+        await ui.until(lambda: " /  b " in ui.text)
 
 
 async def test_a_loading_is_live_and_esc_cancels_it() -> None:

@@ -203,7 +203,7 @@ def _paths(directory: Path, names: list[str]) -> tuple[dict[str, Path], list[Fin
             paths[name] = path
     if not refused:
         return paths, []
-    which = f"shard {refused[0]}" if len(refused) == 1 else f"{len(refused)} shards"
+    which = f"shard {refused[0] or repr('')}" if len(refused) == 1 else f"{len(refused)} shards"
     message = f"{which} not opened: the path leads out of the checkpoint's directory"
     return paths, [warn("refused-path", message, refused)]
 
