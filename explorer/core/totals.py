@@ -44,6 +44,7 @@ APART_MANY = {
     "plain attribute": "plain attributes",
     "optimizer state": "of optimizer state",
     "random state": "random states",
+    "training state": "of training state",
 }
 """The plural of each word of `Model.apart`."""
 

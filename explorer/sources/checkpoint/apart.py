@@ -9,7 +9,7 @@ from explorer.core.norm_buffers import norm_buffers
 from explorer.core.param import Finding, Model
 from explorer.core.text import plural
 from explorer.sources.checkpoint.files import told
-from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM
+from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM, TRAINING
 
 BY_NAME = "buffer by name"
 """Stands here for the buffers that the file does not tell to be some."""
@@ -28,6 +28,7 @@ KINDS = {
     ATTRIBUTE: ("attributes", "is a plain attribute", "plain attributes", "a module's, and not in its parameters()"),
     OPTIMIZER: ("optimizer-state", "is optimizer state", "of optimizer state", "saved to go on with the training"),
     RANDOM: ("random-state", "is a random state", "random states", "saved to go on with the training"),
+    TRAINING: ("training-state", "is training state", "of training state", "saved to go on with the training"),
 }
 """For each kind of what is no parameter: its finding's id, what one is, what many are, and why it is there."""
 
