@@ -42,6 +42,7 @@ def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
 APART_MANY = {
     "buffer": "buffers",
     "plain attribute": "plain attributes",
+    "averaged copy": "averaged copies",
     "optimizer state": "of optimizer state",
     "random state": "random states",
     "training state": "of training state",
