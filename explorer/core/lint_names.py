@@ -12,6 +12,16 @@ WHOLE = ("int", "uint", "bool")
 """Beginnings of the dtypes that have no gradients: torch refuses `requires_grad` for them."""
 
 
+def no_parameters(model: Model) -> tuple[Finding, ...]:
+    """`no-parameters`: what a file holds instead, as that of an optimizer; nothing is said of an empty one."""
+    if not len(model):
+        return ()
+    kinds = ", ".join(dict.fromkeys(model.apart.values()))
+    message = f"no parameter to group among {plural(len(model), 'tensor')}: {kinds}"
+    why = "Groups are of a model's parameters; open the model's own file, or its config."
+    return (Finding("no-parameters", "error", message, why=why),)
+
+
 def cannot_judge(scene: Scene) -> Iterator[Finding]:
     """`cannot-judge`: where no module classes are known, norms and buffers can't be told from other parameters."""
     count = scene.facts.unjudged

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from explorer.core.fixes import apply_fix
 from explorer.core.groups import Assignment
-from explorer.core.lint_names import cannot_judge, whole_numbers
+from explorer.core.lint_names import cannot_judge, no_parameters, whole_numbers
 from explorer.core.lint_options import (
     ignored_option,
     inverted,
@@ -72,8 +72,8 @@ def lint(model: Model, grouping: Grouping, assignment: Assignment) -> tuple[Find
     Returns:
         The findings: errors, then warnings, then hints.
     """
-    if not len(model):
-        return ()
+    if len(model) == len(model.apart):
+        return no_parameters(model)
     scene = Scene(model, grouping, assignment)
     findings = [finding for each in LINTS for finding in each(scene)]
     return tuple(sorted(findings, key=severity_place))

@@ -42,8 +42,10 @@ def totals(model: Model, rows: Iterable[int] | None = None) -> Totals:
 APART_MANY = {
     "buffer": "buffers",
     "plain attribute": "plain attributes",
+    "averaged copy": "averaged copies",
     "optimizer state": "of optimizer state",
     "random state": "random states",
+    "training state": "of training state",
 }
 """The plural of each word of `Model.apart`."""
 

@@ -21,7 +21,7 @@ from explorer.sources import Opened, Report, out_of_memory
 from explorer.sources.built_parts import TooManyPartsError, bounded
 from explorer.sources.hf_classes import cannot_build, classes, config_for
 from explorer.sources.hub import Found
-from explorer.sources.no_weights import can_fetch, not_loaded, repository
+from explorer.sources.no_weights import can_fetch, not_loaded, repository, weights_of
 
 if TYPE_CHECKING:
     import torch
@@ -142,13 +142,13 @@ def load(
     if name is None:
         raise not_loaded(spec, found, "")
     source: dict[str, Any] = {"pretrained_model_name_or_path": name}
-    if found.directory is not None:
-        source["pretrained_model_name_or_path"] = str(found.directory)
+    if (directory := weights_of(found)) is not None:
+        source["pretrained_model_name_or_path"] = str(directory)
         options["local_files_only"] = True
     else:
-        # The hub has just given the config, unless that is built in.
-        local = spec.offline or (found.path is None and not can_fetch(spec, name, report))
-        options |= {"local_files_only": local, "revision": spec.revision or "main"}
+        revision = found.commit or spec.revision or "main"
+        local = spec.offline or not can_fetch(spec, found, name, revision, report)
+        options |= {"local_files_only": local, "revision": revision}
     where = str(device) if device is not None else "cpu"
     problem: ParamxError | None = None
     for model_class in classes(spec, found, config):

@@ -250,12 +250,14 @@ def _skeleton(
 
     _use_plain_attention(config)
     notes: tuple[Finding, ...] = ()
+    why = ""
     description = found.description
     beside = weights_beside(found.directory) if weights is None and found.directory is not None else None
     if weights is not None or beside is not None:
         quantized = getattr(config, "quantization_config", None)
         if quantized is not None:
             reason = f"quantized ({_quant_method(quantized)})"
+            why = "Shapes, dtypes and bytes are those of the model before; open the file itself for what is stored."
         else:
             try:
                 weights = weights or read_beside(beside or "")
@@ -269,7 +271,8 @@ def _skeleton(
                 reason = error.line.removeprefix(f"{visible(beside)}: " if beside else "")
             except Exception as error:  # the skeleton of the config is still worth showing
                 reason = visible(" ".join(without_trace(f"{error}").split())[:QUOTED]) or type(error).__name__
-        notes = (Finding("weights-not-read", "warning", f"the weights beside the config were not read: {reason}"),)
+        message = f"the weights beside the config were not read: {reason}"
+        notes = (Finding("weights-not-read", "warning", message, why=why),)
         description = description.replace("no weights", "weights not read")
     elif found.directory is not None and (others := others_beside(found.directory)):
         notes = (Finding("other-files", "warning", f"not read: {others}"),)

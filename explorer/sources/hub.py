@@ -47,6 +47,13 @@ class Found:
     """The `config.json` itself; `None` for a built-in architecture."""
     directory: Path | None = None
     """The directory to look for weights and code in; `None` where there are none."""
+    repo_id: str | None = None
+    """The repository on the hub that the config is of; `None` of a path and of a built-in architecture."""
+
+    @property
+    def commit(self) -> str | None:
+        """The repository's commit: the name of the snapshot in the hub's cache."""
+        return None if self.repo_id is None or self.path is None else self.path.parent.name
 
 
 def find(spec: OpenSpec, report: Report) -> Found:
@@ -291,7 +298,7 @@ def _cached(spec: OpenSpec) -> Found | None:
             if spec.trust_remote_code and not spec.offline and _lacks_code(path, content):
                 continue
             description = f"cached snapshot {path.name[:SHORT_COMMIT]}, no weights"
-            return Found(content, description, path / "config.json", path)
+            return Found(content, description, path / "config.json", path, repo_id)
     return None
 
 
@@ -317,7 +324,8 @@ def _from_hub(spec: OpenSpec, report: Report) -> Found:
     path = fetch_config(spec, offer)
     config = read_config(path, f"{spec.target} on the hub")
     directory = path.parent if spec.trust_remote_code else None
-    return Found(config, f"config from the hub ({path.parent.name[:SHORT_COMMIT]}), no weights", path, directory)
+    description = f"config from the hub ({path.parent.name[:SHORT_COMMIT]}), no weights"
+    return Found(config, description, path, directory, spec.target)
 
 
 def _names() -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def _add(notes: dict[int, str], index: int, text: str) -> None:
 
 
 def _packed(owners: Mapping[str, torch.nn.Module]) -> Iterable[Finding]:
-    """Say which modules hold weights that are in no `parameters()`: torch's quantized ones pack them."""
+    """Say which modules hold weights that are in no `parameters()`: quantized ones pack them elsewhere."""
     import torch
 
     # A scripted module is of a class derived from it, and hides nothing.
@@ -146,12 +146,22 @@ def _packed(owners: Mapping[str, torch.nn.Module]) -> Iterable[Finding]:
         visible(name)
         for name, owner in owners.items()
         if any(type(value) is torch.ScriptObject for value in vars(owner).values())
+        or any(_is_packed(buffer) for buffer in owner._buffers.values())
     ]
     if names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         message = f"{plural(len(names), 'module')} with packed weights, which are no parameters: {names[0]}{more}"
-        why = "torch's quantized modules keep them outside of parameters(), so that no counting loop has them"
-        yield Finding("packed-weights", "hint", message, tuple(names), why)
+        why = "torch's quantized modules keep them in objects of their own, GPTQ's and AWQ's in integer buffers: no "
+        yield Finding(
+            "packed-weights", "hint", message, tuple(names), f"{why}counting loop, and no size here, has them"
+        )
+
+
+def _is_packed(buffer: torch.Tensor | None) -> bool:
+    """Whether a buffer is a matrix of packed weights, as `qweight`: indices and positions are of 8 bytes."""
+    import torch
+
+    return buffer is not None and buffer.ndim > 1 and buffer.dtype in (torch.int32, torch.int8, torch.uint8)
 
 
 def _wrapping(raw: Sequence[str], plain: Mapping[str, str]) -> Iterable[Finding]:

@@ -205,7 +205,8 @@ def four_bit(parameter: torch.Tensor) -> Facts | None:
 
     Source: bitsandbytes, `nn/modules.py`, `Params4bit`; `functional.py`,
     `QuantState` (`shape`, `quant_type`, `dtype`).
-    Its bytes are those of the packed values; the scales of each block (`quant_state.absmax`) come on top.
+    Its bytes are those of the packed values. The scales of each block (`absmax`; nested ones have more in `state2`)
+    are in no parameter and no buffer, and the note counts them.
     """
     if not hasattr(parameter, "quant_state"):
         return None
@@ -213,13 +214,15 @@ def four_bit(parameter: torch.Tensor) -> Facts | None:
     if state is None:
         return replace(_plain(parameter), note="bitsandbytes 4-bit, not quantized yet: .to(device) does it")
     shape = tuple(map(int, state.shape))
+    scales = [getattr(state, "absmax", None), getattr(getattr(state, "state2", None), "absmax", None)]
     return Facts(
         shape,
         math.prod(shape),
         visible(str(getattr(state, "quant_type", "4-bit"))),
         parameter.numel() * parameter.dtype.itemsize,
         str(parameter.device),
-        f"bitsandbytes 4-bit, computed in {_dtype(getattr(state, 'dtype', '?'))}; {_said(parameter)}, packed",
+        f"bitsandbytes 4-bit, computed in {_dtype(getattr(state, 'dtype', '?'))}; {_said(parameter)}, packed"
+        f"{_apart(*scales)}",
     )
 
 
@@ -227,9 +230,16 @@ def eight_bit(parameter: torch.Tensor) -> Facts | None:
     """An 8-bit parameter of bitsandbytes: its shape is true, its scales are apart (`nn/modules.py`, `Int8Params`)."""
     if not (hasattr(parameter, "CB") and hasattr(parameter, "SCB")):
         return None
-    done = parameter.dtype.itemsize == 1
-    note = "scales apart" if done else "not quantized yet: .to(device) does it"
-    return replace(_plain(parameter), note=f"bitsandbytes 8-bit, {note}")
+    if parameter.dtype.itemsize > 1:
+        return replace(_plain(parameter), note="bitsandbytes 8-bit, not quantized yet: .to(device) does it")
+    scales = _apart(parameter.SCB) or ", scales apart"  # the layer takes them to itself when it first runs
+    return replace(_plain(parameter), note=f"bitsandbytes 8-bit{scales}")
+
+
+def _apart(*scales: torch.Tensor | None) -> str:
+    """Say how many bytes the scales of a quantized parameter take that its own bytes are without."""
+    nbytes = sum(scale.numel() * scale.dtype.itemsize for scale in scales if scale is not None)
+    return f", {plural(nbytes, 'byte')} of scales apart" if nbytes else ""
 
 
 def subclass(parameter: torch.Tensor) -> Facts | None:

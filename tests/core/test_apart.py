@@ -50,6 +50,14 @@ def printed(model, form, grouping=NORMS):
     return "".join(FORMATS[form](Listing(model, assignment)))
 
 
+def test_a_file_of_optimizer_state_alone_is_called_that_and_its_groups_are_not_judged(table):
+    model = replace(table([ROWS[6]] * 2), apart={0: "optimizer state", 1: "optimizer state"})
+    (finding,) = lint(model, NORMS, Grouper(model).assign(NORMS))
+    assert (finding.id, finding.severity) == ("no-parameters", "error")
+    assert finding.message == "no parameter to group among 2 tensors: optimizer state"
+    assert not lint(table([]), NORMS, Grouper(table([])).assign(NORMS))
+
+
 def test_sums_and_the_running_total_are_those_of_the_parameters(model, plain):
     assert model.total == plain.total == 24
     assert list(model.running()) == [*plain.running(), 24, 24, 24]

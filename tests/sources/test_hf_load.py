@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from explorer.sources import Opened, hub_fetch, open_served
 
 sys.path.insert(0, str(Path(__file__).parent))
 import minilm
-from played_hub import run_client
+from played_hub import PlayedHub, run_client, serving
 from printed import shown
 
 torch = pytest.importorskip("torch")
@@ -323,6 +324,91 @@ def test_without_a_network_only_what_is_in_the_cache_is_loaded(cached: bool, tmp
         assert told["asked"] == []
         assert "llama-7b: its weights are in huggyllama/llama-7b on the hub: " in told["line"]
         assert "no connection to the hub" in told["line"]
+
+
+COMMIT, OLDER = "a" * 40, "b" * 40
+"""Of a repository that `main` is at, and one before it."""
+
+
+class Hub(PlayedHub):
+    """Serves the same files as those of every repository, and lets those of `org/gone` hang up."""
+
+    def answer(self) -> None:
+        name = self.path.rpartition("/")[2]
+        files = self.server.files
+        if self.path.startswith("/org/gone"):
+            self.close_connection = True
+        elif self.path.startswith("/api/"):
+            tree = [{"type": "file", "path": name, "oid": name, "size": 1} for name in files]
+            facts = {"id": "org/other", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            self.reply(200, {}, json.dumps(tree if "/tree/" in self.path else facts).encode())
+        elif name not in files:
+            self.reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        else:
+            self.reply(200, {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'}, files[name])
+
+
+LOADS = """
+import json, sys
+from explorer.core.errors import ParamxError
+from explorer.core.loading import OpenSpec
+from explorer.sources import open_served
+import huggingface_hub
+import transformers
+told = {}
+for case, options in json.load(sys.stdin).items():
+    try:
+        opened = open_served(OpenSpec(**options), lambda stage: None)
+        opened.answers["tensor"]({"index": 0})
+        told[case] = opened.model.origin.description
+    except ParamxError as error:
+        told[case] = error.line
+huggingface_hub.constants.HF_HUB_OFFLINE = True
+for name in ("gone", "tiny"):
+    try:
+        transformers.AutoModel.from_pretrained(f"org/{name}")
+    except OSError:
+        told[f"library, {name}"] = "refused"
+print(json.dumps(told))
+"""
+
+
+def test_weights_that_a_cached_snapshot_lacks_are_fetched_or_what_has_them_is_named(tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny"
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    transformers.BertModel(transformers.BertConfig(vocab_size=20, **sizes)).save_pretrained(tiny)
+    for name in ("gone", "tiny"):  # `main` has a config only, an older snapshot all
+        repository = tmp_path / "hub" / f"models--org--{name}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text(COMMIT)
+        shutil.copytree(tiny, repository / "snapshots" / OLDER)
+        (repository / "snapshots" / COMMIT).mkdir()
+        shutil.copy(tiny / "config.json", repository / "snapshots" / COMMIT)
+    wanted = {
+        "offline": {"target": "org/tiny", "load": True, "offline": True},
+        "skeleton": {"target": "org/tiny"},
+        "older": {"target": "org/tiny", "load": True, "revision": OLDER[:7]},
+        "unreachable": {"target": "org/gone", "load": True},
+        "fetched": {"target": "org/tiny", "load": True},
+        # What is fetched to run a repository's code is no weights either.
+        "with code": {"target": "org/other", "load": True, "trust_remote_code": True},
+    }
+    files = {file.name: file.read_bytes() for file in tiny.iterdir()}
+    with serving(Hub, files=files) as server:
+        told = run_client(LOADS, wanted, server.server_port, tmp_path)
+    named = f"give --revision {OLDER[:7]}, a cached snapshot with weights, or "
+    assert told["offline"] == (
+        "org/tiny: its weights are not on this machine (the cached snapshot aaaaaaa lacks them), and the network is "
+        f"off; {named}leave --offline out, or open a directory with weights, or the checkpoint file itself"
+    )
+    assert f"--load, which fetches the weights from org/tiny over the network, or {named}open" in told["skeleton"]
+    assert told["older"] == "cached snapshot bbbbbbb, weights loaded"
+    assert "no connection to the hub" in told["unreachable"]
+    assert f"; {named}check the network, or open" in told["unreachable"]
+    assert told["fetched"] == "cached snapshot aaaaaaa, weights loaded"
+    assert told["with code"] == "config from the hub (aaaaaaa), weights loaded"
+    assert told["library, gone"] == "refused", "the older snapshot is not transformers' either"
+    assert "library, tiny" not in told
 
 
 def test_a_directory_without_weights_is_not_sent_to_load(tmp_path: Path) -> None:

@@ -571,6 +571,7 @@ class TestWeights:
         save(folder / "model.safetensors", tensors)
         model = open_it(folder)
         assert "quantized (gptq)" in model.findings[0].message
+        assert "bytes are those of the model before" in model.findings[0].why
 
     def test_a_pickle_is_laid_over_and_nothing_of_it_runs(self, tmp_path, tensors):
         import torch

@@ -441,13 +441,28 @@ def test_bitsandbytes_4bit_by_its_attributes_shows_what_is_packed():
     assert row.notes == "bitsandbytes 4-bit, computed in bfloat16; torch says 16 × 1 uint8, packed"
 
 
+def test_bitsandbytes_scales_are_in_no_size_and_the_note_counts_them():
+    parameter = nn.Parameter(torch.zeros(16, 1, dtype=torch.uint8), requires_grad=False)
+    inner = SimpleNamespace(absmax=torch.zeros(1))
+    state = SimpleNamespace(shape=torch.Size([8, 4]), quant_type="nf4", dtype=torch.bfloat16, state2=inner)
+    state.absmax = torch.zeros(2, dtype=torch.uint8)  # scales that are packed themselves
+    parameter.quant_state = state
+    assert table(holding(w=parameter))[0].notes.endswith("packed, 6 bytes of scales apart")
+    eight = nn.Parameter(torch.zeros(4, 8, dtype=torch.int8), requires_grad=False)
+    eight.CB, eight.SCB = None, torch.zeros(4)
+    assert table(holding(w=eight))[0].notes == "bitsandbytes 8-bit, 16 bytes of scales apart"
+    eight.SCB = None
+    assert table(holding(w=eight))[0].notes == "bitsandbytes 8-bit, scales apart"
+
+
 def test_bitsandbytes_of_the_real_package():
     bnb = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: only its attributes are tried")
     before = nn.Sequential(bnb.nn.Linear4bit(64, 32, quant_type="nf4", compute_dtype=torch.bfloat16))
     assert "not quantized yet" in table(before)[0].notes
     model = table(before.to("cpu"))
     assert (model[0].shape, model[0].numel, model[0].dtype, model[0].nbytes) == ((32, 64), 2048, "nf4", 1024)
-    assert "torch says 1024 × 1 uint8, packed" in model[0].notes
+    assert "torch says 1024 × 1 uint8, packed, " in model[0].notes
+    assert sum(model.nbytes) == sum(p.numel() * p.element_size() for p in before.parameters())
     eight = nn.Sequential(bnb.nn.Linear8bitLt(64, 32, has_fp16_weights=False)).to("cpu")
     assert (table(eight)[0].shape, table(eight)[0].dtype) == ((32, 64), "int8")
     assert "bitsandbytes 8-bit" in table(eight)[0].notes
@@ -584,3 +599,16 @@ def test_packed_weights_of_a_quantized_module_are_said_to_be_missing():
     assert finding.id == "packed-weights"
     assert finding.message == "1 module with packed weights, which are no parameters: 0._packed_params"
     assert not table(torch.jit.script(nn.Linear(2, 2))).findings
+
+
+def test_weights_packed_in_integer_buffers_are_said_to_be_missing():
+    # As GPTQ and AWQ do; those packages compile code of their own.
+    layer = nn.Module()
+    layer.register_buffer("qweight", torch.zeros(8, 4, dtype=torch.int32))
+    layer.register_buffer("scales", torch.ones(2, 4))
+    (finding,) = table(nn.Sequential(layer, nn.LayerNorm(4))).findings
+    assert (finding.id, finding.names) == ("packed-weights", ("0",))
+    plain = nn.BatchNorm1d(4)
+    plain.register_buffer("position_ids", torch.arange(8).expand(1, 8))
+    plain.register_buffer("mask", torch.ones(8, 8, dtype=torch.bool))
+    assert not table(plain).findings

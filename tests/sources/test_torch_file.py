@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from checkpoint_files import Audit, Gadget, findings, gadgets, opened, outcome, written
@@ -328,6 +329,50 @@ def test_an_optimizers_state_is_no_parameter(tmp_path: Path, save: Callable[...,
             "3 buffers of batch norms by name and shape (9 elements), 12 of optimizer state",
             "12 of optimizer state in the file",
         ]
+
+
+def test_what_training_loops_save_beside_the_model_is_no_parameter(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Linear(3, 4)
+    flat = torch.ones(16)
+    loops = {
+        "module": net.state_dict(),
+        "scaler": torch.ones(2),  # a tensor of that name may be the model's own
+        "callbacks": {
+            "ModelCheckpoint": {"best_model_score": torch.tensor(0.5)},
+            "EMA": {name: value * 0.9 for name, value in net.state_dict().items()},
+        },
+        "optimizer": {"fp32_from_fp16_params": [[flat]], "optimizer": {"state": {}, "param_groups": []}},
+        "optimizer_state_dict": {"single_partition_of_fp32_groups": [flat * 2]},
+        "rng_state": [{"np_rng_state": np.random.get_state(), "cuda_rng_state": torch.zeros(16, dtype=torch.uint8)}],
+        "lr_schedulers": [{"last": torch.ones(())}],
+    }
+    model = opened(save(loops, tmp_path / "x.pt"))
+    apart = {model.names[index]: what for index, what in model.apart.items()}
+    assert apart == {
+        "callbacks.ModelCheckpoint.best_model_score": "training state",
+        "callbacks.EMA.weight": "training state",
+        "callbacks.EMA.bias": "training state",
+        "optimizer.fp32_from_fp16_params.0.0": "optimizer state",
+        "optimizer_state_dict.single_partition_of_fp32_groups.0": "optimizer state",
+        "rng_state.0.np_rng_state.1": "random state",
+        "rng_state.0.cuda_rng_state": "random state",
+        "lr_schedulers.0.last": "training state",
+    }
+    assert model.total == 16 + 2
+
+
+def test_the_random_states_of_transformers_trainer_are_no_parameters(
+    tmp_path: Path, save: Callable[..., Path]
+) -> None:
+    states = {"python": (3, (1, 2)), "numpy": np.random.get_state(), "cpu": torch.get_rng_state()}
+    model = opened(save({**states, "cuda": [torch.zeros(16, dtype=torch.uint8)]}, tmp_path / "rng_state.pth"))
+    assert set(model.apart.values()) == {"random state"}
+    assert (len(model), model.total) == (3, 0)
+
+
+def test_names_of_a_flat_state_dict_are_the_models_own(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.ModuleDict({"optimizer": nn.Linear(2, 2), "callbacks": nn.Linear(2, 2)})
+    assert not opened(save(net.state_dict(), tmp_path / "x.pt")).apart
 
 
 def test_a_plain_attribute_and_a_random_state_are_no_parameters(tmp_path: Path, save: Callable[..., Path]) -> None:

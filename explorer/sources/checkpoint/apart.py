@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from explorer.core.averages import averaged_copies
 from explorer.core.norm_buffers import norm_buffers
 from explorer.core.param import Finding, Model
 from explorer.core.text import plural
 from explorer.sources.checkpoint.files import told
-from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM
+from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM, TRAINING
 
 BY_NAME = "buffer by name"
 """Stands here for the buffers that the file does not tell to be some."""
+
+AVERAGE = "averaged copy"
+"""What an average of the model is called in `Model.apart`."""
 
 NORM_BUFFERS = "norm-buffers"
 """Id of the finding on these."""
@@ -26,14 +30,21 @@ KINDS = {
         "running_mean, running_var and num_batches_tracked are a norm's statistics, which no optimizer trains",
     ),
     ATTRIBUTE: ("attributes", "is a plain attribute", "plain attributes", "a module's, and not in its parameters()"),
+    AVERAGE: (
+        "averaged-copies",
+        "is an averaged copy",
+        "averaged copies",
+        "an average of the model's weights (EMA) by its name, with the names and shapes of the model's",
+    ),
     OPTIMIZER: ("optimizer-state", "is optimizer state", "of optimizer state", "saved to go on with the training"),
     RANDOM: ("random-state", "is a random state", "random states", "saved to go on with the training"),
+    TRAINING: ("training-state", "is training state", "of training state", "saved to go on with the training"),
 }
 """For each kind of what is no parameter: its finding's id, what one is, what many are, and why it is there."""
 
 
 def with_apart(model: Model) -> Model:
-    """Return a file's table with the buffers that its names give away set apart, and a finding on each kind.
+    """Return a file's table with what its names give away as no parameter set apart, and a finding on each kind.
 
     Args:
         model: The table as the file's reader made it.
@@ -41,6 +52,8 @@ def with_apart(model: Model) -> Model:
     by_name = norm_buffers(model)
     if by_name:
         model = replace(model, apart={**model.apart, **dict.fromkeys(by_name, BUFFER)})
+    if copies := averaged_copies(model):
+        model = replace(model, apart={**model.apart, **dict.fromkeys(copies, AVERAGE)})
     return replace(model, findings=(*model.findings, *_findings(model, set(by_name)))) if model.apart else model
 
 

@@ -33,10 +33,30 @@ MODULE_PARTS = ("_parameters", "_buffers", "_modules")
 """Attributes of `torch.nn.Module` whose entries are named as if they were its own; `state_dict()`'s order."""
 
 BUFFER, ATTRIBUTE, OPTIMIZER, RANDOM = "buffer", "plain attribute", "optimizer state", "random state"
+TRAINING = "training state"
 """What a tensor is that is no parameter, as `Model.apart` has it."""
 
 RANDOM_STATE = (5056,)
 """Shape of `torch.get_rng_state()`, in uint8: a generator's state on the CPU (torch 2.13, CPUGeneratorImpl.cpp)."""
+
+NUMPY_STATE = "MT19937"
+"""How the tuple of `numpy.random.get_state()` begins: 624 whole numbers follow."""
+
+TRAINER_STATES = frozenset({"python", "numpy", "cpu"})
+"""Keys of `rng_state.pth` (transformers 5.23, `Trainer._save_rng_state`), beside one for each kind of device."""
+
+TRAINING_KEYS = {
+    "optim": OPTIMIZER,
+    "callbacks": TRAINING,
+    "loops": TRAINING,
+    "scheduler": TRAINING,
+    "scaler": TRAINING,
+    "grad_scaler": TRAINING,
+    "amp_scaler": TRAINING,
+}
+"""Keys of a training checkpoint below which nothing is the model's, as Lightning, timm and others have them; beside
+them those that begin with `optimizer` (also DeepSpeed's and Megatron's, with flat copies of the weights) or
+`lr_scheduler`, and those with `rng_state`."""
 
 PACKED = "torch.ScriptObject"
 """Class of what holds the packed weights of torch's quantized modules; it pickles as (what is in it, its class)."""
@@ -161,8 +181,12 @@ def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[li
     if isinstance(value, Pairs):
         if _is_optimizer(value):
             step = replace(step, apart=OPTIMIZER)
+        elif not step.depth and TRAINER_STATES.issubset(key for key, _ in value.items if isinstance(key, str)):
+            step = replace(step, apart=RANDOM)
         return _named(step, value.items)
     if isinstance(value, list | tuple):
+        if value[0] == NUMPY_STATE:
+            step = replace(step, apart=RANDOM)
         return _named(step, list(enumerate(value)))
     if _is_packed(value):
         return [replace(step, value=value.state[0], depth=step.depth + 1)], 0
@@ -203,6 +227,15 @@ def _is_optimizer(value: Pairs) -> bool:
     return len(value.items) < 100 and OPTIMIZER_KEYS.issubset(key for key, _ in value.items if isinstance(key, str))
 
 
+def _of_training(key: str) -> str:
+    """Return what is below a key of a file's outermost mapping, in lower case; empty where it may be the model."""
+    if key.startswith("optimizer"):
+        return OPTIMIZER
+    if "rng_state" in key:
+        return RANDOM
+    return TRAINING if key.startswith("lr_scheduler") else TRAINING_KEYS.get(key, "")
+
+
 def _attributes(state: Any) -> list[tuple[Any, Any]]:
     """Return an object's attributes from its state: a mapping, or a pair of it and one of the slots."""
     parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
@@ -222,6 +255,8 @@ def _named(step: _Step, pairs: list[tuple[Any, Any]], members: Members | None = 
         if isinstance(value, str | int | float | bytes | Skipped | Global) or value is None:
             continue
         apart = step.apart
+        if not step.depth and isinstance(key, str) and isinstance(value, Pairs | list | tuple):
+            apart = apart or _of_training(key.lower())
         if members is not None and isinstance(value, Tensor) and key not in members.parameters:
             apart = BUFFER if key in members.buffers else ATTRIBUTE
         steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class, apart))
