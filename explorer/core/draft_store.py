@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.core.errors import ParamxError
+from explorer.core.paths import own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +29,12 @@ SETTLE_SECONDS = 0.3
 
 
 def drafts_folder() -> Path:
-    """Return where drafts are kept, by the XDG Base Directory Specification."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # The specification has relative paths ignored.
-    return (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "paramx" / "drafts"
+    """Return where drafts are kept.
+
+    Raises:
+        OSError: Nobody knows where home is.
+    """
+    return own_folder("XDG_STATE_HOME", ".local/state") / "drafts"
 
 
 class DraftStore:
@@ -83,7 +86,7 @@ class DraftStore:
         from explorer.core import draft as drafting  # noqa: PLC0415 - as above
         from explorer.core import grouping_file  # noqa: PLC0415 - as above
 
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError):
             mark, here = _mark(target), _mark(os.uname().nodename)
             found: list[tuple[float, Path]] = []
             for path in self._path().glob(f"{mark}-{here}-*.toml"):
@@ -121,7 +124,7 @@ class DraftStore:
                 wanted, self._wanted = self._wanted, {}
                 self._writing = True
             for target, text in wanted.items():
-                with contextlib.suppress(OSError, RuntimeError):  # full, read-only, no home: typing goes on
+                with contextlib.suppress(OSError):  # full, read-only, no home: typing goes on
                     self._write(target, text)
             with self._due:
                 self._writing = False

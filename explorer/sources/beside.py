@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model
+from explorer.core.paths import expanded
 from explorer.core.text import plural, visible
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def skeleton_spec(spec: OpenSpec, model: Model) -> OpenSpec | None:
 def config_beside(target: str) -> Path | None:
     """Return the `config.json` of a model that lies beside a checkpoint's file."""
     from explorer.sources.checkpoint.files import inside
-    from explorer.sources.checkpoint.targets import CONFIG, path_of
+    from explorer.sources.checkpoint.targets import CONFIG
     from explorer.sources.local import tells_model
 
     try:
-        path = path_of(target)
+        path = expanded(target)
         config = path.parent / CONFIG
         regular = (
             not path.is_dir() and stat.S_ISREG(config.stat().st_mode) and inside(path.parent, CONFIG) is not None

@@ -17,8 +17,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import BinaryIO, NoReturn
+
+from explorer.core.paths import current_directory
 
 POLL_SECONDS = 0.002
 """Between two looks at a copy that is ending."""
@@ -99,7 +100,7 @@ def _be_copy(
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = ["paramx"]
-        if not sys.flags.safe_path and sys.path and sys.path[0] in ("", str(Path.cwd())):
+        if not sys.flags.safe_path and sys.path and sys.path[0] in ("", current_directory()):
             del sys.path[0]  # as `-P` leaves it out: a `torch.py` may lie there
         gc.enable()
         run()

@@ -14,6 +14,7 @@ from typing import Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
+from explorer.core.paths import expanded
 from explorer.sources import Report
 from explorer.sources.checkpoint.files import UnreadableError, inside, parse_json
 from explorer.sources.factory import misspelt
@@ -228,10 +229,8 @@ def nearest(word: str, names: Sequence[str]) -> str:
 
 def _local(target: str) -> Found | None:
     """Look at the local disk; `None` when the target may still be a name."""
-    path = Path(target)
+    path = expanded(target)
     try:
-        if target.startswith("~"):
-            path = path.expanduser()
         if path.is_dir():
             config = path / "config.json"
             if config.exists():
@@ -251,7 +250,7 @@ def _local(target: str) -> Found | None:
             if path.is_file() and path.suffix.lower() not in ("", ".json"):
                 raise _unknown(path)
             return Found(read_config(path, target), "config.json, no weights", path)
-    except (OSError, ValueError, RuntimeError) as error:  # a name too long for a path, a home that isn't there
+    except (OSError, ValueError) as error:  # a name too long for a path
         if looks_like_path(target):
             raise ParamxError(target, str(error), "check the path") from None
     return None

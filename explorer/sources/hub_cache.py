@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from explorer.core.paths import expanded
+
 REPO_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 """What a repository's id looks like: `gpt2`, `FacebookAI/roberta-base`. Narrower than what the hub library takes."""
 
@@ -26,7 +28,7 @@ def cache_root() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     hf_home = os.environ.get("HF_HOME") or f"{home}/huggingface"
     root = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{hf_home}/hub"
-    return Path(os.path.expandvars(root)).expanduser()
+    return expanded(os.path.expandvars(root))
 
 
 def is_repo_id(text: str) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from explorer.core.paths import own_folder
 from explorer.core.wire import decode, encode
 from explorer.version import __version__
 
@@ -40,9 +41,12 @@ LIBRARIES = ("torch", "transformers")
 
 
 def folder() -> Path:
-    """Return where tables lie, by the XDG Base Directory Specification."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if Path(home).is_absolute() else Path("~/.cache").expanduser()) / "paramx" / "tables"
+    """Return where tables lie.
+
+    Raises:
+        OSError: Nobody knows where home is.
+    """
+    return own_folder("XDG_CACHE_HOME", ".cache") / "tables"
 
 
 def key_of(spec: OpenSpec, found: Found) -> str | None:
@@ -74,8 +78,8 @@ def load(key: str | None) -> Model | None:
     """Return a remembered table, marked as such; `None` where there is none that reads back."""
     if key is None:
         return None
-    path = folder() / f"{key}{SUFFIX}"
     try:
+        path = folder() / f"{key}{SUFFIX}"
         data = path.read_bytes()
         if hashlib.sha256(data[DIGEST_BYTES:]).digest() != data[:DIGEST_BYTES]:
             return None
@@ -94,10 +98,10 @@ def store(key: str | None, model: Model) -> None:
     block = encode(model)
     if len(block) > MAX_BYTES:
         return
-    place = folder()
     with suppress(OSError):
         import tempfile
 
+        place = folder()
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In the same folder: a file of that name is whole, whoever else writes it at the same time.
         descriptor, draft = tempfile.mkstemp(dir=place, prefix=".", suffix=SUFFIX)

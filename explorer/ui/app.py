@@ -150,11 +150,11 @@ class ParamxApp(KeyOrderApp[str]):
             self.push_screen(StartScreen(self._services))
         self.screen.call_after_refresh(self.take_keys)
 
-    def _show_comparison(self, services: Services) -> None:
+    def _show_comparison(self, services: Services, again: bool = False) -> None:
         from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
 
         assert self._other is not None, "two are compared"
-        self.push_screen(CompareScreen((self._spec, self._other), services))
+        self.push_screen(CompareScreen((self._spec, self._other), services, again))
 
     @property
     def opening(self) -> bool:
@@ -186,7 +186,7 @@ class ParamxApp(KeyOrderApp[str]):
         """Open both again, with the list as narrowed."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self._show_comparison(self._services._replace(filter=message.filter))
+        self._show_comparison(self._services._replace(filter=message.filter), again=True)
 
     def on_compare_screen_could_not_open(self, message: CompareScreen.CouldNotOpen) -> None:
         """Leave with the error: the command line named both."""
@@ -212,11 +212,18 @@ class ParamxApp(KeyOrderApp[str]):
 
     def on_recovery_open_again(self, message: Recovery.OpenAgain) -> None:
         """Open the model again, with the groups as typed."""
+        self.clear_notifications()  # they said why it has to be
         while len(self.screen_stack) > 1:
             self.pop_screen()
         shown = message.draft is not None
         services = self._services._replace(grouping=self._grouping, filter="" if shown else self._services.filter)
-        self.push_screen(ModelScreen(message.spec, services, draft=message.draft))
+        self.push_screen(ModelScreen(message.spec, services, draft=message.draft, before=message.shown))
+
+    def action_reopen(self) -> None:
+        """Open again the model that lies under this screen."""
+        for screen in self.screen_stack:
+            if isinstance(screen, ModelScreen):
+                screen.action_reload()
 
     def exit(self, result: str | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Leave; who started the interface is told first.

@@ -30,6 +30,9 @@ class Entry:
     """Whether the screen takes the keys before its widgets do."""
 
 
+REOPEN = Entry("r", "Open the model again: its file changed, or its worker is gone", (("r", "app.reopen"),))
+"""As in the tree, since it is here that a changed file is told."""
+
 INSIDE: dict[Place, tuple[Entry, ...]] = {
     "values": (
         Entry("Tab", "Values, statistics, heat map, print (Shift+Tab goes back)",
@@ -53,6 +56,7 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
         Entry("d", "Which leading dimension [ ] step, of four dimensions and more", (("d", "dimension"),), "grid"),
         Entry("l", "In the statistics: bars by the count, or by its logarithm", (("l", "log"),)),
         Entry("p", "All of torch's print, and back", (("p", "print"),)),
+        REOPEN,
         Entry("Esc", "Leave (q, v too)", (("escape,q,v", "leave"),)),
     ),
     "sweep": (
@@ -63,6 +67,7 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
         Entry("v", "The values of the tensor under the cursor", (("v", "values"),)),
         Entry("Enter", "Go to the tensor in the tree", (("enter", "choose"),), "lines"),
         Entry("↑↓", "Move (j k, PgUp PgDn, Home End too)", (("up,k", "move(-1)"), ("down,j", "move(1)")), "lines"),
+        REOPEN,
         Entry("Esc", "Stop and leave (q, S too)", (("escape,q,S", "dismiss"),)),
     ),
 }  # fmt: skip

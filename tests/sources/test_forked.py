@@ -48,8 +48,12 @@ def checkpoint(tmp_path):
     return path
 
 
-def test_a_copy_gives_the_table_of_a_new_interpreter(checkpoint):
+def test_a_copy_gives_the_table_of_a_new_interpreter(checkpoint, tmp_path):
+    """In a directory that was deleted, too."""
     code = """
+    os.mkdir("gone")
+    os.chdir("gone")
+    os.rmdir("../gone")
     for fork in (True, False):
         loading = open_in_worker(OpenSpec(target), fork)
         *_, last = loading.events()
@@ -57,7 +61,7 @@ def test_a_copy_gives_the_table_of_a_new_interpreter(checkpoint):
         print(type(loading._process).__name__, last.model.names, last.model.total)
         loading.cancel()
     """
-    with script(OPEN + code, checkpoint) as run:
+    with script(OPEN + code, checkpoint, cwd=tmp_path) as run:
         forked, new = run.stdout.read().splitlines()
     assert forked == "ForkedProcess ['a.weight', 'b.weight'] 10"
     assert new == "Popen ['a.weight', 'b.weight'] 10"

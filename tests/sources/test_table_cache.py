@@ -125,8 +125,12 @@ def test_no_more_bytes_are_kept_than_allowed(monkeypatch: pytest.MonkeyPatch, ho
     assert [path.stem for path in home.rglob("*.pxm")] == ["b"]
 
 
-def test_a_folder_that_can_not_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])
+def test_a_folder_that_can_not_be_written_is_no_error(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv(variable, str(tmp_path / "file") if variable == "XDG_CACHE_HOME" else "not absolute")
     table_cache.store(key(), model())
     assert table_cache.load(key()) is None

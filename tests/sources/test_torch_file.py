@@ -856,6 +856,37 @@ def test_storages_that_are_missing_or_short_are_told(tmp_path: Path) -> None:
     assert findings(opened(written(tmp_path / "y.pt", short))) == {"truncated"}
 
 
+def test_what_lies_beside_the_parts_of_an_archive_is_told(tmp_path: Path) -> None:
+    whole = good_zip(tmp_path)
+    before, between = io.BytesIO(b"PK\3\4" + bytes(400)), io.BytesIO()
+    before.seek(0, io.SEEK_END)
+    for buffer, gap in ((before, b""), (between, bytes(1000))):
+        with zipfile.ZipFile(buffer, "a") as archive:
+            archive.writestr("x/data.pkl", state_dict(b"N"))
+            archive.fp.write(gap)
+            archive.start_dir += len(gap)
+            archive.writestr("x/data/0", bytes(16))
+            archive.fp.write(gap)
+            archive.start_dir += len(gap)
+    commented = io.BytesIO()
+    with zipfile.ZipFile(commented, "w") as archive:
+        archive.writestr("x/data.pkl", state_dict(b"N"))
+        archive.writestr("x/data/0", bytes(16))
+        archive.comment = b"of the archive"
+        archive.getinfo("x/data/0").comment = b"of an entry"
+    for data, told in (
+        (whole, ""),
+        (whole + whole, f"x.pt: {len(whole):,} bytes beside the parts of the archive"),
+        (whole + b"J" * 100, "x.pt: 100 bytes beside the parts of the archive"),
+        (before.getvalue(), "x.pt: 404 bytes beside the parts of the archive"),
+        (between.getvalue(), "x.pt: 2,000 bytes beside the parts of the archive"),
+        (commented.getvalue(), "x.pt: 25 bytes of comments in the archive"),
+    ):
+        model = opened(written(tmp_path / "x.pt", data))
+        assert len(model.names) > 0
+        assert [finding.message for finding in model.findings] == [told] * bool(told)
+
+
 def test_zip64_archives_are_read(tmp_path: Path) -> None:
     data = zipped(state_dict(b"N"), **{"data/0": bytes(16)})
     at = data.rfind(b"PK\5\6")

@@ -63,16 +63,20 @@ class FakeOpener:
         self.models = models
         self.specs: list[OpenSpec] = []
         self.loadings: list[FakeLoading] = []
+        self.stays: set[str] = {"slow"}
+        """What never opens."""
+        self.lost = False
+        """Whether what fails does so because its worker is gone."""
 
     def __call__(self, spec: OpenSpec) -> FakeLoading:
         self.specs.append(spec)
         stages: list[Event] = [Stage("importing torch")]
         if spec.target in self.models:
             events = [*stages, Loaded(self.models[spec.target])]
-        elif spec.target == "slow":
+        elif spec.target in self.stays:
             events = stages
         else:
-            events = [*stages, Failed(f"{spec.target}: no such model; try roberta-base")]
+            events = [*stages, Failed(f"{spec.target}: no such model; try roberta-base", self.lost)]
         self.loadings.append(FakeLoading(events))
         return self.loadings[-1]
 

@@ -359,6 +359,13 @@ async def test_a_worker_that_dies_later_leaves_the_list_and_r_opens_both_again_n
         await ui.until(lambda: len(opener.loadings) == 4 and ui.shown.comparison is not None)
         await ui.until(lambda: ui.list == LIST[4:])
         assert "worker gone" not in ui.text
+        del opener.models["right"]
+        await ui.press("r")
+        await ui.until(lambda: "right: no such model" in ui.text)
+        assert "r opens both again: not open" in ui.lines[-1]
+        opener.models["right"] = right()
+        await ui.press("r")
+        await ui.until(lambda: ui.shown.comparison is not None)
         await ui.press("q")
     assert ui.app.return_code == 0, "what was compared was shown"
 

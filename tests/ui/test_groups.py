@@ -414,11 +414,20 @@ async def test_the_question_names_what_a_link_leads_to(
 async def test_a_file_that_can_not_be_written_is_told(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
     async with running(make_app(model)) as ui:
         await ui.press("e")
-        for name in ("missing/groups.py", "x" * 300):
+        for name in (
+            "groups.py",
+            f"{tmp_path}/missing/groups.py",
+            f"{tmp_path}/{'x' * 300}",
+            "~no such user/groups.py",
+        ):
             await ui.press("w")
+            assert "Enter writes into a directory that is gone" in ui.text
             await ui.write(name)
             await ui.press("enter")
             await ui.until(lambda: "can't be written" in ui.text)

@@ -88,6 +88,37 @@ async def test_a_worker_that_goes_is_told_at_once_and_r_opens_it_again_with_all_
         assert "worker gone" not in ui.lines[-1]
 
 
+@pytest.mark.parametrize("ends", ["failed", "lost", "Esc"])
+async def test_what_does_not_open_again_stays_as_it_is_and_r_tries_once_more(model: Model, ends: str) -> None:
+    opener = FakeOpener(model=model)
+    async with running(make_app(opener=opener)) as ui:
+        await ui.press("tab")
+        await ui.write("bias, re:(")
+        ui.tree.focus()
+        await ui.press("slash")
+        await ui.write("lm_head")
+        await ui.press("escape", "home")
+        before = [line[:60] for line in ui.lines[1:20]]
+        del opener.models["model"]
+        if ends == "Esc":
+            opener.stays.add("model")
+        opener.lost = ends == "lost"
+        await ui.press("r")
+        if ends == "Esc":
+            await ui.until(lambda: "importing torch" in ui.text)
+            await ui.press("escape")
+        await ui.until(lambda: "r tries again: not open" in ui.lines[-1])
+        await ui.until(lambda: "re:(" in ui.text)
+        ui.app.clear_notifications()
+        await ui.until(lambda: [line[:60] for line in ui.lines[1:20]] == before)
+        await ui.press("v")
+        await ui.until(lambda: "could not be opened again; r tries once more" in ui.text)
+        opener.models["model"] = model
+        await ui.press("r")
+        await ui.until(lambda: ui.model_screen.shown and "re:(" in ui.text and "r tries" not in ui.text)
+    assert not ui.app.return_code
+
+
 async def test_two_hints_leave_room_for_help_and_quit(model: Model) -> None:
     for size in SIZES:
         opener = FakeOpener(model=model)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin, Param
+from explorer.core.paths import expanded
 from explorer.core.text import plural, visible
 from explorer.sources.checkpoint.dcp_pieces import Stored, pieces_of
 from explorer.sources.checkpoint.dtypes import dtype_bytes
@@ -45,7 +46,7 @@ from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.pickle_reader import Global, Opaque, Pairs, PickleReader
 from explorer.sources.checkpoint.place import Pieces
 from explorer.sources.checkpoint.shards import files_text
-from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory, path_of
+from explorer.sources.checkpoint.targets import DCP, DCP_METADATA, is_directory
 from explorer.sources.checkpoint.torch_rules import TorchRules
 from explorer.sources.checkpoint.torch_walk import OPTIMIZER, OPTIMIZER_KEYS
 from explorer.sources.checkpoint.unchanged import watching
@@ -137,7 +138,7 @@ class _Notes:
 
 
 def _read(target: str) -> _Metadata:
-    path = path_of(target)
+    path = expanded(target)
     directory = path if is_directory(path) else path.parent
     if directory == path and (directory / DCP_METADATA).is_symlink() and inside(directory, DCP_METADATA) is None:
         raise UnreadableError("the link leads out of the directory", "name the file itself")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding, Model, Origin
+from explorer.core.paths import expanded
 from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, warn
@@ -23,7 +24,7 @@ from explorer.sources.checkpoint.gguf_header import Header, Info, read_header
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
 from explorer.sources.checkpoint.names import shown_names
 from explorer.sources.checkpoint.place import Place
-from explorer.sources.checkpoint.targets import GGUF, SHARD, is_directory, names_of, one_of, only_set, path_of
+from explorer.sources.checkpoint.targets import GGUF, SHARD, is_directory, names_of, one_of, only_set
 
 if TYPE_CHECKING:
     from explorer.sources import Report
@@ -90,7 +91,7 @@ def _parts(target: str) -> tuple[dict[str, Path], list[Finding]]:
     Raises:
         ParamxError: There is no GGUF file, or files of several checkpoints.
     """
-    path = path_of(target)
+    path = expanded(target)
     if is_directory(path):
         try:
             names = names_of(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding
+from explorer.core.paths import expanded
 from explorer.core.text import plural
 from explorer.sources.checkpoint.columns import each, picked, rows_of
 from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_doubled, parse_json, tensors, warn
@@ -24,7 +25,6 @@ from explorer.sources.checkpoint.targets import (
     names_of,
     one_of,
     only_set,
-    path_of,
 )
 
 MAX_INDEX = 100_000_000
@@ -80,7 +80,7 @@ def find_shards(target: str, kind: str) -> Shards:
     Raises:
         ParamxError: It is none of these, or the index can't be read.
     """
-    path = path_of(target)
+    path = expanded(target)
     if is_directory(path):
         return _of_directory(target, path, kind)
     if path.name.endswith(INDEX):

@@ -7,6 +7,8 @@ import re
 import stat
 from pathlib import Path
 
+from explorer.core.paths import expanded
+
 SAFETENSORS, TORCH, GGUF, DCP = "safetensors", "torch", "gguf", "dcp"
 """The kinds, as the SOURCES table names them."""
 
@@ -49,11 +51,6 @@ MAX_ENTRIES = 20_000
 """Most names of a directory that are looked at."""
 
 
-def path_of(target: str) -> Path:
-    """Return a target as a path, `~` expanded."""
-    return Path(os.path.expanduser(target))  # noqa: PTH111 - Path's raises where the user is unknown
-
-
 def is_directory(path: Path) -> bool:
     """Whether a path is a directory; what can't be a path is not."""
     try:
@@ -66,7 +63,7 @@ def kind_of(target: str) -> str | None:
     """Return the kind of checkpoint that a target is; `None` for anything else, and for a model with a config."""
     if not target.strip() or "\0" in target:
         return None
-    path = path_of(target)
+    path = expanded(target)
     by_name = TORCH if path.name.endswith(TORCH_INDICES) else None
     by_name = by_name or (SAFETENSORS if path.name.endswith(INDEX) else SUFFIXES.get(path.suffix.lower()))
     try:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import short_bytes, visible
+from explorer.core.text import plural, short_bytes, visible
 from explorer.sources.checkpoint.dtypes import BITS
 from explorer.sources.checkpoint.files import File, UnreadableError, bytes_after, tensors, told, warn
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
@@ -230,6 +230,12 @@ def _read_zip(file: File, label: str) -> Contents:
     if archive.claimed != archive.records:
         message = f"{label}: the archive's end counts {archive.claimed:,} entries, its directory {archive.records:,}"
         contents.findings.append(warn("wrong-total", message, why="torch may refuse such a file"))
+    if archive.stray:
+        message = f"{label}: {plural(archive.stray, 'byte')} beside the parts of the archive"
+        contents.findings.append(warn("stray-bytes", message, why="another archive, or what another program reads"))
+    if archive.comments:
+        message = f"{label}: {plural(archive.comments, 'byte')} of comments in the archive"
+        contents.findings.append(warn("zip-comment", message, why="torch writes none"))
     stored = ((name, entry) for name, entry in archive.entries.items() if entry.method == STORED)
     odd = [name for name, entry in stored if entry.size != entry.compressed]
     if odd:

@@ -30,8 +30,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import NamedTuple
 
 from explorer.sources.checkpoint.files import File, UnreadableError
 
@@ -49,6 +51,10 @@ MAX_INFLATED = 128 << 20
 
 MAX_ASIDE = 4096
 """Longest entry that is no storage and no pickle in bytes; torch's `byteorder`, `version` and others have some 10."""
+
+MAX_PADDING = 256
+"""Bytes of an entry's name, its extra field and what stands behind its data that are not looked at: torch has data
+begin at multiples of 64 bytes. Only where there are more is the local header read, one of maybe 100,000."""
 
 _END = struct.Struct("<4s4H2LH")
 _RECORD = struct.Struct("<4s6H3L5H2L")
@@ -82,6 +88,25 @@ class Archive:
     """How many entries the directory lists."""
     claimed: int
     """How many the archive's end says there are."""
+    stray: int = 0
+    """Bytes that belong to no part of it: another archive before it, anything behind it."""
+    comments: int = 0
+    """Bytes of its comments, that of the archive and those of entries; torch writes none."""
+
+
+class _Ending(NamedTuple):
+    """What the end of an archive says."""
+
+    offset: int
+    """Where the central directory lies."""
+    size: int
+    """Its bytes."""
+    claimed: int
+    """How many entries it should have."""
+    parts: list[tuple[int, int]]
+    """Where the central directory and what follows it begin and end."""
+    comment: int
+    """Bytes of the archive's comment, as far as they are there."""
 
 
 def read_archive(file: File) -> Archive:
@@ -91,23 +116,27 @@ def read_archive(file: File) -> Archive:
         UnreadableError: It has none, as when its end has not been downloaded, or it is damaged.
     """
     try:
-        offset, size, claimed = _directory(file)
-        if size > MAX_DIRECTORY:
+        ending = _ending(file)
+        if ending.size > MAX_DIRECTORY:
             raise UnreadableError("the zip archive has more entries than any checkpoint")
-        return _entries(file.read(offset, size), file.size, claimed)
+        archive, listed = _entries(file.read(ending.offset, ending.size), file.size, ending.claimed)
+        stray = _stray_bytes(file, listed, ending.parts)
+        return replace(archive, stray=stray, comments=archive.comments + ending.comment)
     except struct.error:
         raise UnreadableError("the zip archive's directory is damaged", "download it again") from None
 
 
-def _directory(file: File) -> tuple[int, int, int]:
-    """Return the offset and the size of the central directory, and how many entries it should have."""
+def _ending(file: File) -> _Ending:
+    """Read the end of an archive."""
     # The comment after the end record has at most 65,535 bytes.
     start = max(0, file.size - _END.size - 0xFFFF)
     tail = file.read(start, file.size - start)
     at = tail.rfind(b"PK\5\6")
     if at < 0 or at + _END.size > len(tail):
         raise UnreadableError("cut short: the zip archive has no end", "download it again", "truncated")
-    *_, claimed, size, offset, _ = _END.unpack_from(tail, at)
+    *_, claimed, size, offset, comment = _END.unpack_from(tail, at)
+    comment = min(comment, len(tail) - at - _END.size)
+    parts = [(start + at, start + at + _END.size + comment)]
     locator = tail[at - 20 : at] if at >= 20 else b""
     if locator[:4] == b"PK\6\7":
         (at,) = struct.unpack_from("<Q", locator, 8)
@@ -115,15 +144,45 @@ def _directory(file: File) -> tuple[int, int, int]:
         if record[:4] != b"PK\6\6":
             raise UnreadableError("the zip archive's zip64 record is missing", "download it again")
         claimed, size, offset = struct.unpack_from("<3Q", record, 32)
+        parts += [(at, at + 56), (parts[0][0] - 20, parts[0][0])]
     if offset + size > file.size:
         raise UnreadableError("the zip archive's directory lies past its end", "download it again", "truncated")
-    return offset, size, claimed
+    return _Ending(offset, size, claimed, [(offset, offset + size), *parts], comment)
 
 
-def _entries(directory: bytes, file_size: int, claimed: int) -> Archive:
+def _stray_bytes(file: File, entries: Iterable[Entry], parts: list[tuple[int, int]]) -> int:
+    """Return how many bytes of an archive are in none of its entries and none of the other `parts`."""
+    spans = [(entry.header, entry.header + 30 + entry.compressed, entry) for entry in entries]
+    rest = [(begin, end, None) for begin, end in (*parts, (file.size, file.size))]
+    stray = reached = 0
+    last: Entry | None = None
+    for begin, end, entry in sorted([*spans, *rest], key=itemgetter(0, 1)):
+        gap = begin - reached
+        if gap > 0 and last is not None and (gap > MAX_PADDING or entry is None):
+            gap = begin - _whole_end(file, last, reached)
+        elif last is not None:
+            gap = 0
+        stray += max(gap, 0)
+        if end >= reached:
+            reached, last = end, entry
+    return stray
+
+
+def _whole_end(file: File, entry: Entry, least: int) -> int:
+    """Return where an entry ends, its name, its extra field and its descriptor included; `least` if it has none."""
+    try:
+        start = data_offset(file, entry)
+    except UnreadableError:
+        return least
+    return _end_of(file, start, entry.compressed, entry.size) or start + entry.compressed
+
+
+def _entries(directory: bytes, file_size: int, claimed: int) -> tuple[Archive, list[Entry]]:
+    """Return what a directory lists: by name, and all of it."""
     entries: dict[str, Entry] = {}
+    listed = []
     doubled = []
-    at = records = 0
+    at = records = comments = 0
     while directory[at : at + 4] == b"PK\1\2":
         record = _RECORD.unpack_from(directory, at)
         (_, _, _, flags, method, _, _, _, compressed, size, n, m, k, _, _, _, header) = record
@@ -132,6 +191,7 @@ def _entries(directory: bytes, file_size: int, claimed: int) -> Archive:
         if _FULL in (compressed, size, header):
             size, compressed, header = _zip64(directory[at + n : at + n + m], size, compressed, header)
         at += n + m + k
+        comments += k
         if at > len(directory):
             raise UnreadableError("the zip archive's directory is damaged", "download it again")
         records += 1
@@ -141,7 +201,8 @@ def _entries(directory: bytes, file_size: int, claimed: int) -> Archive:
             doubled.append(name)
         if header + 30 + compressed <= file_size:  # what claims to lie past the end is not there
             entries[name] = Entry(ENCRYPTED if flags & 1 else method, compressed, size, header)
-    return Archive(entries, tuple(doubled), records, claimed)
+            listed.append(entries[name])
+    return Archive(entries, tuple(doubled), records, claimed, comments=comments), listed
 
 
 def _zip64(extra: bytes, size: int, compressed: int, header: int) -> tuple[int, int, int]:
@@ -214,7 +275,7 @@ def whole_entries(file: File, sizes: Mapping[str, int]) -> Archive:
         size = sizes.get(name)
         if size is None:
             size = file.read(start, min(MAX_ASIDE, file.size - start)).find(b"PK\7\x08")
-        end = _end_of(file, start, size)
+        end = _end_of(file, start, size, size)
         if end is None:
             break
         entries[name] = Entry(STORED, size, size, at)
@@ -222,16 +283,17 @@ def whole_entries(file: File, sizes: Mapping[str, int]) -> Archive:
     return Archive(entries, (), len(entries), len(entries))
 
 
-def _end_of(file: File, start: int, size: int) -> int | None:
-    """Return where an entry ends, its descriptor included; `None` where none behind `size` bytes says that size."""
-    if size < 0 or start + size > file.size:
+def _end_of(file: File, start: int, compressed: int, size: int) -> int | None:
+    """Return where an entry ends, its descriptor included; `None` where none behind its data says these sizes."""
+    end = start + compressed
+    if compressed < 0 or end > file.size:
         return None
-    behind = file.read(start + size, min(_DESCRIPTORS[0].size, file.size - start - size))
+    behind = file.read(end, min(_DESCRIPTORS[0].size, file.size - end))
     for form in _DESCRIPTORS:
         if len(behind) >= form.size:
-            sign, _, compressed, content = form.unpack_from(behind)
-            if sign == b"PK\7\x08" and compressed == content == size:
-                return start + size + form.size
+            sign, _, *sizes = form.unpack_from(behind)
+            if sign == b"PK\7\x08" and sizes == [compressed, size]:
+                return end + form.size
     return None
 
 

@@ -94,7 +94,7 @@ class CompareScreen(Screen[None]):
 
     @dataclass
     class Lost(Message):
-        """A worker is gone that the comparison needs."""
+        """What the comparison needs is gone: a worker, or a file that is opened again."""
 
         line: str
         """How, as far as it is known."""
@@ -106,14 +106,15 @@ class CompareScreen(Screen[None]):
         filter: str
         """What the list is narrowed to."""
 
-    def __init__(self, specs: tuple[OpenSpec, OpenSpec], services: Services) -> None:
-        """Compare two targets; they are opened when the screen is mounted."""
+    def __init__(self, specs: tuple[OpenSpec, OpenSpec], services: Services, again: bool = False) -> None:
+        """Compare two targets, which are opened when the screen is mounted; `again` if they were open before."""
         super().__init__()
+        self._again = again
         self.specs = specs
         self.services = services
         self.comparison: Comparison | None = None
         self.gone = ""
-        """How a worker died before there was a comparison; empty otherwise."""
+        """Why there is no comparison where `r` may help; empty otherwise."""
         self._loadings: list[Loading] = []
         self._models: list[Model | None] = [None, None]
         self._stages = ["starting", "starting"]
@@ -131,7 +132,7 @@ class CompareScreen(Screen[None]):
         yield Field("", placeholder="text in a name")
         yield LineList(id="compare-list")
         yield Static(id="detail")
-        yield Static(keys_text(lost=False), id="keys")
+        yield Static(keys_text(), id="keys")
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -170,7 +171,7 @@ class CompareScreen(Screen[None]):
                 a, b = self._models
                 if a is not None and b is not None:
                     self.run_worker(partial(self._compare, a, b), thread=True, exit_on_error=True)
-            case Failed(line, lost=True):
+            case Failed(line, lost) if lost or self._again:
                 self.post_message(self.Lost(line))
             case Failed(line):
                 self.post_message(self.CouldNotOpen(line))
@@ -209,7 +210,7 @@ class CompareScreen(Screen[None]):
     # -- what was lost ----------------------------------------------------------------------------------------
 
     def on_compare_screen_lost(self, message: Lost) -> None:
-        """Say that a worker is gone, and the key that helps: what was compared stays."""
+        """Say what is gone, and the key that helps: what was compared stays."""
         if self.gone:  # and this is what was left of the other
             return
         if self.comparison is None:
@@ -221,7 +222,7 @@ class CompareScreen(Screen[None]):
         else:
             title = "r opens both again"
             self.notify(message.line, title=title, severity="warning", timeout=TOLD_SECONDS)
-        self.query_one("#keys", Static).update(keys_text(lost=True))
+        self.query_one("#keys", Static).update(keys_text("not open" if self.gone else "worker gone"))
 
     def action_reload(self) -> None:
         """Open both again."""

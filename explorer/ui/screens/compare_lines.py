@@ -224,16 +224,16 @@ def _line(comparison: Comparison, pair: Pair, of_a: bool) -> str:
 
 
 def lost_text(line: str) -> Text:
-    """Say how a worker died before there was a comparison, and the keys that help."""
+    """Say why there is no comparison, and the keys that help."""
     return Text.assemble((f"{line}\n", "bold"), ("r tries again   q quit", "dim"), overflow="fold")
 
 
-def keys_text(lost: bool) -> Text:
-    """Return the line of the keys; after a worker died those that help then come first, and all may not fit."""
+def keys_text(lost: str = "") -> Text:
+    """Return the line of the keys; where something was `lost` the one that helps comes first, and all may not fit."""
     text = Text()
     if lost:
         text.append("  r", "bold")
-        text.append(" opens both again: worker gone")
+        text.append(f" opens both again: {lost}")
     for key, label, _ in KEYS[-2:] if lost else KEYS:
         if key != "r":
             text.append(f"  {key}", "bold")

@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from explorer.core.errors import ParamxError
 from explorer.core.export import EXPORTS
 from explorer.core.export.writing import export, same_form
+from explorer.core.paths import current_directory, expanded
 from explorer.core.saving import save_text
 from explorer.core.text import visible
 from explorer.ui.screens.dialog import Dialog
@@ -127,7 +128,7 @@ class ExportScreen(Dialog[None]):
         """Ask for the file to write."""
         if self._text and not self._field.display:
             self._field.offer(EXPORTS[self._forms[self._form]].file)
-            self._tell(f"Enter writes into {visible(str(Path.cwd()))}, Esc does not")
+            self._tell(f"Enter writes into {visible(current_directory())}, Esc does not")
 
     def action_leave(self) -> None:
         """Leave the field or, when it is closed, the screen."""
@@ -152,7 +153,7 @@ class ExportScreen(Dialog[None]):
         if not event.value.strip():
             self._close_field("Nothing written")
             return
-        path = Path(event.value.strip()).expanduser()
+        path = expanded(event.value.strip())
         self.run_worker(lambda: self._save(path, self._text, path == self._replace), thread=True)
 
     def _save(self, path: Path, text: str, overwrite: bool) -> None:

@@ -96,15 +96,26 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         """The start screen is asked for."""
 
     def __init__(
-        self, spec: OpenSpec, services: Services, opening: Opening | None = None, draft: Draft | None = None
+        self,
+        spec: OpenSpec,
+        services: Services,
+        opening: Opening | None = None,
+        draft: Draft | None = None,
+        before: Ready | None = None,
     ) -> None:
-        """Show `spec`: what `opening` opens already, else it is opened when the screen is mounted.
+        """Show what is opened.
 
-        With a draft, that stands in the fields then.
+        Args:
+            spec: What.
+            services: The outside world.
+            opening: What opens it already; `None` has it opened when the screen is mounted.
+            draft: What stands in the fields then.
+            before: What was shown of it, and is shown again if it does not open.
         """
         super().__init__()
         self._opening = opening
         self._draft = draft
+        self._before = before
         self._ready: Ready | None = None
         self._fresh = True
         self.spec = spec
@@ -226,12 +237,15 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             case Stage(text):
                 self._stage = text
                 self._tell_waiting()
+            case Failed(line) if self._before is not None:
+                self._show_again(self._before, line)
             case Failed(line, lost=True):
                 self._tell_lost(line)
             case Failed(line):
                 self._stop_clock()
                 self.post_message(self.CouldNotOpen(line))
             case Ready():
+                self._before = None
                 self._stop_clock()
                 self.run_worker(self._show(message.event), exclusive=True)
 
@@ -269,6 +283,16 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         self.query_one("#waiting", Steady).update(text)
         # Keys that were pressed ahead were for a model.
         self.post_message(self.Lost(line))
+
+    def _show_again(self, before: Ready, line: str) -> None:
+        """Show what was there before: it could not be opened again, for the reason in `line`."""
+        self._stop_clock()
+        if self._loading is not None:
+            self._loading.cancel()
+            self._loading = None
+        before.view.set_filter(None)
+        self.run_worker(self._show(before), exclusive=True)
+        self.tell_not_reopened(line)
 
     async def _show(self, ready: Ready) -> None:
         """Show a model in place of what is on the screen, drawn once."""
@@ -404,6 +428,9 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
             if self.filtering and not self._in_groups:
                 event.stop()
                 self.clear_filter()
+            elif self._clock is not None and self._before is not None:
+                event.stop()
+                self._show_again(self._before, "Opening it again was stopped.")
             elif self._clock is not None or self.gone:
                 event.stop()
                 self.post_message(self.GaveUp())

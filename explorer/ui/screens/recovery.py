@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from explorer.ui.opening import Ready
 from explorer.ui.screens.group_commands import GroupCommands
 from explorer.ui.widgets.groups_panel import RuleEditor
+from explorer.ui.widgets.tree_table import TreeTable
 
 if TYPE_CHECKING:
     from explorer.core.draft import Draft
@@ -46,6 +48,8 @@ class Recovery(GroupCommands):
         """What is open."""
         draft: Draft | None
         """What stands in the fields; `None` if it was never shown, and nothing was to be put there."""
+        shown: Ready | None
+        """What is on the screen, and comes back to it if that fails; `None` where nothing is."""
 
     def __init__(self) -> None:
         """Start with nothing left behind and nothing lost."""
@@ -115,14 +119,21 @@ class Recovery(GroupCommands):
         self.notify(message.line, title="r opens it again", severity="warning", timeout=TOLD_SECONDS)
         self._hint("r", "opens again: worker gone")
 
+    def tell_not_reopened(self, line: str) -> None:
+        """Say why what is on the screen could not be opened again."""
+        self.notify(line, title="r tries again", severity="warning", timeout=TOLD_SECONDS)
+        self._hint("r", "tries again: not open")
+
     def action_reload(self) -> None:
         """Open the model again: its file changed, or its worker is gone."""
         if self.bench is not None:
             for editor in self.query(RuleEditor):
                 editor.flush()
-            self.post_message(self.OpenAgain(self.spec, self.bench.draft))
+            view = self.query_one(TreeTable).view
+            shown = Ready(view, self.bench) if view is not None else None
+            self.post_message(self.OpenAgain(self.spec, self.bench.draft, shown))
         elif self.gone:
-            self.post_message(self.OpenAgain(self.spec, self._draft))
+            self.post_message(self.OpenAgain(self.spec, self._draft, None))
 
     def _hint(self, key: str, text: str) -> None:
         """Show a key first in the keys bar; without a text, remove it from there."""

@@ -53,7 +53,7 @@ class ValueCommands(Screen[None]):
             ParamxError: It can't be answered.
         """
         if self._loading is None:
-            raise ParamxError(request, "no model is open")
+            raise ParamxError("", "the model could not be opened again", "r tries once more")
         if self._is_remembered:
             raise ParamxError(
                 "", "the table is a remembered one, and the model is still being built", "try again soon"
@@ -61,7 +61,7 @@ class ValueCommands(Screen[None]):
         try:
             return self._loading.ask(request, arguments)
         except LostError as error:
-            raise LostError("", error.line, "r in the tree opens it again") from error
+            raise LostError("", error.line, "r opens it again") from error
 
     @property
     def _is_remembered(self) -> bool:
