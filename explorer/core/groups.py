@@ -131,6 +131,19 @@ class Assignment:
         """Iterate over the indices of the parameters under `rule`, in model order."""
         return compress(range(len(self.codes)), self.mask(rule))
 
+    def trained(self, rule: int) -> list[int]:
+        """Return the parameters under `rule` that an optimizer gets: neither the model nor the rule freezes them."""
+        if self.grouping.rules[rule].options.get("freeze"):
+            return []
+        grads = self.grouper.model.requires_grad
+        members = self.members(rule)
+        return [index for index in members if grads[index] is not False] if False in grads.values else list(members)
+
+    def frozen(self, rule: int) -> tuple[int, int]:
+        """Return how many parameters under `rule` no optimizer gets, and their elements."""
+        trained, numels = self.trained(rule), self.grouper.model.numels
+        return self.tensors[rule] - len(trained), self.parameters[rule] - sum(numels[index] for index in trained)
+
     def reasons(self, index: int) -> Reason:
         """Return why the parameter at `index` is in its group."""
         return self.grouper.reasons(self.grouping, index, self.codes[index])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator
 
 from explorer.core.fixes import apply_fix
@@ -22,14 +21,14 @@ def norm_decays(scene: Scene) -> Iterator[Finding]:
     hits = scene.facts.norm & scene.decaying
     if not hits:
         return
-    weights = _without_biases(scene, scene.facts.norm)
-    decaying, what = (hits, "parameter") if hits & ~weights else (hits, "weight")
-    total = (scene.facts.norm if what == "parameter" else weights).bit_count()
-    count = decaying.bit_count()
+    biases = scene.facts.norm & scene.matches(_BIAS)
+    kinds = (("norm weight", scene.facts.norm & ~biases), ("norm bias", biases))
+    each = ((kind, mask.bit_count(), (hits & mask).bit_count()) for kind, mask in kinds)
+    told = [f"{count:,} of {plural(total, kind)}" for kind, total, count in each if count]
     yield Finding(
         "norm-decays",
         "warning",
-        f"{count:,} of {plural(total, f'norm {what}')} {'decays' if count == 1 else 'decay'}",
+        f"{' and '.join(told)} {'decays' if hits.bit_count() == 1 else 'decay'}",
         scene.names(hits),
         "Decay pulls a norm's scale towards zero, which shrinks its layer's output rather than regularizing it.",
         _sparing_fix(scene, hits, ("type:*Norm", "type:*Norm*")),
@@ -108,7 +107,7 @@ def inverted(scene: Scene) -> Iterator[Finding]:
     if any(meant == "weight_decay" for i in trained for _, meant in _ignored(scene, i)):
         return  # the values that were meant are others, and `ignored-option` tells it
     for i in trained:
-        own, said = scene.decay[i], _says_no_decay(scene, i)
+        own, said = scene.decay[i], scene.says_no_decay(i)
         if not own > 0 or not (said or i not in wide):
             continue
         fix = f"{rules[i].name}.weight_decay = 0.0" if said else ""
@@ -149,15 +148,6 @@ def tied_split(scene: Scene) -> Iterator[Finding]:
                     "The first name decides; code that walks names with duplicates puts the tensor in two groups, "
                     "which torch refuses.",
                 )
-
-
-def _without_biases(scene: Scene, mask: int) -> int:
-    return mask & ~scene.matches(_BIAS)
-
-
-def _says_no_decay(scene: Scene, rule: int) -> bool:
-    name = re.sub(r"[^a-z]", "", scene.grouping.rules[rule].name.lower())
-    return any(text in name for text in ("nodecay", "nowd", "nowdecay", "noweightdecay", "withoutdecay", "undecayed"))
 
 
 def _sparing_fix(scene: Scene, hits: int, terms: tuple[str, ...]) -> str:

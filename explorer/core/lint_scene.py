@@ -54,6 +54,8 @@ class Facts:
         shapes = [trained and ndim is not None for trained, ndim in zip(classes.trained, classes.ndims, strict=True)]
         ndims = [ndim or 0 for ndim in classes.ndims]
         each = list(zip(norms, shapes, ndims, strict=True))
+        self.trained = self._rows(classes.trained)
+        """Parameters that the model does not freeze."""
         self.norm = self._rows([norm and trained for norm, trained in zip(norms, classes.trained, strict=True)])
         """Trained parameters of normalization modules."""
         self.flat = self._rows([not norm and known and ndim < 2 for norm, known, ndim in each])
@@ -181,6 +183,12 @@ class Scene:
     def spares(self, rule: int) -> bool:
         """Tell whether a rule trains its members without decay."""
         return not self.decay[rule] and not self.frozen(rule)
+
+    def says_no_decay(self, rule: int) -> bool:
+        """Tell whether a rule's name says that its members do not decay."""
+        name = re.sub(r"[^a-z]", "", self.grouping.rules[rule].name.lower())
+        words = ("nodecay", "nowd", "nowdecay", "noweightdecay", "withoutdecay", "undecayed")
+        return any(word in name for word in words)
 
     def _decay(self, rule: int) -> float:
         if self.frozen(rule):

@@ -89,10 +89,12 @@ def dead_pattern(scene: Scene) -> Iterator[Finding]:
 def wide_substring(scene: Scene) -> Iterator[Finding]:
     """`wide-substring`: a text or an expression puts a matrix that is no norm's into a group without decay.
 
-    Terms of other kinds name what they take.
+    Terms of other kinds name what they take, and a group with a learning rate or an optimizer of its own, as a head
+    has, is made for its matrices too.
     """
     for i, rule in enumerate(scene.grouping.rules[:-1]):
-        if not scene.spares(i) or not any(scene.decay):
+        made_for_them = rule.options.keys() & {"lr", "lr_mult", "optimizer"} and not scene.says_no_decay(i)
+        if made_for_them or not scene.spares(i) or not any(scene.decay):
             continue
         own = scene.where([i])
         taken = {term: (_hits(scene, term) or 0) & own for _, term in scene.terms[i] if not term.excludes}

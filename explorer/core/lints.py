@@ -29,6 +29,7 @@ from explorer.core.lint_terms import (
     looks_like_glob,
     wide_substring,
 )
+from explorer.core.lint_training import large_lr, trains_nothing
 from explorer.core.param import Finding, Model
 from explorer.core.rules import Grouping
 
@@ -47,6 +48,8 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     empty_group,
     ignored_option,
     refused_shape,
+    trains_nothing,
+    large_lr,
     inverted,
     norm_decays,
     wide_substring,

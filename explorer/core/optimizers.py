@@ -74,6 +74,16 @@ MEANT: Mapping[str, str] = {
 """Keys that old recipes and other libraries use, and what is meant. `weight_decay_rate` comes from BERT's TensorFlow
 optimizer (google-research/bert, optimization.py) and was copied into PyTorch recipes, where nothing reads it."""
 
+_LARGEST_LR: Mapping[str, float] = {"SGD": 30.0, "ASGD": 30.0}
+"""Largest learning rate in published training, where it is more than 1: salesforce/awd-lstm-lm, main.py, `--lr 30`,
+for both. All others of torch default to 1 (Adadelta) or less, and divide by the gradients' own size: a step of Adam
+moves a weight by about lr (Kingma and Ba 2015, section 2.1), and weights are well below 1."""
+
+
+def largest_lr(optimizer: str) -> float | None:
+    """Return the largest learning rate that is known to train; `None` for an optimizer that is not known."""
+    return _LARGEST_LR.get(optimizer, 1.0) if optimizer in OPTIMIZERS else None
+
 
 def default_weight_decay(optimizer: str) -> float:
     """Return the weight decay of a group that sets none; 0 for an optimizer that is not known."""

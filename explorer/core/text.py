@@ -177,4 +177,4 @@ def sentence(text: str) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Write `1 tensor`, `2 tensors`, `124,697,433 parameters`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' * noun.endswith('s') or 's'}"

@@ -196,6 +196,16 @@ def test_findings_are_written_as_comments(roberta):
     assert "# warning: 1 of 6 norm weights decays" in export("torch", table_of_module(roberta), Grouping.classic())
 
 
+def test_the_header_says_what_of_a_group_the_optimizer_does_not_get(roberta):
+    rules = (Rule("ice", ("layer.0.",)), Rule("biases", ("bias",)), Rule("off", ("lm_head",), {"freeze": True}))
+    text = export("torch-groups", table_of_module(roberta), Grouping((*rules, Rule("rest"))))
+    assert "#   ice: 16 tensors, 600 parameters, all frozen: not in the optimizer" in text
+    assert "#   biases: 20 tensors, 218 parameters\n" in text
+    assert "#   off: 2 tensors, 72 parameters, all frozen: not in the optimizer" in text
+    text = export("torch-groups", table_of_module(roberta), Grouping((Rule("biases", ("bias",)), Rule("rest"))))
+    assert "#   biases: 28 tensors, 290 parameters, of which 72 frozen" in text
+
+
 def test_a_hostile_target_stays_in_its_comment(roberta):
     text = export("torch", table_of_module(roberta, "x\nraise SystemExit(1)\r\u2028y"), Grouping.classic())
     compile(text, "x", "exec")

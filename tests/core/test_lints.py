@@ -163,7 +163,7 @@ def test_a_norm_is_known_by_its_class_or_base_and_not_by_its_name(table):
 def test_biases_of_norms_count_when_they_decay_too(table):
     model = table([("a.weight", (2,), "LayerNorm"), ("a.bias", (2,), "LayerNorm"), ("w", (2, 2), "Linear")])
     (finding,) = findings(model, Grouping((Rule("none", ("w",)), Rule("rest"))), "norm-decays")
-    assert finding.message == "2 of 2 norm parameters decay"
+    assert finding.message == "1 of 1 norm weight and 1 of 1 norm bias decay"
 
 
 def test_frozen_norms_do_not_decay(table):
@@ -353,6 +353,55 @@ def test_a_no_decay_group_that_decays_less_or_alike_is_a_hint_with_its_fix(tiny,
     assert finding.severity == "hint"
     assert "inverted" not in after_fix(tiny, grouping, finding)
     assert not findings(tiny, grouping.rename(0, "norms"), "inverted")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lr": 0}, "g: lr=0 holds 1 tensor still"),
+        ({"lr_mult": 0.0}, "g: lr_mult=0 holds 1 tensor still"),
+        ({"lr": 1e-3}, None),
+        ({"lr": 0, "freeze": True}, None),
+        ({"lr": 0, "optimizer": "Rprop"}, None),
+    ],
+)
+def test_a_group_that_trains_nothing_is_told_unless_it_says_so(tiny, options, said):
+    found = findings(tiny, Grouping((Rule("g", ("scale",), options), Rule("rest"))), "trains-nothing")
+    assert [finding.message for finding in found] == [said] * bool(said)
+    assert all(list(finding.names) == ["scale"] and finding.severity == "warning" for finding in found)
+
+
+def test_a_group_of_frozen_tensors_alone_is_told(table):
+    rows = [("pos.weight", (2, 2), "Embedding"), ("w", (2, 2), "Linear")]
+    grouping = Grouping((Rule("pos", ("pos",), {"lr": 1e-4}), Rule("rest")))
+    (finding,) = findings(table(rows, frozen=["pos.weight"]), grouping, "trains-nothing")
+    assert finding.message == "pos: its tensor is frozen, so no optimizer has this group"
+    assert not findings(table(rows), grouping, "trains-nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "too_large"),
+    [
+        ({"lr": 50}, True),
+        ({"lr": 1.0}, False),
+        ({"lr": 0.9, "lr_mult": 2}, True),
+        ({"lr_mult": 50}, False),
+        ({"lr": 30, "optimizer": "SGD"}, False),
+        ({"lr": 50, "optimizer": "SGD"}, True),
+        ({"lr": 50, "optimizer": "Mine"}, False),
+    ],
+)
+def test_a_learning_rate_that_no_training_uses_is_told(tiny, options, too_large):
+    assert bool(findings(tiny, Grouping((Rule("all", (), options),)), "large-lr")) == too_large
+
+
+def test_a_group_with_its_own_rate_may_hold_matrices_without_decay(tiny):
+    def told(name, **options):
+        rules = (Rule(name, ("attn",), {"weight_decay": 0.0, **options}), Rule("rest", (), {"weight_decay": 0.1}))
+        return findings(tiny, Grouping(rules), "wide-substring")
+
+    assert told("head") and told("head_no_decay", lr=1e-3)
+    assert not told("head", lr=1e-3) and not told("head", lr_mult=10) and not told("head", optimizer="Muon")
 
 
 def test_where_the_matrices_are_frozen_norms_may_decay(tiny):

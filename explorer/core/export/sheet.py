@@ -48,26 +48,25 @@ class Sheet:
         """Tell whether a rule stops training its members."""
         return bool(self.grouping.rules[rule].options.get("freeze"))
 
-    def trained(self, rule: int) -> list[int]:
-        """Return the members of a rule that the optimizer gets."""
-        if self.frozen(rule):
-            return []
-        grads = self.model.requires_grad
-        return [index for index in self.assignment.members(rule) if grads[index] is not False]
-
     def comments(self) -> list[str]:
         """Return what the groups are and what the lints say, as comment lines."""
         origin = self.model.origin
         lines = [f"# Groups for {visible(origin.target)}" + f" ({origin.class_name})" * bool(origin.class_name)]
-        for rule, count, numel in zip(
-            self.grouping.rules, self.assignment.tensors, self.assignment.parameters, strict=True
-        ):
-            lines.append(f"#   {rule.name}: {plural(count, 'tensor')}, {plural(numel, 'parameter')}")
+        lines += [f"#   {rule.name}: {self._counts(i)}" for i, rule in enumerate(self.grouping.rules)]
         worth = [finding for finding in self.findings if finding.severity != "hint"]
         lines += [f"# {finding.severity}: {finding.message}" for finding in worth[:MAX_COMMENTS]]
         if len(worth) > MAX_COMMENTS:
-            lines.append(f"# and {len(worth) - MAX_COMMENTS} more findings")
+            lines.append(f"# and {plural(len(worth) - MAX_COMMENTS, 'more finding')}")
         return [visible(line) for line in lines]
+
+    def _counts(self, rule: int) -> str:
+        """Return what a rule holds, and what of it the optimizer does not get."""
+        tensors, elements = self.assignment.tensors[rule], self.assignment.parameters[rule]
+        counts = f"{plural(tensors, 'tensor')}, {plural(elements, 'parameter')}"
+        frozen, numel = self.assignment.frozen(rule)
+        if frozen:
+            counts += ", all frozen: not in the optimizer" if frozen == tensors else f", of which {numel:,} frozen"
+        return counts
 
 
 def literal(value: Any) -> str:

@@ -31,7 +31,7 @@ def write(sheet: Sheet) -> str:
         f'    {{"params": [p for n, p in named if not {test}]{_options(sheet, 1)}}},',
         "]",
     ]
-    if not all(sheet.trained(rule) for rule in range(2)):
+    if not all(sheet.assignment.trained(rule) for rule in range(2)):
         lines += [
             "# On this model one of the groups is empty.",
             'optimizer_grouped_parameters = [g for g in optimizer_grouped_parameters if g["params"]]',

@@ -165,7 +165,7 @@ class PresetsScreen(ListDialog):
             counts += plural(chosen.assignment.parameters[position], "parameter")
             text.append(f"  {position + 1} {rule.name}: {counts} · {options_text(rule.options)}\n")
         if len(rules) > GROUPS_SHOWN:
-            text.append(f"  … {len(rules) - GROUPS_SHOWN} more groups\n", "dim")
+            text.append(f"  … {plural(len(rules) - GROUPS_SHOWN, 'more group')}\n", "dim")
         return text
 
     def choose(self, line: int) -> UseGroups | None:

@@ -263,7 +263,7 @@ class DetailBar(Steady):
         for code in groups[:GROUPS_TOLD]:
             parts.append(f"{bench.names[code]} {codes.count(code):,}")
         if len(groups) > GROUPS_TOLD:
-            parts.append(f"… {len(groups) - GROUPS_TOLD} more groups")
+            parts.append(f"… {plural(len(groups) - GROUPS_TOLD, 'more group')}")
         if NO_GROUP in codes:
             parts.append(f"{codes.count(NO_GROUP):,} in no group")
         text.append(" · ".join(parts), "dim")
