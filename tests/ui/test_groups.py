@@ -398,16 +398,23 @@ async def test_writing_asks_before_it_replaces(model: Model, tmp_path: Path, mon
         compile(path.read_text(), "mine.py", "exec")
 
 
-async def test_each_form_s_own_name_is_offered_with_the_cursor_at_its_end(model: Model) -> None:
+async def test_each_form_s_own_name_is_offered_to_be_replaced_or_edited_and_the_foot_has_the_field_s_keys(
+    model: Model,
+) -> None:
     async with running(make_app(model)) as ui:
         await ui.press("e")
+        foot = ui.lines[-1]
         for form in EXPORTS.values():
             await ui.press("w")
             assert ui.field.value == form.file
+            assert "Enter writes   Esc cancels" in ui.lines[-1] and "copy" not in ui.lines[-1]
             await ui.type("x")
+            assert ui.field.value == "x"
+            await ui.press("escape", "w", "right", "x")
             assert ui.field.value == f"{form.file}x"
-            await ui.write("y")
-            await ui.press("escape", "right")
+            await ui.press("escape")
+            assert ui.lines[-1] == foot
+            await ui.press("right")
 
 
 async def test_where_two_forms_are_the_same_the_form_says_so(model: Model) -> None:
@@ -445,11 +452,11 @@ async def test_a_file_that_can_not_be_written_is_told(
     monkeypatch.chdir(tmp_path)
     async with running(make_app(model)) as ui:
         await ui.press("e")
-        for name in ("missing/groups.py", "x" * 300):
+        for name, told in (("missing/x/groups.py", "no directory missing: "), ("x" * 300, "can't be written")):
             await ui.press("w")
             await ui.write(name)
             await ui.press("enter")
-            await ui.until(lambda: "can't be written" in ui.text)
+            await ui.until(lambda told=told: told in ui.text)
             await ui.press("escape")
         assert list(tmp_path.iterdir()) == []
 

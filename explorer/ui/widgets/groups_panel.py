@@ -14,6 +14,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from explorer.core.lints import severity_place
 from explorer.core.options import options_text
@@ -92,11 +93,16 @@ class Field(Input):
         if self._changed is not None and self.is_attached:
             self._changed()
 
-    def offer(self, text: str) -> None:
-        """Show the field with a text to take or change; its cursor stands at the end."""
+    def offer(self, text: str, *, selected: bool = False) -> None:
+        """Show the field with a text to take or change; its cursor stands at the end.
+
+        Args:
+            text: What is offered.
+            selected: Whether typing replaces it, unless an arrow key comes first.
+        """
         self.display = True
         self.value = text
-        self.cursor_position = len(text)
+        self.selection = Selection(0 if selected else len(text), len(text))
         self.focus()
 
     def on_focus(self) -> None:
