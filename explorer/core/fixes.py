@@ -7,10 +7,12 @@
 | `GROUP: TERM -> TERM` | rewrites a term |
 | `GROUP.OPTION -> OPTION` | renames an option |
 | `GROUP.OPTION = VALUE` | sets an option to a number |
+| `GROUP -> NAME: OPTION=VALUE …` | renames the group and sets options |
 """
 
 from __future__ import annotations
 
+from explorer.core.options import parse_options
 from explorer.core.param import Finding
 from explorer.core.rules import Grouping
 
@@ -38,6 +40,9 @@ def _apply(grouping: Grouping, i: int, edit: str) -> Grouping | None:
     if edit.startswith(" -= "):
         term = "" if edit[4:] == '""' else edit[4:]
         return grouping.with_terms(i, [each for each in rule.terms if (each.strip() if not term else each) != term])
+    if edit.startswith(" -> "):
+        name, _, moved = edit[4:].rpartition(": ")
+        return grouping.rename(i, name).with_options(i, {**rule.options, **parse_options(moved)})
     if edit.startswith(": "):
         # A term may hold an arrow itself: the rule's own terms show where the first one ends.
         for term in rule.terms:

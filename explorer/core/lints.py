@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from explorer.core.fixes import apply_fix
 from explorer.core.groups import Assignment
+from explorer.core.lint_group_names import option_in_name
 from explorer.core.lint_names import cannot_judge, no_parameters, whole_numbers
 from explorer.core.lint_options import (
     ignored_option,
@@ -47,6 +48,7 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     bad_terms,
     empty_group,
     ignored_option,
+    option_in_name,
     refused_shape,
     trains_nothing,
     large_lr,

@@ -46,6 +46,8 @@ def save_text(path: Path, text: str, *, overwrite: bool) -> None:
     except FileExistsError:
         raise FileExistsError(path) from None
     except (OSError, ValueError) as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and (missing := _missing_directory(path)):
+            raise ParamxError(f"no directory {missing}", f"{path} can't be written", "another path") from error
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise ParamxError(str(path), f"can't be written: {why}", "another directory") from error
     finally:
@@ -53,6 +55,12 @@ def save_text(path: Path, text: str, *, overwrite: bool) -> None:
             if left is not None:
                 with suppress(OSError):
                     Path(left).unlink()
+
+
+def _missing_directory(path: Path) -> Path | None:
+    """Return the first directory of a path that is not there, as it was typed or, behind a link, as it is."""
+    above = (*reversed(path.parents), *reversed(Path(os.path.realpath(path)).parents))
+    return next((each for each in above if not each.is_dir()), None)
 
 
 def _umask() -> int:

@@ -185,9 +185,18 @@ class Workbench:
         return differs
 
     def _numbered(self, grouping: Grouping) -> tuple[int, ...]:
-        """Return a number for each group that another command made: one that is there by its name keeps its own."""
-        known = dict(zip((rule.name for rule in self.typed.rules), self._ids, strict=True))
-        return tuple(known[rule.name] if rule.name in known else next(self._fresh) for rule in grouping.rules)
+        """Return a number for each group that another command made.
+
+        One that is there by its name keeps its own; so does one that alone has another name, its terms as they were.
+        """
+        before, after = self.typed.rules, grouping.rules
+        known = dict(zip((rule.name for rule in before), self._ids, strict=True))
+        if len(before) == len(after):
+            renamed = [(old, new) for old, new in zip(before, after, strict=True) if old.name != new.name]
+            if len(renamed) == 1 and renamed[0][0].terms == renamed[0][1].terms:
+                old, new = renamed[0]
+                known[new.name] = known[old.name]
+        return tuple(known[rule.name] if rule.name in known else next(self._fresh) for rule in after)
 
     def _remember(self) -> None:
         self._past.append((self.typed, self._ids))

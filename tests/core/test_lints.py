@@ -11,6 +11,7 @@ import pytest
 from explorer.core.groups import Grouper, Grouping, Rule
 from explorer.core.lints import apply_fix, is_norm, lint, try_fixes, with_sources
 from explorer.core.optimizers import OPTIMIZERS
+from explorer.core.options import parse_options
 from explorer.core.param import Column, Finding
 
 
@@ -308,6 +309,34 @@ def test_weight_decay_rate_is_an_error_with_its_fix(tiny):
     assert "weight_decay_rate" in found[0].message and "0.01" in found[0].message
     for each in found:
         grouping = apply_fix(grouping, each)
+    assert findings(tiny, grouping) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("decay lr=3e-5", "decay: lr=3e-05"),
+        ("lr=3e-5", "group: lr=3e-05"),
+        ("norms (lr = 1e-5 weight_decay=0.0", "norms: lr=1e-05 weight_decay=0.0"),
+        ("decay wd=0.2", "decay: weight_decay=0.2"),
+        ("decay lr=", ""),
+    ],
+)
+def test_an_option_in_a_group_s_name_is_an_error_and_its_fix_moves_it(tiny, name, fix):
+    grouping = Grouping((*CLEAN.rules[:-1], replace(CLEAN.rules[-1], name=name)))
+    (finding,) = findings(tiny, grouping)
+    assert (finding.id, finding.severity) == ("option-in-name", "error")
+    assert finding.fix == (f"{name} -> {fix}" if fix else "")
+    if fix:
+        fixed = apply_fix(grouping, finding)
+        assert findings(tiny, fixed) == []
+        left, _, moved = fix.partition(": ")
+        assert (fixed.rules[-1].name, fixed.rules[-1].options) == (left, {"weight_decay": 0.1} | parse_options(moved))
+
+
+@pytest.mark.parametrize("name", ["wide", "stage=1", "half-lr = 2", "lr", "lr=0.1"])
+def test_a_name_without_an_option_or_with_one_that_is_set_is_no_finding(tiny, name):
+    grouping = Grouping((*CLEAN.rules[:-1], Rule(name, (), {"weight_decay": 0.1, "lr": 0.1})))
     assert findings(tiny, grouping) == []
 
 

@@ -155,6 +155,17 @@ def test_a_path_that_can_not_be_is_told_in_one_line(tmp_path: Path, name: str) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["gone/x/groups.py", "file/x/groups.py"])
+def test_the_first_directory_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text(OLD)
+    with pytest.raises(ParamxError) as raised:
+        save_text(Path(name), NEW, overwrite=False)
+    assert raised.value.line.startswith(f"no directory {name.partition('/')[0]}: {name} can't be written")
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_directory_or_device_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
     for path in (tmp_path, Path(os.devnull)):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tables import kantaibert
 
 from explorer.core.draft import Draft
+from explorer.core.fixes import apply_fix
 from explorer.core.groups import Grouping, Rule
 from explorer.core.workbench import Move, Workbench
 
@@ -145,6 +146,15 @@ def test_a_name_that_is_blank_or_taken_is_refused_and_told(bench: Workbench, nam
     assert bench.names == ("no_decay", "decay")
     assert len(bench.trouble(0)) == 1
     assert bench.typed.rules[0].terms == ("bias",), "the other fields are taken all the same"
+
+
+def test_a_fix_that_renames_a_group_moves_nothing(bench: Workbench) -> None:
+    bench.type_rule(1, "decay lr=3e-5", "weight_decay=0.1", "")
+    bench.change(apply_fix(bench.typed, "decay lr=3e-5 -> decay: lr=3e-5"))
+    assert bench.names == ("no_decay", "decay")
+    assert bench.moves() == []
+    bench.change(bench.typed.rename(1, "rest"))
+    assert bench.moves() == []
 
 
 def test_renaming_a_group_moves_nothing(bench: Workbench) -> None:

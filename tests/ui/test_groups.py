@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 
 from explorer.core.export import EXPORTS
-from explorer.core.groups import Grouping
+from explorer.core.groups import Grouping, Rule
 from explorer.core.param import Finding, Model, ModuleClass
 from explorer.core.patterns import Test, parse
 from explorer.core.presets import PRESETS
@@ -64,6 +64,36 @@ async def test_what_is_wrong_with_the_file_stands_before_what_is_wrong_with_the_
         assert "✖ 5 more findings" in ui.text, "the worst of them is the empty group's error"
         told = [finding.id for finding in bench_of(ui).all_findings]
         assert told == ["refused-global", "empty-group", "dead-pattern", "dead-pattern", "views", "cannot-judge"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20), (160, 45)])
+async def test_tab_walks_the_fields_as_they_stand_and_the_panel_says_which_has_the_cursor(
+    model: Model, size: tuple[int, int]
+) -> None:
+    async with running(make_app(model), size=size) as ui:
+        heading = ui.groups.region.y
+        assert "groups" in ui.lines[heading]
+        seen = []
+        for told in ("terms of no_decay", "options of no_decay", "name of group 2", "options of decay"):
+            await ui.press("tab")
+            assert told in ui.lines[heading]
+            seen.append((ui.field.region.y, ui.field.region.x))
+        assert seen == sorted(seen)
+        await ui.press("tab")
+        assert "decay" not in ui.lines[heading]
+
+
+async def test_an_option_that_is_typed_as_a_name_is_told_and_moved_by_its_fix(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.press("tab", "tab", "tab", "end")
+        await ui.write("decay lr=3e-5")
+        assert "decay lr=3e-5: the name looks like an option: did you mean options lr=3" in ui.text
+        ui.tree.focus()
+        await ui.press("w")
+        await ui.until(lambda: "f takes the fix" in ui.lines[-1])
+        await ui.press("f")
+        assert bench_of(ui).typed.rules[1] == Rule("decay", (), {"weight_decay": 0.1, "lr": 3e-5})
+        assert "Δ" not in ui.text
 
 
 async def test_what_is_half_typed_is_already_shown(model: Model) -> None:
@@ -131,7 +161,7 @@ async def test_a_blank_pattern_is_dropped_with_a_notice(model: Model) -> None:
 
 async def test_wrong_options_are_told_beside_the_field(model: Model) -> None:
     async with running(make_app(model)) as ui:
-        await ui.press("tab", "up")
+        await ui.press("tab", "tab")
         await ui.write("weight_decay=x")
         assert "column 14" in ui.text
         await ui.press("escape")
@@ -237,7 +267,7 @@ async def test_a_fix_that_would_empty_a_group_is_not_offered() -> None:
     async with running(make_app(model_of(param("norm", (4,)), param("w", (2, 2)))), size=(80, 24)) as ui:
         await ui.press("tab")
         await ui.write("norm")
-        await ui.press("up")
+        await ui.press("tab")
         await ui.write("optimizer='Muon' weight_decay=0")
         await ui.press("enter", "escape", "w")
         await ui.until(lambda: "Muon takes matrices only and refuses 1 parameter" in ui.text)
@@ -281,7 +311,7 @@ async def test_under_the_tree_too_the_optimizer_is_told_and_a_step_to_the_next_n
     async with running(make_app(model), size=(80, 24)) as ui:
         await ui.until(lambda: "AdamW, fp32 (t)" in ui.text)
         await ui.press("O")
-        await ui.until(lambda: "─Adam, fp32 (t)" in ui.text)
+        await ui.until(lambda: "groups · Adam, fp32 (t)" in ui.text)
         assert "Optimizer: Adam; Ctrl+/ takes it back" in ui.text
 
 
@@ -291,7 +321,7 @@ async def test_what_is_cut_in_a_field_without_the_focus_ends_in_a_mark(model: Mo
         await ui.type(", type:*Norm, !ndim>=2")
         assert "!ndim>=2" in ui.text, "the cursor's part of it"
         await ui.press("tab")
-        assert "bias, LayerNorm.weight, type:*Norm, …" in ui.text
+        assert "bias, LayerNorm.weight, type:*N…" in ui.text
         await ui.press("shift+tab")
         assert "!ndim>=2" in ui.text
 
@@ -370,16 +400,23 @@ async def test_writing_asks_before_it_replaces(model: Model, tmp_path: Path, mon
         compile(path.read_text(), "mine.py", "exec")
 
 
-async def test_each_form_s_own_name_is_offered_with_the_cursor_at_its_end(model: Model) -> None:
+async def test_each_form_s_own_name_is_offered_to_be_replaced_or_edited_and_the_foot_has_the_field_s_keys(
+    model: Model,
+) -> None:
     async with running(make_app(model)) as ui:
         await ui.press("e")
+        foot = ui.lines[-1]
         for form in EXPORTS.values():
             await ui.press("w")
             assert ui.field.value == form.file
+            assert "Enter writes   Esc cancels" in ui.lines[-1] and "copy" not in ui.lines[-1]
             await ui.type("x")
+            assert ui.field.value == "x"
+            await ui.press("escape", "w", "right", "x")
             assert ui.field.value == f"{form.file}x"
-            await ui.write("y")
-            await ui.press("escape", "right")
+            await ui.press("escape")
+            assert ui.lines[-1] == foot
+            await ui.press("right")
 
 
 async def test_where_two_forms_are_the_same_the_form_says_so(model: Model) -> None:
@@ -420,17 +457,17 @@ async def test_a_file_that_can_not_be_written_is_told(
     gone.rmdir()
     async with running(make_app(model)) as ui:
         await ui.press("e")
-        for name in (
-            "groups.py",
-            f"{tmp_path}/missing/groups.py",
-            f"{tmp_path}/{'x' * 300}",
-            "~no such user/groups.py",
+        for name, told in (
+            ("groups.py", "can't be written"),
+            (f"{tmp_path}/missing/groups.py", f"no directory {tmp_path}/missing: "),
+            (f"{tmp_path}/{'x' * 300}", "can't be written"),
+            ("~no such user/groups.py", "can't be written"),
         ):
             await ui.press("w")
-            assert "Enter writes into a directory that is gone" in ui.text
+            assert "Into a directory that is gone" in ui.text
             await ui.write(name)
             await ui.press("enter")
-            await ui.until(lambda: "can't be written" in ui.text)
+            await ui.until(lambda told=told: told in ui.text)
             await ui.press("escape")
         assert list(tmp_path.iterdir()) == []
 
@@ -480,7 +517,7 @@ async def test_the_keys_of_a_dialog_stand_in_place_of_those_that_do_nothing_in_i
 
 async def test_a_refusal_is_a_sentence(model: Model) -> None:
     async with running(make_app(model)) as ui:
-        await ui.press("tab", "tab", "ctrl+r")
+        await ui.press("tab", "tab", "tab", "ctrl+r")
         (note,) = ui.app._notifications
         assert note.message == "The last group takes the rest and can't be removed."
 

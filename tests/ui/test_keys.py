@@ -450,8 +450,6 @@ def focused_at(ui: Hands) -> tuple[int, str]:
 async def _(ui: Hands, key: str) -> None:
     assert focused_at(ui) == (0, "rule-terms")
     await ui.press(key)
-    assert focused_at(ui) == (0, "rule-options")
-    await ui.press(key)
     assert focused_at(ui) == (0, "rule-name")
     await ui.press(key)
     assert focused_at(ui) == (0, "rule-name")
@@ -460,8 +458,8 @@ async def _(ui: Hands, key: str) -> None:
 @does("rule_down")
 async def _(ui: Hands, key: str) -> None:
     await ui.press(key)
-    assert focused_at(ui) == (1, "rule-name")
-    await ui.press(key)
+    assert focused_at(ui) == (0, "rule-options")
+    await ui.press(key, key)
     assert focused_at(ui) == (1, "rule-options")
 
 
@@ -557,17 +555,17 @@ async def _(ui: Hands, key: str) -> None:
 async def _(ui: Hands, key: str) -> None:
     assert ui.app.focused is ui.tree
     seen = []
-    for _ in range(4):
+    for _ in range(5):
         await ui.press(key)
         seen.append(ui.app.focused is ui.tree or focused_at(ui))
-    assert seen == [(0, "rule-terms"), (1, "rule-name"), (1, "rule-options"), True]
+    assert seen == [(0, "rule-terms"), (0, "rule-options"), (1, "rule-name"), (1, "rule-options"), True]
 
 
 @does("previous_panel")
 async def _(ui: Hands, key: str) -> None:
     await ui.press("tab", key)
-    assert focused_at(ui) == (0, "rule-options")
-    await ui.press(key, key)
+    assert focused_at(ui) == (0, "rule-name")
+    await ui.press(key)
     assert ui.app.focused is ui.tree
     await ui.press(key)
     assert focused_at(ui) == (1, "rule-options")

@@ -78,6 +78,10 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
             foot = self.query_one(".dialog-foot", Static)
             foot.update(Text(keys_line(keys, foot.size.width), "dim", no_wrap=True))
 
+    def tell_foot(self, text: str) -> None:
+        """Show other keys below the box."""
+        self.query_one(".dialog-foot", Static).update(Text(f" {text}", "dim"))
+
     def content(self) -> list[Widget]:
         """Return what the box holds."""
         raise NotImplementedError

@@ -36,6 +36,8 @@ class ExportScreen(Dialog[None]):
 
     HEADING = "Export"
     FOOT = "←→ form   w write a file   y copy   Esc closes"
+    FOOT_ASKING = "Enter writes   Esc cancels"
+    """The keys while the field for the path has the focus."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h,shift+tab", "form(-1)", "form", show=False),
         Binding("right,l,tab", "form(1)", "form", show=False),
@@ -127,8 +129,9 @@ class ExportScreen(Dialog[None]):
     def action_ask_path(self) -> None:
         """Ask for the file to write."""
         if self._text and not self._field.display:
-            self._field.offer(EXPORTS[self._forms[self._form]].file)
-            self._tell(f"Enter writes into {visible(current_directory())}, Esc does not")
+            self._field.offer(EXPORTS[self._forms[self._form]].file, selected=True)
+            self._tell(f"Into {visible(current_directory())}: typing replaces the name, an arrow key edits it")
+            self.tell_foot(self.FOOT_ASKING)
 
     def action_leave(self) -> None:
         """Leave the field or, when it is closed, the screen."""
@@ -141,6 +144,7 @@ class ExportScreen(Dialog[None]):
         self._replace = None
         self._field.display = False
         self.query_one(".dialog-body").focus()
+        self.tell_foot(self.FOOT)
         self._tell(told)
 
     def on_input_changed(self) -> None:

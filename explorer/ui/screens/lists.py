@@ -92,10 +92,6 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
             yield self._about
         yield Static(Text(f" {self.FOOT}", "dim"), classes="dialog-foot")
 
-    def tell_foot(self, text: str) -> None:
-        """Show other keys below the box."""
-        self.query_one(".dialog-foot", Static).update(Text(f" {text}", "dim"))
-
     def on_mount(self) -> None:
         """Take the keys."""
         self.rows.focus()

@@ -128,7 +128,8 @@ class MemoryScreen(Dialog[MemorySettings]):
 
     def action_gpu(self) -> None:
         """Ask for one GPU's memory."""
-        self._field.offer("" if self._settings.gpu is None else short_bytes(self._settings.gpu))
+        self._field.offer("" if self._settings.gpu is None else short_bytes(self._settings.gpu), selected=True)
+        self.tell_foot("Enter takes it   Esc cancels")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the GPU's memory as typed."""
@@ -139,14 +140,17 @@ class MemoryScreen(Dialog[MemorySettings]):
             except ValueError as error:
                 self.notify(sentence(str(error)))
                 return
+        self._close_field()
+
+    def _close_field(self) -> None:
         self._field.display = False
         self.query_one(".dialog-body").focus()
+        self.tell_foot(self.FOOT)
 
     def action_leave(self) -> None:
         """Leave the field or, when it is closed, the screen with what was chosen."""
         if self._field.display:
-            self._field.display = False
-            self.query_one(".dialog-body").focus()
+            self._close_field()
         else:
             self.dismiss(self._settings)
 

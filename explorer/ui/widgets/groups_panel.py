@@ -1,4 +1,4 @@
-"""The groups panel: every rule's terms and options as fields, and under them what each keystroke gives."""
+"""The groups panel: every rule's name, terms and options as fields, and under them what each keystroke gives."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Input
+from textual.widgets.input import Selection
 
 from explorer.core.lints import severity_place
 from explorer.core.options import options_text
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.app import ComposeResult
+    from textual.widget import Widget
 
     from explorer.core.draft import Fields
     from explorer.core.groups import Rule
@@ -91,11 +93,16 @@ class Field(Input):
         if self._changed is not None and self.is_attached:
             self._changed()
 
-    def offer(self, text: str) -> None:
-        """Show the field with a text to take or change; its cursor stands at the end."""
+    def offer(self, text: str, *, selected: bool = False) -> None:
+        """Show the field with a text to take or change; its cursor stands at the end.
+
+        Args:
+            text: What is offered.
+            selected: Whether typing replaces it, unless an arrow key comes first.
+        """
         self.display = True
         self.value = text
-        self.cursor_position = len(text)
+        self.selection = Selection(0 if selected else len(text), len(text))
         self.focus()
 
     def on_focus(self) -> None:
@@ -117,7 +124,7 @@ class Field(Input):
 
 
 class RuleEditor(Vertical):
-    """One group: its name, options and terms as fields, and what falls into it."""
+    """One group: its name, terms and options as fields, and what falls into it."""
 
     virtual_size = laid_out_once()
 
@@ -157,9 +164,16 @@ class RuleEditor(Vertical):
         """Lay the parts out; the stylesheet puts them in two columns or in three."""
         yield Steady(Text(str(self.position + 1), "bold"), classes="rule-number")
         yield self._title
-        yield self._options
         yield self._rest if self.catch_all else self.terms
+        yield self._options
         yield self._stats
+
+    def field_name(self, field: Widget | None) -> str:
+        """Return what a field holds, for people; empty where it is none of these."""
+        name = self._title.value
+        if field is self._title:
+            return f"name of group {self.position + 1}"
+        return f"terms of {name}" if field is self.terms else f"options of {name}" if field is self._options else ""
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed, if that was not done as it was typed."""
@@ -365,10 +379,7 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             values = self.first_values.get(stats.first[0], "") if stats.first else ""
             editor.tell(stats, whole, trained, bench.trouble(editor.position), roomy, values)
         self._total.display = roomy and self._report is not None
-        heading = "" if roomy or not self._assumed else f"{self._assumed} (t)"
-        if heading != self._heading:
-            self._heading = heading
-            self.border_title = Text(heading)  # under the tree its border is a line of its own
+        self.tell_heading()
         if self._report is not None:
             total = f"{short_bytes(self._report.total.total)} in all · {self._assumed} (t)"
             self._total.update(Text(total, no_wrap=True, overflow="ellipsis"))
@@ -380,6 +391,22 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Show training memory; `assumed` is the optimizer and precision in few words."""
         self._report, self._assumed = report, assumed
         self.tell(bench)
+
+    def tell_heading(self) -> None:
+        """Say above the groups which field has the cursor, and what memory is estimated for where no line does."""
+        field = next((told for editor in self.editors if (told := editor.field_name(self.screen.focused))), "groups")
+        heading = field if self._total.display or not self._assumed else f"{field} · {self._assumed} (t)"
+        if heading != self._heading:
+            self._heading = heading
+            self.border_title = Text(heading)
+
+    def on_descendant_focus(self) -> None:
+        """Name the field that has the cursor now."""
+        self.tell_heading()
+
+    def on_descendant_blur(self) -> None:
+        """Name none, if the focus leaves the panel."""
+        self.tell_heading()
 
     @property
     def focused_rule(self) -> int | None:
