@@ -47,6 +47,7 @@ class GroupCommands(Screen[None]):
         self.bench: Workbench | None = None
         self.memory = MemorySettings()
         self._mask: bytes | None = None
+        """1 for each parameter that `n` and `N` go to: what was looked for last; `None` while nothing was."""
 
     def clear_filter(self) -> None:
         """Show the whole tree again."""
@@ -288,11 +289,11 @@ class GroupCommands(Screen[None]):
         if bench is None or table.view is None or not indices:
             return
         self.clear_filter()
-        mask = bytearray(len(bench.model))
-        for index in indices:
-            mask[index] = 1
-        self._mask = bytes(mask)
         table.go_to(indices[0])
         table.focus()
         if len(indices) > 1:
+            mask = bytearray(len(bench.model))
+            for index in indices:
+                mask[index] = 1
+            self._mask = bytes(mask)
             self.notify(f"{plural(len(indices), 'tensor')} ({what}): n and N step through them.")
