@@ -303,7 +303,20 @@ def models(draw: st.DrawFn) -> Model:
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["open", "close", "below", "fold_all", "run", "run", "filter", "unfilter", "sort", "groups", "marks", "reveal"]
+            [
+                "open",
+                "close",
+                "below",
+                "fold_all",
+                "run",
+                "run",
+                "filter",
+                "unfilter",
+                "sort",
+                "groups",
+                "marks",
+                "reveal",
+            ]
         ),
         st.integers(0, 2**32 - 1),
     ),
