@@ -58,7 +58,8 @@ def test_different_targets_exit_1_with_every_difference(files: tuple[Path, ...])
         "c": ["only_a"],
         "d": ["only_b"],
     }
-    assert found["differences"][0]["values"] == {"differing": 4, "largest": 0.5, "nan": 0}
+    values = found["differences"][0]["values"]
+    assert values == {"differing": 4, "largest": 0.5, "nan": 0, "inf": 0, "largest_finite": 0.5}
     rows = list(csv.DictReader(io.StringIO(paramx(files[0], files[2], "--print", "csv").stdout)))
     assert [row["name"] for row in rows] == ["b.bias", "c", "d"], "values are compared only when asked"
 

@@ -30,9 +30,13 @@ class Values:
     differing: int
     """Elements that are not the same number; two NaN count as the same."""
     largest: float | None
-    """Largest absolute difference of two numbers; `None` where none can be said, as of infinities."""
+    """Largest absolute difference of two numbers; `None` where none can be said, as of infinities and NaN."""
     nan: int = 0
     """Elements among these that are NaN on one side only."""
+    inf: int = 0
+    """Elements among these without NaN that are infinite on one side, or on both with other signs."""
+    largest_finite: float | None = 0.0
+    """Largest absolute difference of two finite numbers; `None` where that is no float64."""
 
     @property
     def equal(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from explorer.core.compare import Comparison, Pair, Values
 
@@ -62,10 +62,23 @@ def reason(comparison: Comparison, pair: Pair) -> str:
 
 def together(values: Sequence[Values]) -> Values:
     """Return what was found of several tensors as one."""
-    largest = [each.largest for each in values]
-    known = [most for most in largest if most is not None]
-    most = max(known) if len(known) == len(largest) else None
-    return Values(sum(each.differing for each in values), most, sum(each.nan for each in values))
+    return Values(
+        sum(each.differing for each in values),
+        _most(each.largest for each in values),
+        sum(each.nan for each in values),
+        sum(each.inf for each in values),
+        _most(each.largest_finite for each in values),
+    )
+
+
+def _most(figures: Iterable[float | None]) -> float | None:
+    """Return the largest; `None` where one is not known."""
+    most = 0.0
+    for figure in figures:
+        if figure is None:
+            return None
+        most = max(most, figure)
+    return most
 
 
 def spanned(names: Sequence[str]) -> str:

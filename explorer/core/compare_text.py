@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from explorer.core.compare import KINDS, Comparison, Facts, Pair, Values
@@ -76,12 +76,15 @@ def difference_text(values: Values) -> str:
     """Say how values differ."""
     if values.equal:
         return "the same values"
-    if values.nan:
-        how = "" if values.nan == values.differing else f"{values.nan:,} of them "
-        largest = f", {how}NaN on one side"
-    else:
-        largest = ", infinitely" if values.largest is None else f", by at most {values.largest:.3g}"
-    return f"{plural(values.differing, 'element')} differ{'s' * (values.differing == 1)}{largest}"
+    told = f"{plural(values.differing, 'element')} differ{'s' * (values.differing == 1)}, "
+    odd = [f"{count:,} {word}" for count, word in ((values.nan, "NaN"), (values.inf, "infinite")) if count]
+    others = values.differing > values.nan + values.inf
+    if odd:
+        told += f"{' and '.join(odd)} on one side" + (", the others " if others else "")
+    if others:
+        most = values.largest_finite if odd else values.largest
+        told += "by more than a float64 holds" if most is None else f"by at most {most:.3g}"
+    return told
 
 
 def summary(comparison: Comparison) -> Iterator[str]:
@@ -110,7 +113,7 @@ def alike(comparison: Comparison) -> str:
     otherwise = comparison.same_but_for_values
     if otherwise and not comparison.same:
         return f"{plural(otherwise, 'tensor')} alike in all but values"
-    told = f"{plural(comparison.same, 'tensor')} alike"
+    told = f"{plural(comparison.same, 'tensor')} alike" if comparison.same else "no tensor alike"
     return f"{told}, {otherwise:,} more in all but values" if otherwise else told
 
 
@@ -258,12 +261,15 @@ CSV_COLUMNS = (
 )
 """Columns of `csv`, before those of values."""
 
+VALUE_COLUMNS = tuple(fact.name for fact in fields(Values))
+"""Columns of values."""
+
 
 def csv_text(comparison: Comparison) -> Iterator[str]:
     """Yield comma-separated values with a header line; what a side does not have is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*CSV_COLUMNS, "differing", "largest"))
+    writer.writerow((*CSV_COLUMNS, *VALUE_COLUMNS))
     for pair in comparison.differences:
         facts = _facts(comparison, pair, True), _facts(comparison, pair, False)
         cells = [
@@ -271,7 +277,8 @@ def csv_text(comparison: Comparison) -> Iterator[str]:
             for fact in ("name", "shape", "numel", "dtype", "group")
             for side in facts
         ]
-        values = ("", "") if pair.values is None else (pair.values.differing, _cell(pair.values.largest))
+        found = {} if pair.values is None else asdict(pair.values)
+        values = (_cell(found.get(column)) for column in VALUE_COLUMNS)
         writer.writerow((" ".join(pair.kinds), pair.name, *cells, *values))
         yield text.getvalue()
         text.seek(0)

@@ -15,7 +15,7 @@ from explorer.core.text import plural
 REQUEST = "difference"
 """What is asked of what serves A: takes `index`, `other` (how B is opened), `other_index`, and the `region` or
 `other_region` of one that stands against a part; answers `done`, the share that is read, and `result`, `null` until
-all is: `{"differing": …, "largest": …, "nan": …}`, see `Values`."""
+all is: the fields of `Values`."""
 
 GIVE_UP = 20
 """After so many tensors in a row that can't be read, and none that can, the others are not tried."""

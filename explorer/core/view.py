@@ -38,6 +38,7 @@ class TreeView:
         self._shown = Shown(tree, None)
         self._filter_open = bytearray()
         self._codes = bytes(len(model))
+        self._marks = b""
         self._order: Order = "tree"
         self._training: array[int] | None = None
         self._tree_rows: Rows | None = None
@@ -88,13 +89,13 @@ class TreeView:
     @property
     def _ordered_rows(self) -> Rows:
         if self._tree_rows is None:
-            self._split = {}
             self._tree_rows = self._make_rows()
         return self._tree_rows
 
     def _changed(self) -> None:
         """Make the rows anew when they are asked for."""
         self._tree_rows = self._sorted_rows = None
+        self._split = {}
 
     def label(self, row: int) -> str:
         """Return what a row is called: the joined chain of only children, and `0…11` for a run."""
@@ -232,10 +233,19 @@ class TreeView:
         codes = self.tree.in_leaf_order(codes)
         if codes != self._codes:
             self._codes = codes
-            # Rows change only where a run that they show splits otherwise.
-            before, self._split = self._split, {}
-            if any(self._runs(parent) != runs for parent, runs in before.items()):
-                self._changed()
+            self._split_again()
+
+    def set_marks(self, marks: bytes) -> None:
+        """Take a byte for each parameter, in leaf order; runs split where members differ in them. Empty: no marks."""
+        if marks != self._marks:
+            self._marks = marks
+            self._split_again()
+
+    def _split_again(self) -> None:
+        """Make the rows anew where a run that they show splits otherwise now."""
+        before, self._split = self._split, {}
+        if any(self._runs(parent) != runs for parent, runs in before.items()):
+            self._changed()
 
     def set_filter(self, mask: bytes | None) -> None:
         """Show only parameters whose byte in `mask` (model order) is 1, all unfolded; `None` shows all again."""
@@ -381,25 +391,24 @@ class TreeView:
 
     def _open_run(self, parent: int, child: int) -> None:
         """Unfold the runs of `parent` if `child` stands behind the first member of one."""
-        for run in self.tree.repeats.get(parent, ()):
-            if child in run and child != run[0]:
-                self._unfolded.add(parent)
+        if any(child in run[1:] for run in self._runs(parent)):
+            self._unfolded.add(parent)
 
     def _runs(self, parent: int) -> list[range]:
-        """Return the structural runs below `parent`, split where groups or what the filter leaves differ."""
+        """Return the structural runs below `parent`, split where groups, marks or what the filter leaves differ."""
         runs = self._split.get(parent)
         if runs is None:
             runs = self._split[parent] = [] if parent in self._unfolded else list(self._split_runs(parent))
         return runs
 
     def _split_runs(self, parent: int) -> Iterator[range]:
-        tree, codes, mask = self.tree, self._codes, self._shown.mask
+        tree, codes, marks, mask = self.tree, self._codes, self._marks, self._shown.mask
         for run in tree.repeats.get(parent, ()):
             begin = 0
             before = None
             for position, member in enumerate(run):
                 start, end = tree.leaf_starts[member], tree.leaf_ends[member]
-                key = (codes[start:end], mask and mask[start:end])
+                key = (codes[start:end], marks[start:end], mask and mask[start:end])
                 if key != before and position > begin:
                     if position - begin > 1:
                         yield run[begin:position]

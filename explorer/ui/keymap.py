@@ -52,8 +52,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("top_prefix", ("g",), "g g", "top", "First row too"),
     Command("last", ("end", "G"), "End G", "end", "Last row"),
     Command("filter", ("slash",), "/", "filter", "Keep the names that contain a text; Esc clears", rank=2),
-    Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds"),
-    Command("previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds"),
+    Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds; after S, with NaN or Inf"),
+    Command(
+        "previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds; after S, with NaN or Inf"
+    ),
     Command("sort", ("s",), "s", "sort", "Largest first, the file's own order where it is another, and back", rank=8),
     Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=11),
     Command("sweep", ("S",), "S", "statistics", "Measure what is below the row: norms, zeros, NaN; by layer too"),

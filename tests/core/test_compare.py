@@ -310,7 +310,13 @@ def test_the_json_tells_both_sides_and_the_sums(pair):
     assert found["counts"] == {kind: found["counts"][kind] for kind in KINDS}
     rows = {row["name"]: row for row in found["differences"]}
     assert list(rows) == ["a.weight", "b.weight", "c.weight", "d", "e.bias", "f"]
-    assert rows["a.weight"]["values"] == {"differing": 3, "largest": None, "nan": 0}
+    assert rows["a.weight"]["values"] == {
+        "differing": 3,
+        "largest": None,
+        "nan": 0,
+        "inf": 0,
+        "largest_finite": 0.0,
+    }
     assert rows["d"]["b"] is None
     assert rows["c.weight"]["b"] == {
         "index": 2,
@@ -345,7 +351,7 @@ def test_the_table_says_what_differs_and_the_sums(pair):
         "only in B f – 2 float32",
     ]
     assert lines[-1] == (
-        "0 tensors alike (values compared) · 1 only in A · 2 only in B · 1 another shape · 1 another dtype · "
+        "no tensor alike (values compared) · 1 only in A · 2 only in B · 1 another shape · 1 another dtype · "
         "1 other values"
     )
 
@@ -468,15 +474,20 @@ def test_that_training_state_is_matched_under_another_name_is_said(table):
     ("values", "told"),
     [
         (Values(1, 0.5), "1 element differs, by at most 0.5"),
-        (Values(1, None, 1), "1 element differs, NaN on one side"),
-        (Values(3, None, 1), "3 elements differ, 1 of them NaN on one side"),
-        (Values(2, None), "2 elements differ, infinitely"),
+        (Values(1, None, 1), "1 element differs, 1 NaN on one side"),
+        (Values(2, None, 1, 1), "2 elements differ, 1 NaN and 1 infinite on one side"),
+        (Values(3, None, 1, 0, 0.25), "3 elements differ, 1 NaN on one side, the others by at most 0.25"),
+        (
+            Values(8192, None, 1, 2, 0.001),
+            "8,192 elements differ, 1 NaN and 2 infinite on one side, the others by at most 0.001",
+        ),
+        (Values(2, None, largest_finite=None), "2 elements differ, by more than a float64 holds"),
     ],
 )
 def test_how_values_differ_is_said_with_its_reason(values, told):
     assert difference_text(values) == told
     whole = together([values, Values(0, 0.0)])
-    assert (whole.differing, whole.nan) == (values.differing, values.nan)
+    assert whole == values
 
 
 def test_what_is_alike_in_all_but_values_that_could_not_be_compared_is_counted_so(tiny):

@@ -97,6 +97,7 @@ class Plain:
         self.unfolded: set[Node] = set()
         self.mask: bytes | None = None
         self.codes = bytes(len(model))
+        self.marks = bytes(len(model))
         self.by_size = False
         self.units: list[tuple[list[Node], list[Node], int]] = []
         self.running = list(accumulate(model.numels))
@@ -129,7 +130,9 @@ class Plain:
     def likeness(self, node: Node) -> object:
         """What members of one row have in common: the structure, their groups, and what the filter leaves."""
         leaves = node.leaves()
-        return self.structure(node), [(self.codes[leaf], self.mask and self.mask[leaf]) for leaf in leaves]
+        return self.structure(node), [
+            (self.codes[leaf], self.marks[leaf], self.mask and self.mask[leaf]) for leaf in leaves
+        ]
 
     def alike(self, one: Node, other: Node, same: Any) -> bool:
         numbers = one.label.isdecimal() and other.label.isdecimal() and int(one.label) + 1 == int(other.label)
@@ -301,7 +304,20 @@ def models(draw: st.DrawFn) -> Model:
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["open", "close", "below", "fold_all", "run", "run", "filter", "unfilter", "sort", "groups", "reveal"]
+            [
+                "open",
+                "close",
+                "below",
+                "fold_all",
+                "run",
+                "run",
+                "filter",
+                "unfilter",
+                "sort",
+                "groups",
+                "marks",
+                "reveal",
+            ]
         ),
         st.integers(0, 2**32 - 1),
     ),
@@ -359,6 +375,9 @@ def test_the_rows_are_those_of_a_plain_reading_after_any_operations(
         elif name == "groups":
             view.set_groups(codes := bits(seed, len(model), 3))
             plain.codes = codes
+        elif name == "marks":
+            plain.marks = bits(seed, len(model), 2)
+            view.set_marks(view.tree.in_leaf_order(plain.marks))
         elif name == "reveal":
             index = seed % len(model)
             if plain.mask is None or plain.mask[index]:
@@ -422,6 +441,16 @@ def test_a_group_that_differs_splits_a_run_and_giving_it_back_joins_it() -> None
     view.set_open(0, True)
     assert labels(view) == ["encoder.layer", "  0…1 ×2", "  2", "  3"]
     view.set_groups(bytes(8))
+    assert labels(view)[0] == "encoder.layer 0…3 ×4"
+
+
+def test_a_mark_that_differs_splits_a_run_and_the_member_is_found_without_unfolding_the_others() -> None:
+    view = view_of(*STACK)
+    view.set_marks(bytes([0, 0, 0, 0, 1, 0, 0, 0]))
+    row = view.reveal(4)
+    assert labels(view) == ["encoder.layer", "  0…1 ×2", "  2", "    weight", "    bias", "  3"]
+    assert view.rows.nodes[row] == view.tree.leaf_node(4)
+    view.set_marks(b"")
     assert labels(view)[0] == "encoder.layer 0…3 ×4"
 
 

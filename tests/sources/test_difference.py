@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from explorer.core.compare import Values
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.sources import open_served
@@ -73,20 +75,21 @@ def test_it_is_what_torch_says(tmp_path, dtype):
 def test_the_same_tensor_has_no_difference(tmp_path):
     tensor = torch.arange(20.0).reshape(4, 5)
     result, _ = run(opened(tmp_path, "a", x=tensor).values(0), opened(tmp_path, "b", x=tensor).values(0))
-    assert result == {"differing": 0, "largest": 0.0, "nan": 0}
+    assert result == asdict(Values(0, 0.0))
 
 
 def test_two_dtypes_of_one_number_are_the_same(tmp_path):
     tensor = torch.arange(20.0).reshape(4, 5)
     one, other = opened(tmp_path, "a", x=tensor), opened(tmp_path, "b", x=tensor.half())
-    assert run(one.values(0), other.values(0))[0] == {"differing": 0, "largest": 0.0, "nan": 0}
+    assert run(one.values(0), other.values(0))[0] == asdict(Values(0, 0.0))
 
 
 def test_nan_is_nan_and_an_infinity_has_no_distance(tmp_path):
     nan, inf = math.nan, math.inf
     one = opened(tmp_path, "a", x=torch.tensor([nan, nan, inf, inf, 1.0, 0.0]))
-    other = opened(tmp_path, "b", x=torch.tensor([nan, 1.0, inf, -inf, 1.5, -0.0]))
-    assert run(one.values(0), other.values(0))[0] == {"differing": 3, "largest": None, "nan": 1}
+    other = opened(tmp_path, "b", x=torch.tensor([nan, inf, inf, -inf, 1.5, -0.0]))
+    found = run(one.values(0), other.values(0))[0]
+    assert found == {"differing": 3, "largest": None, "nan": 1, "inf": 1, "largest_finite": 0.5}
 
 
 def test_whole_numbers_that_no_float_tells_apart_differ(tmp_path):
@@ -101,15 +104,15 @@ def test_a_transposed_tensor_is_compared_element_by_element(tmp_path):
     one = open_served(OpenSpec(str(tmp_path / "a.pt")), lambda text: None)
     other = opened(tmp_path, "b", x=tensor)
     assert not one.values(0).in_order
-    assert run(one.values(0), other.values(0))[0] == {"differing": 0, "largest": 0.0, "nan": 0}
-    assert run(other.values(0), one.values(0))[0] == {"differing": 0, "largest": 0.0, "nan": 0}
+    assert run(one.values(0), other.values(0))[0] == asdict(Values(0, 0.0))
+    assert run(other.values(0), one.values(0))[0] == asdict(Values(0, 0.0))
 
 
 def test_an_empty_tensor_and_a_scalar_are_compared(tmp_path):
     one = opened(tmp_path, "a", x=torch.zeros(0, 3), y=torch.tensor(2.0))
     other = opened(tmp_path, "b", x=torch.zeros(0, 3), y=torch.tensor(2.5))
-    assert run(one.values(0), other.values(0)) == ({"differing": 0, "largest": 0.0, "nan": 0}, [])
-    assert run(one.values(1), other.values(1))[0] == {"differing": 1, "largest": 0.5, "nan": 0}
+    assert run(one.values(0), other.values(0)) == (asdict(Values(0, 0.0)), [])
+    assert run(one.values(1), other.values(1))[0] == asdict(Values(1, 0.5, largest_finite=0.5))
 
 
 def test_other_shapes_are_not_compared(tmp_path):
@@ -126,7 +129,7 @@ def test_a_slice_of_the_work_is_done_at_a_time(tmp_path, monkeypatch):
     other = {"target": str(tmp_path / "b.safetensors")}
     told = [answer({"index": 0, "other": other, "other_index": 0}) for _ in range(6)]
     assert [step["done"] for step in told] == pytest.approx([7 / 30, 14 / 30, 21 / 30, 28 / 30, 1.0, 1.0])
-    assert [step["result"] for step in told] == [None] * 5 + [{"differing": 30, "largest": 1.0, "nan": 0}]
+    assert [step["result"] for step in told] == [None] * 5 + [asdict(Values(30, 1.0, largest_finite=1.0))]
 
 
 def test_what_has_no_values_says_so(tmp_path):

@@ -398,6 +398,22 @@ async def test_nan_and_inf_are_lifted_to_the_modules_above_and_to_no_others() ->
         assert marked == ["0.0", "weight"]
 
 
+async def test_the_layer_with_nan_is_a_row_of_its_own_and_n_goes_to_it() -> None:
+    module = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(4)))
+    with torch.no_grad():
+        module[2].weight[0, 0] = math.nan
+    app, _ = served(module)
+    async with running(app, (80, 24)) as ui:
+        assert ui.names[0] == "0…3"
+        await swept(ui)
+        await ui.press("escape")
+        assert "n and N go there" in ui.text
+        assert ui.names == ["0…1", "weight", "bias", "2", "3"]
+        await ui.press("n")
+        assert ui.path == "2.weight"
+        assert "weight ⚠NaN" in ui.text
+
+
 async def test_norms_by_layer_are_only_offered_where_there_are_layers() -> None:
     module = torch.nn.Module()
     module.head = torch.nn.Linear(8, 8)

@@ -9,9 +9,9 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.lora import KEY, Pair, note, pairs, summary, targets
 from explorer.core.param import Finding, Model
+from explorer.core.paths import expanded
 from explorer.core.text import plural
 from explorer.sources.checkpoint.files import inside, told, warn
-from explorer.sources.checkpoint.targets import path_of
 
 CONFIG = "adapter_config.json"
 """What PEFT saves beside an adapter's weights."""
@@ -68,7 +68,7 @@ def _config(target: str) -> tuple[Any, list[Finding]]:
 
 def _folder(target: str) -> Path | None:
     try:
-        path = path_of(target)
+        path = expanded(target)
         return path if path.is_dir() else path.parent
     except (OSError, ValueError):
         return None

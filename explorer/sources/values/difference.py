@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
+from explorer.core.compare import Values
+from explorer.core.compare_runs import together
 from explorer.core.compare_values import REQUEST
 from explorer.core.elements import ELEMENTS
 from explorer.core.errors import ParamxError
@@ -75,9 +78,7 @@ def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
         The share that is done, after each chunk.
 
     Returns:
-        `differing`, the number of elements that are not the same number (two NaN are), `largest`, the largest
-        absolute difference of two finite numbers, `None` where an infinity or NaN stands against something else, and
-        `nan`, the number of elements that are NaN on one side.
+        The fields of `explorer.core.compare.Values`.
 
     Raises:
         ParamxError: The shapes differ, or the values can't be read.
@@ -87,17 +88,14 @@ def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
     numel = prod(a.facts.shape)
     sizes = ELEMENTS[a.facts.dtype].nbytes, ELEMENTS[b.facts.dtype].nbytes
     streams = _Stream(a), _Stream(b)
-    differing, largest, nan = 0, 0.0, 0
+    found = Values(0, 0.0)
     for start in range(0, numel, CHUNK):
         wanted = min(CHUNK, numel - start)
         one, other = (stream.take(wanted * size) for stream, size in zip(streams, sizes, strict=True))
         if a.facts.dtype != b.facts.dtype or one != other:
-            number, most, one_sided = _of_chunk(a.facts.dtype, one, b.facts.dtype, other)
-            differing += number
-            nan += one_sided
-            largest = max(largest, most)
+            found = together((found, _of_chunk(a.facts.dtype, one, b.facts.dtype, other)))
         yield (start + wanted) / numel
-    return {"differing": differing, "largest": largest if isfinite(largest) else None, "nan": nan}
+    return asdict(found)
 
 
 class _Stream:
@@ -118,11 +116,8 @@ class _Stream:
         return taken
 
 
-def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, float, int]:
-    """Return how many elements of a chunk differ, by how much at most, and how many of them are NaN on one side.
-
-    The largest difference is infinite where none can be said.
-    """
+def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> Values:
+    """Compare two chunks of as many elements."""
     import numpy as np
 
     one, other = _numbers(dtype_a, a), _numbers(dtype_b, b)
@@ -134,15 +129,15 @@ def _of_chunk(dtype_a: str, a: bytes, dtype_b: str, b: bytes) -> tuple[int, floa
         unlike = np.frombuffer(a, code) != np.frombuffer(b, code)
     else:
         unlike = (one != other) & ~(np.isnan(one) & np.isnan(other))
-    number = int(np.count_nonzero(unlike))
-    if not number:
-        return 0, 0.0, 0
-    with np.errstate(invalid="ignore", over="ignore"):
-        distance = np.abs(one[unlike] - other[unlike])
-    most = float(distance.max())
+    one, other = one[unlike], other[unlike]
     # Two NaN are alike, so that of those that differ one side at most is NaN.
-    nan = int(np.count_nonzero(np.isnan(one[unlike]) | np.isnan(other[unlike])))
-    return number, most if isfinite(most) else float("inf"), nan
+    nan = np.isnan(one) | np.isnan(other)
+    inf = (np.isinf(one) | np.isinf(other)) & ~nan
+    finite = ~(nan | inf)
+    with np.errstate(over="ignore"):
+        most = float(np.abs(one[finite] - other[finite]).max(initial=0.0))
+    largest = most if isfinite(most) else None
+    return Values(len(one), largest if finite.all() else None, int(nan.sum()), int(inf.sum()), largest)
 
 
 def _numbers(dtype: str, data: bytes) -> Numbers:

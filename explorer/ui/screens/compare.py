@@ -123,6 +123,7 @@ class CompareScreen(Screen[None]):
         self._entries: list[Entry] = []
         self._stop = threading.Event()
         self._running = False
+        self._lost = ""
 
     def compose(self) -> ComposeResult:
         """A title, the two sides, what was done to match them, the list, the cursor's line, the keys."""
@@ -203,6 +204,7 @@ class CompareScreen(Screen[None]):
             self.services.shown()
         self._tell_sides()
         self._tell_values()
+        self._tell_keys()
         self._fill()
         if first and self.services.values:
             self.action_values()
@@ -222,7 +224,8 @@ class CompareScreen(Screen[None]):
         else:
             title = "r opens both again"
             self.notify(message.line, title=title, severity="warning", timeout=TOLD_SECONDS)
-        self.query_one("#keys", Static).update(keys_text("not open" if self.gone else "worker gone"))
+        self._lost = "not open" if self.gone else "worker gone"
+        self._tell_keys()
 
     def action_reload(self) -> None:
         """Open both again."""
@@ -243,6 +246,10 @@ class CompareScreen(Screen[None]):
     def _tell_values(self, progress: Progress | None = None) -> None:
         if self.comparison is not None:
             self.query_one("#compare-told", Static).update(values_text(self.comparison, progress))
+
+    def _tell_keys(self) -> None:
+        compared = self.comparison is not None and self.comparison.compared
+        self.query_one("#keys", Static).update(keys_text(self._lost, compared))
 
     def on_resize(self) -> None:
         """Say what fits now."""
@@ -339,6 +346,9 @@ class CompareScreen(Screen[None]):
         """Compare the values of what has the same name and shape, in a thread."""
         comparison = self.comparison
         if comparison is None or self._running:
+            return
+        if comparison.compared:
+            self.notify("The values are compared; r opens both again.", timeout=3)
             return
         if not comparison.comparable:
             self.notify("No tensor has the same name and shape on both sides.", timeout=3)

@@ -26,8 +26,10 @@ LETTERS = ("A", "B")
 UNKNOWN = "unknown"
 """Kind of the entries whose values could not be compared."""
 
-TITLES = {**KINDS, UNKNOWN: "values not compared"}
-"""Headings of the kinds of entries in the list."""
+TITLES = {
+    kind: KINDS[kind] for kind in ("values", "shape", "dtype", "group", "tied", "unread", "only_a", "only_b")
+} | {UNKNOWN: "values not compared"}
+"""Headings of the kinds of entries in the list: what changed comes before what only one side has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,11 @@ def sides_text(
 
 def values_text(comparison: Comparison, progress: Progress | None) -> Text:
     """Say what is alike, how far the values are compared, and how names were matched."""
-    told = "and in values" if comparison.compared else "values not compared: v"
+    told = "values compared" if comparison.compared else "values not compared: v"
     if progress is not None:
         told = f"values: {progress.text}; Esc stops"
     elif comparison.uncompared:
-        told = "and in values where those could be compared" if comparison.known else "no values could be compared"
+        told = "values compared where they could be" if comparison.known else "no values could be compared"
     elif comparison.known and not comparison.compared:
         told = f"values of {comparison.known:,} of {len(comparison.comparable):,} compared: v goes on"
     lines = [f"{alike(comparison)}, {told}", *matching(comparison)]
@@ -228,14 +230,19 @@ def lost_text(line: str) -> Text:
     return Text.assemble((f"{line}\n", "bold"), ("r tries again   q quit", "dim"), overflow="fold")
 
 
-def keys_text(lost: str = "") -> Text:
-    """Return the line of the keys; where something was `lost` the one that helps comes first, and all may not fit."""
+def keys_text(lost: str = "", compared: bool = False) -> Text:
+    """Return the line of the keys.
+
+    Args:
+        lost: What is gone, if anything is: the keys that help then come first, and all may not fit.
+        compared: Whether the values are compared already.
+    """
     text = Text()
     if lost:
         text.append("  r", "bold")
         text.append(f" opens both again: {lost}")
     for key, label, _ in KEYS[-2:] if lost else KEYS:
-        if key != "r":
+        if key != "r" and not (key == "v" and compared):
             text.append(f"  {key}", "bold")
             text.append(f" {label}")
     return text

@@ -23,7 +23,7 @@ class FilterCommands(Screen[None]):
         self.bench: Workbench | None = None
         """The model and its groups; `None` while it opens."""
         self._mask: bytes | None = None
-        """1 for each parameter that `n` and `N` step through, in model order; `None` before any was looked for."""
+        """1 for each parameter that `n` and `N` go to: what was looked for last; `None` while nothing was."""
 
     @property
     def filtering(self) -> bool:
@@ -70,16 +70,21 @@ class FilterCommands(Screen[None]):
         table.focus()
 
     def action_next_match(self) -> None:
-        """Go to the next tensor that the filter finds, or found when it was last on."""
+        """Go to the next tensor that was looked for last: by the filter, in a list, or for NaN by measuring."""
         self._match(1)
 
     def action_previous_match(self) -> None:
-        """Go to the previous tensor that the filter finds."""
+        """Go to the previous one."""
         self._match(-1)
+
+    def step_through(self, mask: bytes) -> None:
+        """Have `n` and `N` go to the parameters whose byte in `mask` is 1; while a filter is on, to what it finds."""
+        if not self.filtering:
+            self._mask = mask if any(mask) else None
 
     def _match(self, by: int) -> None:
         table = self.query_one(TreeTable)
         if table.view is None or self._mask is None:
-            self.notify("Nothing to find yet: / sets a text.", timeout=3)
+            self.notify("Nothing to find yet: / sets a text, S looks for NaN and Inf.", timeout=3)
         elif not table.go_to_match(self._mask, by):
             self.notify("No tensor's name contains the text.", timeout=3)

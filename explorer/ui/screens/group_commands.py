@@ -281,11 +281,11 @@ class GroupCommands(FilterCommands):
         if bench is None or table.view is None or not indices:
             return
         self.clear_filter()
-        mask = bytearray(len(bench.model))
-        for index in indices:
-            mask[index] = 1
-        self._mask = bytes(mask)
         table.go_to(indices[0])
         table.focus()
         if len(indices) > 1:
+            mask = bytearray(len(bench.model))
+            for index in indices:
+                mask[index] = 1
+            self._mask = bytes(mask)
             self.notify(f"{plural(len(indices), 'tensor')} ({what}): n and N step through them.")

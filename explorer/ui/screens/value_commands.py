@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from explorer.core.asking import NO_WEIGHTS
 from explorer.core.errors import LostError, ParamxError
+from explorer.core.text import plural
 from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import INF, NAN, TreeTable
 
@@ -44,6 +45,7 @@ class ValueCommands(Screen[None]):
         """Start with nothing measured."""
         super().__init__()
         self.statistics: dict[int, TensorStats] = {}
+        self._marked = b""
         self._no_values = False
 
     def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
@@ -152,9 +154,19 @@ class ValueCommands(Screen[None]):
         odd = bytearray(len(bench.model))
         for index, stats in self.statistics.items():
             odd[index] = (NAN if stats.nans else 0) | (INF if stats.infs else 0)
+        mask = bytes(map(bool, odd))
+        if mask != self._marked:
+            self._marked = mask
+            self.step_through(mask)
+            if answer is None and any(mask):
+                self.notify(f"NaN or Inf in {plural(mask.count(1), 'tensor')}: n and N go there.")
         table.mark_odd(table.view.tree.in_leaf_order(bytes(odd)) if any(odd) else b"")
         if answer is not None:
             self._after_list(answer)
+
+    def step_through(self, mask: bytes) -> None:
+        """Have `n` and `N` go to the parameters whose byte in `mask` is 1."""
+        raise NotImplementedError
 
     def _after_list(self, answer: ShowTensors | UseGroups | None) -> None:
         """Do what was chosen in a list over this screen."""

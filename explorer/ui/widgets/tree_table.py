@@ -122,6 +122,7 @@ class TreeTable(ScrollView, can_focus=True):
         """Show another tree from its first row."""
         self.view = view
         self._marks = marks
+        self._no_numbers = b""
         self.cursor = 0
         self._wanted = 0
         self._unfitted = True
@@ -159,14 +160,22 @@ class TreeTable(ScrollView, can_focus=True):
                 self._refresh_row(row)
 
     def mark_odd(self, odd: bytes) -> None:
-        """Mark the rows that hold NaN or infinities.
+        """Mark the rows that hold NaN or infinities; a ×N row splits, so that the member that holds them is seen.
 
         Args:
             odd: In leaf order `NAN`, `INF`, both or 0 for each parameter; empty where nothing is known.
         """
-        if odd != self._no_numbers:
-            self._no_numbers = odd
+        view = self.view
+        if view is None or odd == self._no_numbers:
+            return
+        node, rows = self.cursor_node, view.rows
+        self._no_numbers = odd
+        view.set_marks(odd)
+        if view.rows is rows:
             self.refresh()
+        else:
+            self._rows_changed(node)
+        self._moved()
 
     def filter(self, needle: str, mask: bytes | None) -> None:
         """Show what `mask` (model order) leaves, and light up `needle`; `None` shows everything again."""
