@@ -59,7 +59,11 @@ def save_text(path: Path, text: str, *, overwrite: bool) -> None:
 
 def _missing_directory(path: Path) -> Path | None:
     """Return the first directory of a path that is not there, as it was typed or, behind a link, as it is."""
-    above = (*reversed(path.parents), *reversed(Path(os.path.realpath(path)).parents))
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError:  # the current directory itself is gone
+        return None
+    above = (*reversed(path.parents), *reversed(real.parents))
     return next((each for each in above if not each.is_dir()), None)
 
 
