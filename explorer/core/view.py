@@ -10,12 +10,11 @@ from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal
 
 from explorer.core.rows import Rows, SortedRows, UnfoldedRows, firsts, sizes
+from explorer.core.runs import Runs
 from explorer.core.shown import Shown
 from explorer.core.summaries import Summaries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from explorer.core.param import Column, Model
     from explorer.core.tree import Tree
 
@@ -31,25 +30,21 @@ class TreeView:
     def __init__(self, tree: Tree) -> None:
         """Show `tree` with everything folded."""
         self.tree = tree
-        model = tree.model
         self._open = bytearray(len(tree))
         self._open[0] = 1
-        self._unfolded: set[int] = set()
         self._shown = Shown(tree, None)
         self._filter_open = bytearray()
-        self._codes = bytes(len(model))
-        self._marks = b""
+        self._runs = Runs(tree, bytes(len(tree.model)))
         self._order: Order = "tree"
         self._training: array[int] | None = None
         self._tree_rows: Rows | None = None
         self._sorted_rows: SortedRows | None = None
-        self._split: dict[int, list[range]] = {}
         self._whole_shown: Rows | None = None
         self._summaries = Summaries(tree)
 
     def learn(self, model: Model) -> None:
         """Take a table of the same parameters that knows more of them; folds, filter and order stay."""
-        self.tree = replace(self.tree, model=model)
+        self.tree = self._runs.tree = replace(self.tree, model=model)
         self._summaries = Summaries(self.tree)
         # Sums and answers kept so far belong to the table before.
         self._shown = Shown(self.tree, self._shown.mask)
@@ -95,7 +90,7 @@ class TreeView:
     def _changed(self) -> None:
         """Make the rows anew when they are asked for."""
         self._tree_rows = self._sorted_rows = None
-        self._split = {}
+        self._runs.forget()
 
     def label(self, row: int) -> str:
         """Return what a row is called: the joined chain of only children, and `0…11` for a run."""
@@ -183,7 +178,7 @@ class TreeView:
     def groups(self, row: int) -> bytes:
         """Return the groups (`Assignment.groups`) of what the row stands for and is shown, in leaf order."""
         start, end = self.leaves(row)
-        codes = self._codes[start:end]
+        codes = self._runs.codes[start:end]
         mask = self._shown.mask
         return codes if mask is None else bytes(compress(codes, mask[start:end]))
 
@@ -199,12 +194,12 @@ class TreeView:
     @property
     def shown_tensors(self) -> int:
         """Parameters that the filter leaves."""
-        return self._shown.count(0, len(self._codes))
+        return self._shown.count(0, len(self.tree.leaf_order))
 
     @property
     def shown_numel(self) -> int:
         """Elements of the parameters that the filter leaves."""
-        return self._shown.sum(self.tree.model.counted, 0, len(self._codes))
+        return self._shown.sum(self.tree.model.counted, 0, len(self.tree.leaf_order))
 
     @property
     def filtered(self) -> bool:
@@ -230,21 +225,12 @@ class TreeView:
 
     def set_groups(self, codes: bytes) -> None:
         """Take `Assignment.groups`; runs split where members fall into different groups."""
-        codes = self.tree.in_leaf_order(codes)
-        if codes != self._codes:
-            self._codes = codes
-            self._split_again()
+        if self._runs.regroup(self.tree.in_leaf_order(codes)):
+            self._changed()
 
     def set_marks(self, marks: bytes) -> None:
         """Take a byte for each parameter, in leaf order; runs split where members differ in them. Empty: no marks."""
-        if marks != self._marks:
-            self._marks = marks
-            self._split_again()
-
-    def _split_again(self) -> None:
-        """Make the rows anew where a run that they show splits otherwise now."""
-        before, self._split = self._split, {}
-        if any(self._runs(parent) != runs for parent, runs in before.items()):
+        if self._runs.mark(marks):
             self._changed()
 
     def set_filter(self, mask: bytes | None) -> None:
@@ -258,6 +244,7 @@ class TreeView:
             self._whole_shown = None
             self._shown = Shown(tree, mask, self._shown)
             self._summaries.show(mask)
+            self._runs.mask = mask
 
     def set_training(self, column: array[int] | None) -> None:
         """Take the bytes of training memory of every parameter (model order); `None` forgets them."""
@@ -292,18 +279,19 @@ class TreeView:
         openness = self._openness
         openness[:] = bytes(len(openness))
         openness[0] = 1
-        self._unfolded.clear()
+        self._runs.unfolded.clear()
         self._changed()
 
     def toggle_run(self, row: int) -> bool:
         """Show the members of a run one by one, or fold them to one row again; whether anything changed."""
-        parent = self._run_parent(row)
+        parent = self._runs.parent_of(self.rows.nodes[row])
         if parent is None:
             return False
-        if parent in self._unfolded:
-            self._unfolded.discard(parent)
+        unfolded = self._runs.unfolded
+        if parent in unfolded:
+            unfolded.discard(parent)
         else:
-            self._unfolded.add(parent)
+            unfolded.add(parent)
             self._openness[parent] = 1
         self._changed()
         return True
@@ -332,9 +320,9 @@ class TreeView:
         child = node
         for parent in tree.ancestors(node):
             openness[parent] = 1
-            self._open_run(parent, child)
+            self._runs.unfold(parent, child)
             child = parent
-        self._open_run(0, child)
+        self._runs.unfold(0, child)
         self._changed()
         return self.row_of(node)
 
@@ -381,50 +369,6 @@ class TreeView:
     def _openness(self) -> bytearray:
         return self._open if self._shown.mask is None else self._filter_open
 
-    def _run_parent(self, row: int) -> int | None:
-        """Return the module whose runs the row is one of, a member of, or the parent of."""
-        node, repeats = self.rows.nodes[row], self.tree.repeats
-        parent = self.tree.parents[node]
-        if any(node in run for run in repeats.get(parent, ())):
-            return parent
-        return node if node in repeats else None
-
-    def _open_run(self, parent: int, child: int) -> None:
-        """Unfold the runs of `parent` if `child` stands behind the first member of one."""
-        if any(child in run[1:] for run in self._runs(parent)):
-            self._unfolded.add(parent)
-
-    def _runs(self, parent: int) -> list[range]:
-        """Return the structural runs below `parent`, split where groups, marks or what the filter leaves differ."""
-        runs = self._split.get(parent)
-        if runs is None:
-            runs = self._split[parent] = [] if parent in self._unfolded else list(self._split_runs(parent))
-        return runs
-
-    def _split_runs(self, parent: int) -> Iterator[range]:
-        tree, codes, marks, mask = self.tree, self._codes, self._marks, self._shown.mask
-        for run in tree.repeats.get(parent, ()):
-            begin = 0
-            before = None
-            for position, member in enumerate(run):
-                start, end = tree.leaf_starts[member], tree.leaf_ends[member]
-                key = (codes[start:end], marks[start:end], mask and mask[start:end])
-                if key != before and position > begin:
-                    if position - begin > 1:
-                        yield run[begin:position]
-                    begin = position
-                before = key
-            if len(run) - begin > 1:
-                yield run[begin:]
-
-    def _only_run(self, parent: int) -> range | None:
-        """Return the run that is all there is below `parent`: `layer` and its `0…11` then share one row."""
-        run = next(iter(self._runs(parent)), None)
-        ends = self.tree.ends
-        if run and run[0] == parent + 1 and ends[run[-1]] == ends[parent]:
-            return run
-        return None
-
     def _make_rows(self) -> Rows:
         tree, shown = self.tree, self._shown
         ends, tails, params, repeats = tree.ends, tree.tails, tree.params, tree.repeats
@@ -435,7 +379,7 @@ class TreeView:
             return self._whole
         rows = Rows()
         nodes, lasts, counts, tops, depths = rows.nodes, rows.lasts, rows.counts, rows.tops, rows.depths
-        runs: dict[int, range] = {run[0]: run for run in self._runs(0)}
+        runs: dict[int, range] = {run[0]: run for run in self._runs.below(0)}
         absorbed: set[int] = {member for run in runs.values() for member in run[1:]}
         open_ends: list[int] = []
         top, count = 1, len(tree)
@@ -448,7 +392,7 @@ class TreeView:
             run = runs.get(top)
             node = tails[top] if run is None else top
             if run is None and node in repeats:
-                run = self._only_run(node)
+                run = self._runs.only(node)
                 if run:
                     node = run[0]
                     absorbed.update(run[1:])
@@ -468,7 +412,7 @@ class TreeView:
                         continue
                 open_ends.append(ends[node])
                 if node in repeats:
-                    for below in self._runs(node):
+                    for below in self._runs.below(node):
                         runs[below[0]] = below
                         absorbed.update(below[1:])
                 top = node + 1
