@@ -159,6 +159,20 @@ async def test_a_blank_pattern_is_dropped_with_a_notice(model: Model) -> None:
         assert "65 tensors" in ui.text
 
 
+async def test_a_long_field_shows_its_cursor_after_the_terminal_was_resized(model: Model) -> None:
+    async with running(make_app(model), (200, 45)) as ui:
+        await ui.press("tab")
+        await ui.write(", ".join(f"layer.{number}." for number in range(12)))
+        await ui.press("end")
+        for width in (200, 80, 60, 200):
+            await ui.resize(width, 24)
+            assert ".10., layer.11." in ui.text, width
+        await ui.press("home")
+        for width in (80, 60):
+            await ui.resize(width, 24)
+            assert "layer.0., layer" in ui.text, width
+
+
 async def test_wrong_options_are_told_beside_the_field(model: Model) -> None:
     async with running(make_app(model)) as ui:
         await ui.press("tab", "tab")

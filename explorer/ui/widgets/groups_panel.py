@@ -107,6 +107,14 @@ class Field(Input):
 
     def on_focus(self) -> None:
         """Show the part of the text where the cursor stands."""
+        self._show_cursor()
+
+    def on_resize(self) -> None:
+        """Show that part again: another may fit now."""
+        if self.has_focus:
+            self._show_cursor()
+
+    def _show_cursor(self) -> None:
         at = cell_len(self.value[: self.cursor_position])
         self.scroll_to_region(Region(at, 0, 1, 1), force=True, animate=False)
 
