@@ -66,7 +66,7 @@ PR_SET_CHILD_SUBREAPER = 36
 """Linux, prctl(2): processes that a dead child leaves behind become ours."""
 
 OFFERED = "groups as typed are offered at the next start"
-"""What becomes of them after a bad end (`explorer.core.drafts`)."""
+"""What becomes of them after a bad end (`explorer.core.draft_store`)."""
 
 CLEAN = b"clean"
 """The child's word that the terminal is as it was."""
