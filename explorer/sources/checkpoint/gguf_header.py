@@ -26,7 +26,7 @@ from math import prod
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.files import File, UnreadableError, tensors, warn
 from explorer.sources.checkpoint.ggml_types import TYPES
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS, MAX_NAME
@@ -163,9 +163,8 @@ class _Reader:
                 doubled.append(key)
             self._head.metadata[key] = value
         if doubled:
-            self._warn(
-                "duplicate-key", f"{plural(len(doubled), 'key')} twice; the last counts: {doubled[0]}", doubled
-            )
+            message = f"{plural(len(doubled), 'key')} twice; the last counts: {quoted(doubled[0])}"
+            self._warn("duplicate-key", message, doubled)
         entries = [self._entry() for _ in range(tensor_count)]
         alignment = self._alignment()
         start = -(-self._position // alignment) * alignment
