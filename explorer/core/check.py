@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from explorer.core.listing import Listing
 from explorer.core.listing.contract import ENCODER, JSON_FORMAT, findings_of, groups_of, head_of
 from explorer.core.listing.table import NAMED
-from explorer.core.text import plural
+from explorer.core.text import plural, some_names
 
 
 def passes(listing: Listing) -> bool:
@@ -20,8 +20,7 @@ def check_text(listing: Listing) -> Iterator[str]:
     """Yield each finding with its reason, its fix and its first parameters; then the counts and the verdict."""
     for finding in listing.findings:
         yield f"{finding.severity}: {finding.id}: {finding.message}\n"
-        more = len(finding.names) - NAMED
-        names = ", ".join(finding.names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        names = some_names(finding.names, NAMED)
         for head, text in (("in", names), ("why", finding.why), ("fix", finding.fix)):
             if text:
                 yield f"  {head}: {text}\n"

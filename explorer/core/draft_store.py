@@ -11,10 +11,11 @@ import contextlib
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.core.errors import ParamxError
 from explorer.core.paths import own_folder
+from explorer.core.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +38,17 @@ def drafts_folder() -> Path:
     return own_folder("XDG_STATE_HOME", ".local/state") / "drafts"
 
 
+class Left(NamedTuple):
+    """What a session that ended badly left behind on a target."""
+
+    draft: Draft | None
+    """The latest groups that can be read."""
+    damaged: str = ""
+    """Why those after them can't be read, in a line with their path; empty where there are none."""
+
+
 class DraftStore:
-    """The drafts of one session: its own, and those that others left behind. A failing disk is no error here."""
+    """The drafts of one session: its own, and those that others left behind. A failing disk is told, once."""
 
     def __init__(self, folder: Path | None = None, tell: Callable[[bool], None] = lambda kept: None) -> None:
         """Keep drafts in `folder`; nothing is written or read yet.
@@ -54,50 +64,60 @@ class DraftStore:
         self._wanted: dict[str, str | None] = {}
         self._due = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._failed: Callable[[str], object] = lambda why: None
         self._own: set[Path] = set()
         self._left: set[Path] = set()
-        self._over = self._writing = False
+        self._over = self._writing = self._told = False
 
-    def keep(self, target: str, draft: Draft | None) -> None:
+    def keep(self, target: str, draft: Draft | None, failed: Callable[[str], object] = lambda why: None) -> None:
         """Have a thread write the groups at once: a slow disk gets the latest of them, and does not slow typing.
 
         Args:
             target: What they are tried on, as the user named it.
             draft: The groups; `None` if they are as at the start, and nothing has to be kept.
+            failed: Called the first time that something can't be kept, with the reason, maybe by the thread.
         """
         from explorer.core import draft as drafting  # noqa: PLC0415 - needed when something was typed
         from explorer.core import grouping_file  # noqa: PLC0415 - reaches a TOML reader: not before the first frame
 
         try:
             text = None if draft is None else drafting.dumps(draft, target)
-        except ParamxError:  # an option that TOML does not have
+        except ParamxError as error:  # an option that TOML does not have
+            self._tell_failed(error.line, failed)
             return
         if text is not None and len(text.encode()) > grouping_file.MAX_BYTES:
+            self._tell_failed(f"more than {grouping_file.MAX_BYTES:,} bytes", failed)
             return
         with self._due:
+            self._failed = failed
             self._wanted[target] = text
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_on, daemon=True)
                 self._thread.start()
             self._due.notify_all()
 
-    def left(self, target: str) -> Draft | None:
-        """Return the latest groups that a session left on a target when it ended badly, or `None`."""
+    def left(self, target: str) -> Left:
+        """Return what a session left on a target when it ended badly."""
         from explorer.core import draft as drafting  # noqa: PLC0415 - as above
         from explorer.core import grouping_file  # noqa: PLC0415 - as above
 
+        damaged = ""
         with contextlib.suppress(OSError):
             mark, here = _mark(target), _mark(os.uname().nodename)
             found: list[tuple[float, Path]] = []
             for path in self._path().glob(f"{mark}-{here}-*.toml"):
                 pid, _, birth = path.stem.split("-", 2)[2].partition("-")
                 if pid.isdecimal() and not _alive(int(pid), birth):
-                    found.append((path.stat().st_mtime, path))
+                    found.append((path.lstat().st_mtime, path))
             for _, path in sorted(found, reverse=True):
-                self._left.add(path)
-                with contextlib.suppress(ParamxError):
-                    return drafting.loads(grouping_file.read(path), str(path))
-        return None
+                try:
+                    draft = drafting.loads(grouping_file.read(path), str(path))
+                except ParamxError as error:  # it stays where it is: somebody may mend it
+                    damaged = damaged or error.line
+                else:
+                    self._left.add(path)
+                    return Left(draft, damaged)
+        return Left(None, damaged)
 
     def settle(self) -> None:
         """Wait for the last write, but not long: the program ends, and a disk may hang."""
@@ -122,13 +142,21 @@ class DraftStore:
                 while not self._wanted:
                     self._due.wait()
                 wanted, self._wanted = self._wanted, {}
+                failed = self._failed
                 self._writing = True
             for target, text in wanted.items():
-                with contextlib.suppress(OSError):  # full, read-only, no home: typing goes on
+                try:
                     self._write(target, text)
+                except OSError as error:  # full, read-only, no home: typing goes on
+                    self._tell_failed(": ".join(filter(None, (error.filename, error.strerror or str(error)))), failed)
             with self._due:
                 self._writing = False
                 self._due.notify_all()
+
+    def _tell_failed(self, why: str, failed: Callable[[str], object]) -> None:
+        if not self._told and not self._over:
+            self._told = True
+            failed(visible(why))
 
     def _write(self, target: str, text: str | None) -> None:
         import tempfile  # noqa: PLC0415 - as above

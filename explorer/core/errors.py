@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.core.text import visible
+from explorer.core.text import shortened, visible
 
 MAX_WHAT = 300
 """Most characters of what failed that are echoed: a target may be a text of any length."""
@@ -22,8 +22,7 @@ class ParamxError(Exception):
             why: The reason, without a full stop.
             remedy: What would work; empty when nothing would.
         """
-        shown = visible(what)
-        self.what = shown if len(shown) <= MAX_WHAT else f"{shown[: MAX_WHAT // 2]}…{shown[1 - MAX_WHAT // 2 :]}"
+        self.what = shortened(visible(what), MAX_WHAT)
         self.why = visible(why)
         self.remedy = visible(remedy)
         super().__init__(self.line)

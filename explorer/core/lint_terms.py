@@ -10,6 +10,7 @@ from explorer.core.named import Named
 from explorer.core.param import Finding
 from explorer.core.patterns import PatternError, Regex, Substring, Term
 from explorer.core.rules import Rule
+from explorer.core.text import quoted
 
 
 def bad_terms(scene: Scene) -> Iterator[Finding]:
@@ -68,7 +69,7 @@ def dead_pattern(scene: Scene) -> Iterator[Finding]:
                 if not term.excludes and scene.names_tied(term, i):
                     continue
                 near = scene.facts.suggest(term, scene.spares(i))
-                offer = f"; near: {', '.join(near)}" if near else ""
+                offer = f"; near: {', '.join(map(quoted, near))}" if near else ""
                 message = f"{rule.name}: {term.source} matches nothing{offer}"
             elif term.excludes:
                 continue

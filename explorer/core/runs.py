@@ -1,4 +1,4 @@
-"""Runs of identical siblings that share a row: the tree's own, split where groups, marks or the filter's rest differ."""
+"""Runs of identical siblings that share a row: the tree's own, split where groups, marks or the filter differ."""
 
 from __future__ import annotations
 

@@ -18,6 +18,9 @@ DEFAULT_IGNORABLE = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f") | {
 UNKNOWN = "–"
 """What stands for a fact or figure that is not known."""
 
+MAX_NAME = 120
+"""Most characters of a name that a sentence quotes: a stranger's file may have names of any length."""
+
 QUOTED = 300
 """Most characters of an exception's text that an error line quotes."""
 
@@ -168,6 +171,23 @@ def share_text(part: int, whole: int) -> str:
 def cut(text: str, length: int = QUOTED) -> str:
     """Return a text of at most `length` characters; an ellipsis ends one that was longer."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most `length` characters; an ellipsis stands in the middle of one that was longer."""
+    return text if len(text) <= length else f"{text[: length // 2]}…{text[1 - length // 2 :]}"
+
+
+def quoted(name: str) -> str:
+    """Return a name as it stands in a sentence: cut if long, in quotes if blank or with spaces around it."""
+    shown = shortened(visible(name), MAX_NAME)
+    return f'"{shown}"' if shown != shown.strip() or not shown.strip(".") else shown
+
+
+def some_names(names: Sequence[str], most: int) -> str:
+    """Write the first names of a list, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(map(quoted, names[:most])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def sentence(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from explorer.core.compare_files import Held
 from explorer.core.param import Column, Finding, Model, Place
-from explorer.core.text import plural, visible
+from explorer.core.text import plural, quoted, visible
 from explorer.sources.checkpoint.apart import NORM_BUFFERS
 from explorer.sources.checkpoint.shards import files_text
 from explorer.sources.overlay import EXPERT, Overlay, Stack
@@ -74,7 +74,7 @@ def is_experts(stack: Stack) -> bool:
 
 
 def _one_or_many(names: list[str], one: str, many: str) -> str:
-    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names):,} {many}"
+    return f"{quoted(names[0])} {one}" if len(names) == 1 else f"{len(names):,} {many}"
 
 
 def _told(overlay: Overlay, of_file: bool) -> Iterator[Finding]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.theme import Theme
 from textual.worker import WorkerFailed
 
@@ -77,6 +78,13 @@ class ParamxApp(KeyOrderApp[str]):
     ENABLE_COMMAND_PALETTE = True
     NOTIFICATION_TIMEOUT = 4
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True)]
+
+    @dataclass
+    class NotKept(Message):
+        """Groups as typed can't be kept for a session after this one."""
+
+        why: str
+        """The reason."""
 
     def __init__(self, spec: OpenSpec, services: Services, other: OpenSpec | None = None) -> None:
         """Open `spec`; with an empty target, offer what can be opened; with another, compare the two."""
@@ -203,7 +211,12 @@ class ParamxApp(KeyOrderApp[str]):
         shown = next((screen for screen in self.screen_stack if isinstance(screen, ModelScreen)), None)
         if self._services.drafts is not None and shown is not None:
             as_at_the_start = not message.draft.fields and message.draft.grouping == self._services.grouping
-            self._services.drafts.keep(shown.spec.target, None if as_at_the_start else message.draft)
+            kept = None if as_at_the_start else message.draft
+            self._services.drafts.keep(shown.spec.target, kept, lambda why: self.post_message(self.NotKept(why)))
+
+    def on_paramx_app_not_kept(self, message: NotKept) -> None:
+        """Say once that groups as typed are on no disk."""
+        self.notify(message.why, title="A crash would lose what you type")
 
     def on_recovery_lost(self, message: Recovery.Lost) -> None:
         """Forget the keys that wait for a model, if it will never be there."""

@@ -38,8 +38,8 @@ def dead(tmp_path: Path) -> Callable[[str, Draft], Path]:
 
 def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     path = dead("gpt2", TYPED)
-    assert DraftStore(tmp_path).left("gpt2") == TYPED
-    assert DraftStore(tmp_path).left("gpt") is None
+    assert DraftStore(tmp_path).left("gpt2").draft == TYPED
+    assert DraftStore(tmp_path).left("gpt").draft is None
     assert path.exists(), "it is offered until a session ends well"
     assert path.stat().st_mode & 0o077 == 0, "what is typed is its owner's"
 
@@ -47,7 +47,7 @@ def test_the_groups_of_a_dead_session_come_back(tmp_path: Path, dead: Callable[[
 def test_what_is_half_typed_comes_back_as_it_was_typed(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     fields = {0: ("no decay", "weight_decay=", "bias, re:(, ünï\u2028code\\n"), 1: ("", "lr=1e", "")}
     path = dead("gpt2", Draft(TYPED.grouping, fields))
-    left = DraftStore(tmp_path).left("gpt2")
+    left = DraftStore(tmp_path).left("gpt2").draft
     assert left is not None
     assert left.grouping == TYPED.grouping
     assert left.fields == {**fields, 0: (*fields[0][:2], "bias, re:(, ünï\\u2028code\\n")}, "made visible"
@@ -55,14 +55,14 @@ def test_what_is_half_typed_comes_back_as_it_was_typed(tmp_path: Path, dead: Cal
     text = path.read_text()
     for spoiled in ("[", "[1]", '{"9": ["a", "b", "c"]}', '{"0": ["a", 1, "c"]}', '{"0": "abc"}', "[" * 100_000):
         path.write_text(text.rpartition("# half typed: ")[0] + f"# half typed: {spoiled}\n")
-        assert DraftStore(tmp_path).left("gpt2") == TYPED, "what is spoiled is left out"
+        assert DraftStore(tmp_path).left("gpt2").draft == TYPED, "what is spoiled is left out"
 
 
 def test_the_groups_of_a_living_session_are_left_alone(tmp_path: Path) -> None:
     mine = DraftStore(tmp_path)
     mine.keep("gpt2", TYPED)
     wait_for(lambda: list(tmp_path.glob("*.toml")))
-    assert DraftStore(tmp_path).left("gpt2") is None
+    assert DraftStore(tmp_path).left("gpt2").draft is None
     DraftStore(tmp_path).clear()
     assert len(list(tmp_path.glob("*.toml"))) == 1
 
@@ -78,7 +78,7 @@ def test_a_draft_is_left_though_its_writers_number_is_anothers_by_now(
     mine = DraftStore(tmp_path)
     mine.keep("gpt2", Draft(Grouping.classic(["x"])))
     wait_for(lambda: len(list(tmp_path.glob("*.toml"))) == 2)
-    assert mine.left("gpt2") == TYPED, "what this session writes is beside it"
+    assert mine.left("gpt2").draft == TYPED, "what this session writes is beside it"
     assert old.exists()
 
 
@@ -91,11 +91,11 @@ def test_a_killed_session_is_no_more_before_its_parent_takes_notice(tmp_path: Pa
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as session:
         try:
             wait_for(lambda: list(tmp_path.glob("*.toml")))
-            assert DraftStore(tmp_path).left("gpt2") is None, "it is alive"
+            assert DraftStore(tmp_path).left("gpt2").draft is None, "it is alive"
         finally:
             session.kill()
         os.waitid(os.P_PID, session.pid, os.WEXITED | os.WNOWAIT)
-        assert DraftStore(tmp_path).left("gpt2") == Draft(Grouping.classic(["typed"]))
+        assert DraftStore(tmp_path).left("gpt2").draft == Draft(Grouping.classic(["typed"]))
 
 
 def test_without_proc_the_number_decides(
@@ -105,17 +105,17 @@ def test_without_proc_the_number_decides(
     mine = DraftStore(tmp_path)
     mine.keep("bert", TYPED)
     wait_for(lambda: list(tmp_path.glob("*.toml")))
-    assert DraftStore(tmp_path).left("bert") is None
+    assert DraftStore(tmp_path).left("bert").draft is None
     mine.clear()
     dead("gpt2", TYPED)
-    assert DraftStore(tmp_path).left("gpt2") == TYPED
+    assert DraftStore(tmp_path).left("gpt2").draft == TYPED
 
 
 def test_a_session_that_ends_well_leaves_nothing(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     dead("gpt2", TYPED)
     other = dead("bert", TYPED)
     mine = DraftStore(tmp_path)
-    assert mine.left("gpt2") == TYPED
+    assert mine.left("gpt2").draft == TYPED
     mine.keep("gpt2", Draft(Grouping.classic(["x"])))
     wait_for(lambda: len(list(tmp_path.glob("*.toml"))) == 3)
     mine.clear()
@@ -141,21 +141,36 @@ def test_a_path_is_the_same_wherever_it_is_named_from(
     file.touch()
     dead(str(file), TYPED)
     monkeypatch.chdir(file.parent)
-    assert DraftStore(tmp_path).left("./x.pt") == TYPED
-    assert DraftStore(tmp_path).left("x.pt") == TYPED
+    assert DraftStore(tmp_path).left("./x.pt").draft == TYPED
+    assert DraftStore(tmp_path).left("x.pt").draft == TYPED
 
 
-def test_spoiled_drafts_are_passed_over(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
+def test_spoiled_drafts_are_told_with_their_path_and_stay(tmp_path: Path, dead: Callable[[str, Draft], Path]) -> None:
     path = dead("gpt2", TYPED)
-    for spoiled in (b"", b"\xff", b"x" * (grouping_file.MAX_BYTES + 1), b"[[groups]]"):
+
+    def told(why: str) -> None:
+        mine = DraftStore(tmp_path)
+        left = mine.left("gpt2")
+        assert left.draft is None
+        assert left.damaged.startswith(str(path)) and why in left.damaged
+        mine.clear()
+        assert os.path.lexists(path), "somebody may mend it"
+
+    for spoiled, why in (
+        (b"", "no groups"),
+        (b"\xff", "not UTF-8"),
+        (b"x" * (grouping_file.MAX_BYTES + 1), "larger than"),
+        (b"[[groups]]", "needs a name"),
+        (b"a = '\x1b'", "not TOML"),
+    ):
         path.write_bytes(spoiled)
-        assert DraftStore(tmp_path).left("gpt2") is None
+        told(why)
     path.unlink()
     os.mkfifo(path)
-    assert DraftStore(tmp_path).left("gpt2") is None
+    told("not a regular file")
     path.unlink()
     path.symlink_to(path)
-    assert DraftStore(tmp_path).left("gpt2") is None
+    told("symbolic links")
 
 
 def test_only_so_many_are_kept(tmp_path: Path) -> None:
@@ -170,20 +185,24 @@ def test_only_so_many_are_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "0.toml").exists()
 
 
-def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     mine = DraftStore(tmp_path / "file" / "folder")
-    mine.keep("gpt2", TYPED)
-    mine.keep("gpt2", Draft(Grouping.classic(["y"])))
-    time.sleep(0.3)
-    assert mine.left("gpt2") is None
+    told: list[str] = []
+    mine.keep("gpt2", TYPED, told.append)
+    wait_for(lambda: told)
+    mine.keep("gpt2", Draft(Grouping.classic(["y"])), told.append)
+    mine.settle()
+    assert told == [f"{tmp_path}/file/folder: Not a directory"]
+    assert mine.left("gpt2").draft is None
     mine.clear()
 
 
-def test_what_can_not_be_written_as_toml_is_not_kept(tmp_path: Path) -> None:
+def test_what_can_not_be_written_as_toml_is_not_kept_and_told(tmp_path: Path) -> None:
     mine = DraftStore(tmp_path)
-    mine.keep("gpt2", Draft(TYPED.grouping.with_options(0, {"foreach": None})))
-    time.sleep(0.3)
+    told: list[str] = []
+    mine.keep("gpt2", Draft(TYPED.grouping.with_options(0, {"foreach": None})), told.append)
+    assert "can't be written as TOML" in told[0]
     assert not list(tmp_path.iterdir())
 
 

@@ -12,6 +12,7 @@ from explorer.core.text import (
     DEFAULT_IGNORABLE,
     HIDDEN_CATEGORIES,
     plural,
+    quoted,
     shape_text,
     share_text,
     short_bytes,
@@ -180,3 +181,18 @@ def test_only_nothing_reads_as_zero_and_only_all_reads_as_a_hundred(whole: int, 
 )
 def test_one_is_singular(count: int, text: str) -> None:
     assert plural(count, "tensor") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a.weight", "a.weight"),
+        ("", '""'),
+        ("..", '".."'),
+        (" a", '" a"'),
+        ("a\n", "a\\n"),
+        ("n" * 5000, "n" * 60 + "…" + "n" * 59),
+    ],
+)
+def test_a_name_in_a_sentence_is_seen_and_not_too_long(name: str, shown: str) -> None:
+    assert quoted(name) == shown

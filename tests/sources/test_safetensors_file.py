@@ -505,6 +505,26 @@ def test_an_index_that_leads_nowhere_is_one_line(tmp_path: Path, content: str, w
     assert why in result.line
 
 
+def test_each_shard_of_an_index_is_read_or_told_once_with_its_true_reason(tmp_path: Path) -> None:
+    written(tmp_path / "a.safetensors", safetensors_bytes({"a": A}, bytes(4)))
+    shards = ["a.safetensors", "", ".", "x\0", "a/../b", "/etc/passwd", "../a.safetensors", "~/x", "gone", "n" * 5000]
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(
+        json.dumps({"weight_map": {f"t{at}": shard for at, shard in enumerate(shards)} | {"a": shards[0]}})
+    )
+    model = opened(path)
+    assert "headers of 1 of 10 shards" in model.origin.description
+    long = "n" * 60 + "…" + "n" * 59
+    assert [finding.message for finding in model.findings if finding.id != "missing-tensor"] == [
+        "2 shards of 10 not opened: no name of a file",
+        "3 shards of 10 not opened: the path leads out of the checkpoint's directory",
+        "shard a/../b not opened: '..' in the path",
+        "shard x\\x00 not opened: a character in the name that no shard's has",
+        "shard gone: no such file; tensor t8 unread",
+        f"shard {long}: file name too long; tensor t9 unread",
+    ]
+
+
 # --- any bytes ----------------------------------------------------------------------------------------------------
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fakes import FakeOpener, Hands, make_app, running
 from rich.cells import cell_len
 
 from explorer.core.draft import Draft
+from explorer.core.draft_store import DraftStore, Left
 from explorer.core.groups import Grouping
 from explorer.core.param import Model
 
@@ -36,6 +39,21 @@ async def test_the_offer_is_whole_and_stays_and_covers_nothing(model: Model, siz
         assert "R restores" not in ui.lines[-1], "there R is a letter"
         await ui.press("escape")
         assert "R restores" in ui.lines[-1]
+
+
+async def test_groups_that_can_not_be_read_or_kept_are_told_with_their_path(model: Model, tmp_path: Path) -> None:
+    class Spoiled(DraftStore):
+        def left(self, target: str) -> Left:
+            return Left(None, "/drafts/a.toml: not UTF-8 text")
+
+    (tmp_path / "file").touch()
+    async with running(make_app(model, drafts=Spoiled(tmp_path / "file" / "drafts"))) as ui:
+        await ui.until(lambda: "/drafts/a.toml: not UTF-8 text" in ui.text)
+        ui.app.clear_notifications()
+        await ui.press("R")
+        await ui.until(lambda: "/drafts/a.toml: not UTF-8 text" in ui.text)
+        await ui.press("tab", "x")
+        await ui.until(lambda: "A crash would lose what you type" in ui.text and "/file/drafts: Not a" in ui.text)
 
 
 @pytest.mark.parametrize("edit", ["R", "typing", "O"])

@@ -8,7 +8,7 @@ from itertools import islice
 
 from explorer.core.listing.listing import Listing, batched, shape_word
 from explorer.core.parts import PART_COLUMNS, Part
-from explorer.core.text import UNKNOWN, plural, share_text, short_bytes
+from explorer.core.text import UNKNOWN, plural, share_text, short_bytes, some_names
 from explorer.core.totals import loop_check, other_counts, sums_text, tensors_text, totals
 
 WIDEST_COLUMN = 120
@@ -155,7 +155,7 @@ def summary(listing: Listing) -> Iterator[str]:
     )
     yield from _section(
         "Findings",
-        [(finding.severity, finding.id, finding.message, _some(finding.names)) for finding in listing.findings],
+        [(each.severity, each.id, each.message, some_names(each.names, NAMED)) for each in listing.findings],
     )
 
 
@@ -167,16 +167,10 @@ def _notes(listing: Listing) -> Iterator[tuple[str, ...]]:
         if index in notes:
             bearers.setdefault(notes[index], []).append(names[index])
     for note, held in islice(bearers.items(), NOTES):
-        yield plural(len(held), "tensor"), note, _some(held)
+        yield plural(len(held), "tensor"), note, some_names(held, NAMED)
     if len(bearers) > NOTES:
         left = sum(map(len, islice(bearers.values(), NOTES, None)))
         yield plural(left, "tensor"), f"{plural(len(bearers) - NOTES, 'other note')}: --print json has them all", ""
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name the first few; the rest is in the JSON."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from explorer.core.averages import averaged_copies
 from explorer.core.norm_buffers import norm_buffers
 from explorer.core.param import Finding, Model
-from explorer.core.text import plural
+from explorer.core.text import plural, quoted
 from explorer.sources.checkpoint.files import told
 from explorer.sources.checkpoint.torch_walk import ATTRIBUTE, BUFFER, OPTIMIZER, RANDOM, TRAINING
 
@@ -75,4 +75,4 @@ def _findings(model: Model, by_name: set[int]) -> Iterator[Finding]:
 
 
 def _counted(names: list[str], one: str, many: str) -> str:
-    return f"{names[0]} {one}" if len(names) == 1 else f"{len(names):,} {many}"
+    return f"{quoted(names[0])} {one}" if len(names) == 1 else f"{len(names):,} {many}"

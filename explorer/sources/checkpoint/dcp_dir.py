@@ -28,7 +28,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.paths import expanded
-from explorer.core.text import plural, visible
+from explorer.core.text import plural, quoted, visible
 from explorer.sources.checkpoint.dcp_pieces import Stored, pieces_of
 from explorer.sources.checkpoint.dtypes import dtype_bytes
 from explorer.sources.checkpoint.files import (
@@ -332,7 +332,7 @@ def _files(directory: Path, pieces: dict[str, list[Stored]], shown: set[str]) ->
         held_there = [
             name for name, held in pieces.items() if name in shown and any(piece.file in lost for piece in held)
         ]
-        which = f"{len(names)} of {plural(len(ends), 'file')} {reason}: {names[0]}"
+        which = f"{len(names)} of {plural(len(ends), 'file')} {reason}: {quoted(names[0])}"
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         hold = f"; {tensors(held_there)} in {'it' if len(names) == 1 else 'them'}" if held_there else ""
         yield Finding(kind, "warning", visible(f"{which}{more}{hold}"), told(held_there))

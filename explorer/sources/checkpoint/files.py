@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.unchanged import watching
 
 LFS_POINTER = b"version https://git-lfs"
@@ -216,6 +216,18 @@ def inside(directory: Path, name: str) -> Path | None:
     return None
 
 
+def why_not_inside(name: str) -> str:
+    """Return why `inside` takes no path of the name of a shard."""
+    if "\0" in name or "\\" in name:
+        return "a character in the name that no shard's has"
+    parts = name.split("/")
+    if not any(part.strip(".") for part in parts) and ".." not in parts:
+        return "no name of a file"
+    if ".." in parts and not os.path.normpath(name).startswith(("..", "/")):
+        return "'..' in the path"
+    return "the path leads out of the checkpoint's directory"
+
+
 def told(names: list[str]) -> tuple[str, ...]:
     """Return the first names of a list as a finding carries them."""
     return tuple(map(visible, names[:TOLD_NAMES]))
@@ -242,7 +254,7 @@ def bytes_after(label: str, last: str, nbytes: int) -> list[Finding]:
 
 def tensors(names: list[str]) -> str:
     """Count tensors in words, naming one where there is only one."""
-    return f"tensor {names[0]}" if len(names) == 1 else plural(len(names), "tensor")
+    return f"tensor {quoted(names[0])}" if len(names) == 1 else plural(len(names), "tensor")
 
 
 @contextmanager

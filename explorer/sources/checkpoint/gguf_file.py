@@ -17,7 +17,7 @@ from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding, Model, Origin
 from explorer.core.paths import expanded
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, inside, warn
 from explorer.sources.checkpoint.gguf_header import Header, Info, read_header
@@ -139,7 +139,7 @@ def _open(target: str) -> tuple[Model, list[_Row]]:
     failed: UnreadableError | None = None
     left = MAX_ELEMENTS
     for name, path in files.items():
-        label = visible(name) if len(files) == 1 else f"part {visible(name)}"
+        label = quoted(name) if len(files) == 1 else f"part {quoted(name)}"
         try:
             with File(path) as file:
                 header = read_header(file, label)

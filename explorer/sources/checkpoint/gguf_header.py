@@ -26,7 +26,7 @@ from math import prod
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.files import File, UnreadableError, tensors, warn
 from explorer.sources.checkpoint.ggml_types import TYPES
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS, MAX_NAME
@@ -163,13 +163,12 @@ class _Reader:
                 doubled.append(key)
             self._head.metadata[key] = value
         if doubled:
-            self._warn(
-                "duplicate-key", f"{plural(len(doubled), 'key')} twice; the last counts: {doubled[0]}", doubled
-            )
+            message = f"{plural(len(doubled), 'key')} twice; the last counts: {quoted(doubled[0])}"
+            self._warn("duplicate-key", message, doubled)
         entries = [self._entry() for _ in range(tensor_count)]
         alignment = self._alignment()
         start = -(-self._position // alignment) * alignment
-        self._infos(entries, start)
+        self._infos(entries, start, alignment)
         return self._head
 
     # --- bytes --------------------------------------------------------------------------------------------------
@@ -273,7 +272,7 @@ class _Reader:
         shape = tuple(self._number(self._count) for _ in range(dimensions))
         return name, shape[::-1], self._number(self._u32), self._number(self._u64)
 
-    def _infos(self, entries: list[tuple[str, tuple[int, ...], int, int]], start: int) -> None:
+    def _infos(self, entries: list[tuple[str, tuple[int, ...], int, int]], start: int, alignment: int) -> None:
         bad: dict[str, list[str]] = {}
         unknown: list[str] = []
         left = MAX_ELEMENTS
@@ -299,10 +298,10 @@ class _Reader:
             self._warn("unknown-dtype", f"{tensors(unknown)} of a ggml type that is unknown here", unknown)
         if entries and not self._head.infos:
             raise UnreadableError(f"no tensor of its header can be read: {next(iter(bad))}", "download it again")
-        self._layout()
+        self._layout(alignment)
 
-    def _layout(self) -> None:
-        """Compare the tensors' places with each other and with the file."""
+    def _layout(self, alignment: int) -> None:
+        """Compare the tensors' places with each other, with the file, and with the alignment that it says."""
         size = self._file.size
         spans = [(info.begin, info.begin + info.nbytes, info.name) for info in self._head.infos if info.nbytes]
         if cut := [name for _, end, name in spans if end > size]:
@@ -319,6 +318,9 @@ class _Reader:
             at = max(at, end)
         if over:
             self._warn("overlap", f"{tensors(over)} whose bytes are also another's", over)
+        if odd := [info.name for info in self._head.infos if info.begin % alignment]:
+            message = f"{tensors(odd)} at an offset that is no multiple of {alignment}"
+            self._warn("misaligned", message, odd, "llama.cpp refuses such a file")
 
     def _warn(self, kind: str, message: str, names: list[str] | None = None, why: str = "") -> None:
         self._head.findings.append(warn(kind, f"{self._label}: {message}", names, why))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding, Model, Origin
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.columns import each, joined, picked
 from explorer.sources.checkpoint.files import File, UnreadableError, collector_paused, warn
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
@@ -138,7 +138,7 @@ def _read_headers(
     for name, path in shards.files.items():
         try:
             with open_file(path) as file:
-                header = read_header(file, visible(name) if lone else f"shard {visible(name)}")
+                header = read_header(file, quoted(name) if lone else f"shard {quoted(name)}")
             left -= sum(header.numels)
             if left < 0:
                 raise UnreadableError("more elements than any model has")
@@ -215,8 +215,8 @@ def _origin(target: str, shards: Shards, headers: Mapping[str, Header]) -> Origi
             shown = visible(value[:METADATA_TEXT]) if isinstance(value, str) else value
             metadata[visible(key[:METADATA_TEXT])] = shown
     size = short_bytes(sum(header.size for header in headers.values()))
-    number = plural(len(shards.files), "shard")
-    if len(headers) < len(shards.files):
+    number = plural(shards.count, "shard")
+    if len(headers) < shards.count:
         number = f"{len(headers)} of {number}"
     what = "header" if len(shards.files) == 1 and shards.index is None else f"headers of {number}"
     return Origin(

@@ -12,9 +12,18 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.param import Column, Finding
 from explorer.core.paths import expanded
-from explorer.core.text import plural
+from explorer.core.text import plural, quoted
 from explorer.sources.checkpoint.columns import each, picked, rows_of
-from explorer.sources.checkpoint.files import File, UnreadableError, inside, parse_doubled, parse_json, tensors, warn
+from explorer.sources.checkpoint.files import (
+    File,
+    UnreadableError,
+    inside,
+    parse_doubled,
+    parse_json,
+    tensors,
+    warn,
+    why_not_inside,
+)
 from explorer.sources.checkpoint.targets import (
     INDEX,
     NOT_MODELS,
@@ -68,6 +77,13 @@ class Shards:
     """What is wrong with the index."""
     index: str | None = None
     """Name of the index file; `None` without one."""
+    refused: int = 0
+    """How many more files the index names that are not opened."""
+
+    @property
+    def count(self) -> int:
+        """How many files there should be."""
+        return len(self.files) + self.refused
 
 
 def find_shards(target: str, kind: str) -> Shards:
@@ -114,7 +130,7 @@ def _of_directory(target: str, directory: Path, kind: str) -> Shards:
         raise ParamxError(target, "its files lie outside of the directory", "name one of them")
     if absent := absent_shards(files):
         findings.append(warn("missing-shard", f"{len(absent)} of {len(files) + len(absent)} shards missing", absent))
-    return Shards(paths, None, None, {}, tuple(findings))
+    return Shards(paths, None, None, {}, tuple(findings), refused=len(files) - len(paths))
 
 
 def _of_index(target: str, path: Path) -> Shards:
@@ -189,23 +205,25 @@ def shards_of(target: str, path: Path, content: Any) -> Shards:
         {key: value for key, value in metadata.items() if key != "total_size"},
         (*findings, *refused),
         path.name,
+        len(names) - len(paths),
     )
 
 
 def _paths(directory: Path, names: list[str]) -> tuple[dict[str, Path], list[Finding]]:
-    """Return the real path of each file, and a finding for those that lead out of the directory."""
-    paths, refused = {}, []
+    """Return the real path of each file, and a finding for those that are not opened, by the reason."""
+    paths: dict[str, Path] = {}
+    refused: dict[str, list[str]] = {}
     for name in names:
         path = inside(directory, name)
         if path is None:
-            refused.append(name)
+            refused.setdefault(why_not_inside(name), []).append(name)
         else:
             paths[name] = path
-    if not refused:
-        return paths, []
-    which = f"shard {refused[0] or repr('')}" if len(refused) == 1 else f"{len(refused)} shards"
-    message = f"{which} not opened: the path leads out of the checkpoint's directory"
-    return paths, [warn("refused-path", message, refused)]
+    findings = []
+    for why, several in refused.items():
+        which = f"shard {quoted(several[0])}" if len(several) == 1 else f"{len(several)} shards of {len(names)}"
+        findings.append(warn("refused-path", f"{which} not opened: {why}", several))
+    return paths, findings
 
 
 def failures(failed: Mapping[str, UnreadableError], shards: Shards) -> Iterator[Finding]:
@@ -214,7 +232,7 @@ def failures(failed: Mapping[str, UnreadableError], shards: Shards) -> Iterator[
     for name, error in failed.items():
         reasons.setdefault((error.finding, error.why), []).append(name)
     for (kind, why), names in reasons.items():
-        which = f"shard {names[0]}" if len(names) == 1 else f"{len(names)} shards of {len(shards.files)}"
+        which = f"shard {quoted(names[0])}" if len(names) == 1 else f"{len(names)} shards of {shards.count}"
         message = f"{which}: {why}"
         lost = set(names)
         held = [tensor for tensor, name in (shards.weight_map or {}).items() if name in lost]

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.core.param import Finding
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.dtypes import BITS
 from explorer.sources.checkpoint.files import File, UnreadableError, bytes_after, tensors, told, warn
 from explorer.sources.checkpoint.pickle_reader import Pairs, PickleReader, Read, Skipped
@@ -212,7 +212,7 @@ def _read_zip(file: File, label: str) -> Contents:
     read, start, end = _entry_window(file, archive, pickles[0])
     reader = PickleReader(read, start, end, rules)
     top = reader.load()
-    rest = bytes_after(label, f"the pickle in {pickles[0]}", end - reader.position)
+    rest = bytes_after(label, f"the pickle in {quoted(pickles[0])}", end - reader.position)
     script = "TorchScript archive" if f"{root}constants.pkl" in archive.entries else "zip archive"
     members = ScriptClasses(file, archive, root).members
     contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
@@ -220,12 +220,12 @@ def _read_zip(file: File, label: str) -> Contents:
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
     contents.big_endian = _is_big_endian(file, archive, root)
     if len(pickles) > 1:
-        message = f"{label}: {len(pickles)} pickles in the archive, of which {pickles[0]} was read"
+        message = f"{label}: {len(pickles)} pickles in the archive, of which {quoted(pickles[0])} was read"
         why = "torch saves one; another program may read another"
         contents.findings.append(warn("several-pickles", message, pickles, why))
     if archive.doubled:
         doubled = list(archive.doubled)
-        which = doubled[0] if len(doubled) == 1 else f"{len(doubled)} entries"
+        which = quoted(doubled[0]) if len(doubled) == 1 else f"{len(doubled)} entries"
         contents.findings.append(warn("duplicate-entry", f"{label}: {which} twice in the archive", doubled))
     if archive.claimed != archive.records:
         message = f"{label}: the archive's end counts {archive.claimed:,} entries, its directory {archive.records:,}"
@@ -239,7 +239,7 @@ def _read_zip(file: File, label: str) -> Contents:
     stored = ((name, entry) for name, entry in archive.entries.items() if entry.method == STORED)
     odd = [name for name, entry in stored if entry.size != entry.compressed]
     if odd:
-        which = f"entry {odd[0]}" if len(odd) == 1 else f"{len(odd):,} entries"
+        which = f"entry {quoted(odd[0])}" if len(odd) == 1 else f"{len(odd):,} entries"
         message = f"{label}: {which} stored as another number of bytes than the archive says"
         contents.findings.append(warn("size-mismatch", message, odd, "torch may refuse such a file"))
     contents.findings += _storages(contents, label)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Column, Finding, Model, ModuleClass, Origin
-from explorer.core.text import plural, short_bytes, visible
+from explorer.core.text import plural, quoted, short_bytes, visible
 from explorer.sources.checkpoint.columns import coded
 from explorer.sources.checkpoint.files import UnreadableError, collector_paused, tensors, told, warn
 from explorer.sources.checkpoint.limits import MAX_ELEMENTS
@@ -88,7 +88,7 @@ def _open(target: str) -> tuple[Model, Rows]:
     failed: dict[str, UnreadableError] = {}
     for name, path in shards.files.items():
         try:
-            label = visible(name) if len(shards.files) == 1 else f"shard {visible(name)}"
+            label = quoted(name) if len(shards.files) == 1 else f"shard {quoted(name)}"
             files[name] = read_file(path, label)
         except UnreadableError as error:
             failed[name] = error
@@ -247,8 +247,8 @@ def _notes(rows: list[_Row], files: Mapping[str, Contents]) -> list[Finding]:
 def _origin(target: str, shards: Shards, files: Mapping[str, Contents]) -> Origin:
     size = short_bytes(sum(contents.size for contents in files.values()))
     layouts = sorted({contents.layout for contents in files.values()})
-    number = f"{len(files)} of " if len(files) < len(shards.files) else ""
-    many = f"{number}{plural(len(shards.files), 'shard')}, " if len(shards.files) > 1 or shards.index else ""
+    number = f"{len(files)} of " if len(files) < shards.count else ""
+    many = f"{number}{plural(shards.count, 'shard')}, " if shards.count > 1 or shards.index else ""
     others = sum(contents.walk.others for contents in files.values())
     parts = [f"{many}{' and '.join(layouts)}", size]
     if others:

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from explorer.core.fixes import apply_fix
 from explorer.core.lints import try_fixes
-from explorer.core.text import plural
+from explorer.core.text import plural, quoted
 from explorer.ui.paint import fit
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import SEVERITY_MARKS, SEVERITY_STYLES
@@ -70,7 +70,7 @@ class FindingsScreen(ListDialog):
         if finding.fix:
             text.append(f"Fix: {finding.fix}\n", "bold")
         for name in finding.names[:NAMED]:
-            text.append(f"  {name}\n", "dim")
+            text.append(f"  {quoted(name)}\n", "dim")
         if len(finding.names) > NAMED:
             text.append(f"  … {len(finding.names) - NAMED:,} more", "dim")
         return text

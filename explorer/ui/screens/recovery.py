@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TOLD_SECONDS = 8
 """How long a notice of what went wrong is shown; the key that helps stays in the keys bar."""
 
+DAMAGED = "Groups left behind can't be read"
+"""Heads the line that says why."""
+
 
 class Recovery(GroupCommands):
     """A screen with a model that can be opened again, and groups that a session before may have lost."""
@@ -30,8 +33,10 @@ class Recovery(GroupCommands):
     class LeftBehind(Message):
         """Groups of a session that ended badly were found."""
 
-        draft: Draft
-        """What was typed."""
+        draft: Draft | None
+        """What was typed; `None` where it can't be read."""
+        damaged: str = ""
+        """Why some of it can't be read; empty where all can."""
 
     @dataclass
     class Lost(Message):
@@ -60,6 +65,7 @@ class Recovery(GroupCommands):
         """How what opened the model died before there was one; empty otherwise."""
         self._draft: Draft | None = None
         self._left_behind: Draft | None = None
+        self._damaged = ""
         self.hints: dict[str, str] = {}
         """Keys that help now, and what for: they stand first in the keys bar until they are pressed."""
 
@@ -72,13 +78,19 @@ class Recovery(GroupCommands):
     def look_for_a_draft(self) -> None:
         """Look for groups left behind; runs in a thread."""
         drafts = self.services.drafts
-        found = drafts.left(self.spec.target) if drafts is not None else None
-        if found is not None and (found.fields or found.grouping != self.services.grouping):
-            self.post_message(self.LeftBehind(found))
+        if drafts is None:
+            return
+        draft, damaged = drafts.left(self.spec.target)
+        if draft is not None and not draft.fields and draft.grouping == self.services.grouping:
+            draft = None
+        if draft is not None or damaged:
+            self.post_message(self.LeftBehind(draft, damaged))
 
     def on_recovery_left_behind(self, message: LeftBehind) -> None:
         """Offer the groups; nothing changes unless the user takes them."""
-        self._left_behind = message.draft
+        self._left_behind, self._damaged = message.draft, message.damaged
+        if self._damaged:
+            self.notify(self._damaged, title=DAMAGED, severity="warning", timeout=TOLD_SECONDS)
         if self.shown:
             self.offer()
 
@@ -91,7 +103,9 @@ class Recovery(GroupCommands):
         """Take the groups left behind; undo brings back the present ones."""
         if not self.shown:
             return
-        if self._left_behind is None:
+        if self._left_behind is None and self._damaged:
+            self.notify(self._damaged, title=DAMAGED, severity="warning", timeout=TOLD_SECONDS)
+        elif self._left_behind is None:
             self.notify("No groups were left behind.", timeout=3)
         else:
             self.take_draft(self._left_behind)

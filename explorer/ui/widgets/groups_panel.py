@@ -19,7 +19,7 @@ from textual.widgets.input import Selection
 from explorer.core.lints import severity_place
 from explorer.core.options import options_text
 from explorer.core.patterns import join_terms
-from explorer.core.text import plural, share_text, short_bytes
+from explorer.core.text import plural, quoted, share_text, short_bytes
 from explorer.ui import keymap
 from explorer.ui.paint import fit
 from explorer.ui.widgets.steady import Steady, laid_out_once
@@ -430,9 +430,9 @@ class GroupsPanel(VerticalScroll, can_focus=False):
             text.append(finding.message)
             names = () if finding.names and finding.names[0] in finding.message else finding.names
             if not roomy:
-                text.append(": " + ", ".join(names[:NAMED]) if names else "", "dim")
+                text.append(": " + ", ".join(map(quoted, names[:NAMED])) if names else "", "dim")
                 continue
-            text.append("".join(f"\n    {_tail(name, NAME_CELLS - 2)}" for name in names[:NAMED]), "dim")
+            text.append("".join(f"\n    {_tail(quoted(name), NAME_CELLS - 2)}" for name in names[:NAMED]), "dim")
             text.append(f"\n    … {len(names) - NAMED:,} more" if len(names) > NAMED else "", "dim")
         if roomy and findings:
             text.append("\n\nw: why, where, and the fix", "dim")
