@@ -192,6 +192,24 @@ def test_what_is_no_text_is_no_key(small: str) -> None:
         terminal.assert_restored()
 
 
+def test_what_is_pasted_is_no_key(small: str, tmp_path: Path) -> None:
+    with paramx(small, directory=tmp_path) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        shown = terminal.text()
+        terminal.type("\x1b[200~\x1b ew\r\x03\x1b[31mq\x1b[201~")
+        terminal.settle()
+        assert terminal.text() == shown
+        assert list(tmp_path.iterdir()) == [Path(small)]
+        terminal.type("/\x1b[200~la\x1byer\nq\x1b[201~")
+        terminal.wait_for(" /  layer ")
+        terminal.type("\x1b[200~and no end")
+        terminal.settle()
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
 def test_bytes_that_are_no_text_do_not_end_the_process_that_explores(tmp_path: Path) -> None:
     script = "import torch, explorer; explorer.explore(torch.nn.Linear(4, 5)); print('went', 'on')"
     with Terminal([sys.executable, "-c", script], 80, 24, ENVIRONMENT, tmp_path) as terminal:
