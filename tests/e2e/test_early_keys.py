@@ -161,6 +161,16 @@ def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: str) -> 
         assert terminal.wait() == 0
 
 
+def test_text_that_comes_with_an_undo_goes_into_a_group_that_is_left(small: str) -> None:
+    with paramx(small) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type("\t\x0e\x1fx")  # to the groups, a new one, and back
+        terminal.wait_for("weight_decay=0.1x")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+
 NO_TEXT = {
     "noise": b"\x82",
     "latin-1": b"\xe9",
