@@ -15,7 +15,7 @@ from explorer.core.terminal import can_show_the_interface
 from explorer.core.text import harmless_line, visible
 from explorer.crash import describe
 from explorer.output import EXIT_FAILED, EXIT_TROUBLE, drop_output, fail, greeting, ready, take_any_name
-from explorer.starting import Started, import_asyncio_without_tls
+from explorer.starting import Started, drop_textuals_switches, import_asyncio_without_tls
 
 if TYPE_CHECKING:
     import argparse
@@ -121,6 +121,7 @@ def _run_interface(
 ) -> int:
     """Hand over to the interface, with everything that it may not import itself."""
     import_asyncio_without_tls()
+    drop_textuals_switches()
     from explorer.core.draft_store import DraftStore
     from explorer.ui.app import run
     from explorer.ui.services import Services

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ERASE_LINE = "\r\x1b[K"
 """The cursor to the first column, and nothing right of it."""
 
+ABOUT_TERMINALS = ("TEXTUAL_DISABLE_KITTY_KEY", "TEXTUAL_SMOOTH_SCROLL")
+"""Variables of Textual's that help where a terminal errs; any value of them will do."""
+
 
 def import_asyncio_without_tls() -> None:
     """Import `asyncio` as Python does where it was built without OpenSSL, which takes 6 ms to load.
@@ -32,6 +35,16 @@ def import_asyncio_without_tls() -> None:
             import asyncio  # noqa: F401, PLC0415 - the purpose
         finally:
             del sys.modules["ssl"]
+
+
+def drop_textuals_switches() -> None:
+    """Take Textual's variables out of the environment, but for those about what a terminal can do.
+
+    They are for who writes an interface with it: they press keys, write logs and pictures, import drivers and connect
+    to a console; and a value that Textual does not expect is an exception.
+    """
+    for name in [name for name in os.environ if name.startswith("TEXTUAL") and name not in ABOUT_TERMINALS]:
+        del os.environ[name]
 
 
 class Greeting:

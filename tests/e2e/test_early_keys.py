@@ -154,6 +154,16 @@ def test_keys_that_come_in_one_packet_have_their_effect_in_order(small: Path) ->
         assert terminal.wait() == 0
 
 
+def test_text_that_comes_with_an_undo_goes_into_a_group_that_is_left(small: str) -> None:
+    with paramx(small) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type("\t\x0e\x1fx")  # to the groups, a new one, and back
+        terminal.wait_for("weight_decay=0.1x")
+        terminal.type("\x11")
+        assert terminal.wait() == 0
+
+
 NO_TEXT = {
     "noise": b"\x82",
     "latin-1": b"\xe9",
@@ -181,6 +191,24 @@ def test_what_is_no_text_is_no_key(small: Path) -> None:
             terminal.type(sent + b"a")
             terminal.wait_for(" /  " + "a" * count + " ")
         terminal.type(b"\xf0\x9f\x11")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+
+
+def test_what_is_pasted_is_no_key(small: str, tmp_path: Path) -> None:
+    with paramx(small, directory=tmp_path) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        shown = terminal.text()
+        terminal.type("\x1b[200~\x1b ew\r\x03\x1b[31mq\x1b[201~")
+        terminal.settle()
+        assert terminal.text() == shown
+        assert list(tmp_path.iterdir()) == [Path(small)]
+        terminal.type("/\x1b[200~la\x1byer\nq\x1b[201~")
+        terminal.wait_for(" /  layer ")
+        terminal.type("\x1b[200~and no end")
+        terminal.settle()
+        terminal.type("\x03")
         assert terminal.wait() == 0
         terminal.assert_restored()
 

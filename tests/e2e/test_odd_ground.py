@@ -47,6 +47,39 @@ def test_it_starts_at_any_size(small: Path, columns: int, rows: int) -> None:
         terminal.assert_restored()
 
 
+EXPORTED = {
+    "COLUMNS": "160",
+    "LINES": "45",
+    "TEXTUAL": "debug,headless",
+    "TEXTUAL_COLOR_SYSTEM": "zz",
+    "TEXTUAL_LOG": "/nonexistent/x",
+    "TEXTUAL_PRESS": "q",
+}
+"""Sizes of another terminal, and switches for who writes an interface with Textual."""
+
+NOISY = """
+import sys
+import explorer.__main__ as command
+command._gpu_memory = lambda: print("noise\\n\\x1b[2J", file=open(2, "w", closefd=False))
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""Runs the command with a library that writes on standard error when the training memory is asked for."""
+
+
+def test_neither_the_environment_nor_a_library_garbles_the_screen(small: Path) -> None:
+    environment = {**ENVIRONMENT, **EXPORTED}
+    with Terminal([sys.executable, "-c", NOISY, str(small)], 80, 24, environment, small.parent) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.press("t", "escape")
+        assert terminal.lines()[-1].endswith("q quit"), "the foot stands in the terminal's last line"
+        assert b"noise" not in terminal.raw
+        terminal.press("q")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+        assert b"noise\r\n\\u001b[2J" in bytes(terminal.raw).rpartition(b"\x1b[?1049l")[2]
+
+
 # --- terminals and locales ------------------------------------------------------------------------------------------
 
 

@@ -52,15 +52,16 @@ class GroupCommands(FilterCommands):
 
     def on_rule_editor_edited(self, message: RuleEditor.Edited) -> None:
         """Regroup with what was typed."""
+        if self.bench is None or message.rule >= len(self.bench.typed.rules):
+            return  # the group is gone, its field not yet
         editor = next((e for e in self.query_one(GroupsPanel).editors if e.position == message.rule), None)
         if editor is not None and editor.fields != (message.name, message.options, message.terms):
             return  # older than what stands there: another message is under way, or a command has written since
-        if self.bench is not None:
-            before = self.bench.draft
-            self.bench.type_rule(message.rule, message.name, message.options, message.terms)
-            self._tell_groups()
-            if self.bench.draft != before:  # fields say what stands in them when they are made, too
-                self.edited()
+        before = self.bench.draft
+        self.bench.type_rule(message.rule, message.name, message.options, message.terms)
+        self._tell_groups()
+        if self.bench.draft != before:  # fields say what stands in them when they are made, too
+            self.edited()
 
     def _tell_groups(self) -> None:
         table, bench = self.query_one(TreeTable), self.bench
@@ -70,43 +71,46 @@ class GroupCommands(FilterCommands):
         self.tell_memory()
         self.post_message(self.GroupsChanged(bench.assignment.grouping, bench.draft))
 
-    def _change_groups(self, grouping: Grouping, focus: int | None = None) -> None:
+    async def _change_groups(self, grouping: Grouping, focus: int | None = None) -> None:
         """Take groups that a command made, and put their text into the fields."""
         if self.bench is not None:
             self.bench.change(grouping)
-            self._rewrite(focus)
+            await self._write_fields(focus)
             self.edited()
 
-    def _rewrite(self, focus: int | None = None) -> None:
-        self.run_worker(self._write_fields(focus), exclusive=True, group="rewrite")
-
     async def _write_fields(self, focus: int | None = None) -> None:
-        """Put the groups' own text into the fields, and the focus into a group's."""
+        """Put the groups' own text into the fields, and the focus into a group's.
+
+        A key waits for it: the next may be text for a field, and come in one burst with it over a slow line.
+        """
         bench, panel = self.bench, self.query_one(GroupsPanel)
         if bench is None:
             return
+        focused = panel.focused_rule
         await panel.write(bench)
+        if focus is None and focused is not None and panel.focused_rule is None:  # its field is not the same any more
+            focus = min(focused, len(bench.typed.rules) - 1)
         self._tell_groups()
         if focus is not None:
             await panel.reveal(bench, focus)
 
-    def action_undo(self) -> None:
+    async def action_undo(self) -> None:
         """Take back the last edit of the groups."""
         if self.bench is not None:
             if self.bench.undo():
-                self._rewrite()
+                await self._write_fields()
             else:
                 self.notify("Nothing to undo.", timeout=2)
 
-    def action_redo(self) -> None:
+    async def action_redo(self) -> None:
         """Take back an undo."""
         if self.bench is not None:
             if self.bench.redo():
-                self._rewrite()
+                await self._write_fields()
             else:
                 self.notify("Nothing to redo.", timeout=2)
 
-    def action_optimizer(self) -> None:
+    async def action_optimizer(self) -> None:
         """Give the groups the next optimizer of those whose memory is known."""
         from explorer.core.memory import OPTIMIZER_STATES  # noqa: PLC0415 - not read at the start
         from explorer.core.optimizers import OPTIMIZERS  # noqa: PLC0415 - as above
@@ -116,14 +120,11 @@ class GroupCommands(FilterCommands):
             names = [name for name in OPTIMIZERS if name in OPTIMIZER_STATES]
             at = names.index(typed.optimizer) if typed.optimizer in names else -1
             optimizer = names[(at + 1) % len(names)]
-            self._change_groups(replace(typed, optimizer=optimizer))
+            await self._change_groups(replace(typed, optimizer=optimizer))
             self.notify(f"Optimizer: {optimizer}; Ctrl+/ takes it back", timeout=3)
 
     async def action_add_group(self) -> None:
-        """Add a group above the one that takes the rest, after the one that has the focus.
-
-        Its field has the focus before the next key is taken in: keys may come in one burst over a slow line.
-        """
+        """Add a group above the one that takes the rest, after the one that has the focus."""
         bench = self.bench
         if bench is None:
             return
@@ -139,29 +140,29 @@ class GroupCommands(FilterCommands):
             bench.change(added)
             await self._write_fields(at)
 
-    def action_remove_group(self) -> None:
+    async def action_remove_group(self) -> None:
         """Remove the group that has the focus; its parameters fall to the groups below."""
         bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
         if bench is not None and focused is not None:
             try:
-                self._change_groups(bench.typed.remove(focused), focused)
+                await self._change_groups(bench.typed.remove(focused), focused)
             except ValueError as error:
                 self.notify(sentence(str(error)), severity="warning")
 
-    def action_raise_group(self) -> None:
+    async def action_raise_group(self) -> None:
         """Move the group that has the focus up: the first that matches wins."""
-        self._move_group(-1)
+        await self._move_group(-1)
 
-    def action_lower_group(self) -> None:
+    async def action_lower_group(self) -> None:
         """Move the group that has the focus down."""
-        self._move_group(1)
+        await self._move_group(1)
 
-    def _move_group(self, by: int) -> None:
+    async def _move_group(self, by: int) -> None:
         bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
         if bench is not None and focused is not None:
             try:
                 to = max(0, min(focused + by, bench.typed.catch_all - 1))
-                self._change_groups(bench.typed.move(focused, to), to)
+                await self._change_groups(bench.typed.move(focused, to), to)
             except ValueError as error:
                 self.notify(sentence(str(error)), severity="warning")
 
@@ -172,10 +173,10 @@ class GroupCommands(FilterCommands):
         tree = view.tree
         return Marks(bench.names, tree.in_leaf_order(bench.warned), tree.in_leaf_order(bench.moved))
 
-    def on_groups_panel_beyond(self, message: GroupsPanel.Beyond) -> None:
+    async def on_groups_panel_beyond(self, message: GroupsPanel.Beyond) -> None:
         """Show the fields of the groups above or below."""
         if self.bench is not None and 0 <= message.rule < len(self.bench.typed.rules):
-            self._rewrite(message.rule)
+            await self._write_fields(message.rule)
 
     def on_groups_panel_kept(self) -> None:
         """Make what is typed the groups that Esc comes back to."""
@@ -186,14 +187,14 @@ class GroupCommands(FilterCommands):
             else:
                 self.notify("Not kept: ✖ marks what can't be read; Esc goes back.", severity="warning", timeout=4)
 
-    def on_groups_panel_restore(self) -> None:
+    async def on_groups_panel_restore(self) -> None:
         """Bring back the groups last kept; with nothing to bring back, go to the tree."""
         bench = self.bench
         if bench is None:
             return
         if bench.changed:
             told = "Discarded: Ctrl+/ brings it back." if bench.restore() else "Discarded what could not be read."
-            self._rewrite()
+            await self._write_fields()
             self.notify(told, timeout=3)
         else:
             self.query_one(TreeTable).focus()
@@ -272,7 +273,7 @@ class GroupCommands(FilterCommands):
             case ShowTensors(indices, what):
                 self._show_tensors(indices, what)
             case UseGroups(grouping, what):
-                self._change_groups(grouping)
+                self.run_worker(self._change_groups(grouping))
                 self.notify(what)
 
     def _show_tensors(self, indices: Sequence[int], what: str) -> None:

@@ -118,7 +118,7 @@ class Recovery(GroupCommands):
             self.bench.change(draft.grouping)
             for rule, (name, options, terms) in draft.fields.items():
                 self.bench.type_rule(rule, name, options, terms)
-            self._rewrite()
+            self.run_worker(self._write_fields())
 
     def edited(self) -> None:
         """Take the offer away, because the user types groups of their own now; `R` still takes the others."""

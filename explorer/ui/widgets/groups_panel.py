@@ -380,6 +380,8 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         roomy = not self.screen.has_class("narrow")
         last = len(bench.assignment.grouping.rules) - 1
         for editor in self.editors:
+            if editor.position >= len(bench.typed.rules):
+                continue  # the group is gone, and its field goes
             place = min(editor.position, last)
             memory = self._report.rules[place] if self._report and place < len(self._report.rules) else None
             trained = short_bytes(memory.total) if memory else ""
