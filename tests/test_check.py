@@ -15,6 +15,7 @@ from explorer.core.groups import Grouper, Grouping, Rule
 from explorer.core.listing import Listing
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin, Param
+from explorer.core.presets import PRESETS
 
 RIGHT = """
 [[groups]]
@@ -98,6 +99,19 @@ def test_a_wrong_file_is_one_line_with_its_place_and_no_model_is_opened(toml, te
     assert "my.toml" in line and said in line
 
 
+def test_a_recipe_is_judged_printed_and_exported_by_its_name() -> None:
+    run = paramx("kantaibert", "--recipe", "layerwise", "--check", "--print", "json")
+    data = json.loads(run.stdout)
+    assert (run.returncode, run.stderr, data["passed"]) == (0, "", True)
+    groups = [(group["name"], group["options"]) for group in data["groups"]]
+    assert groups[0] == ("embeddings_no_decay", {"weight_decay": 0.0, "lr_mult": pytest.approx(0.9**7, rel=1e-5)})
+    assert len(groups) == 2 * (6 + 2)
+    printed = json.loads(paramx("kantaibert", "--recipe", "layerwise", "--print", "json").stdout)
+    assert printed["groups"] == data["groups"]
+    exported = json.loads(paramx("kantaibert", "--recipe", "layerwise", "--export", "json").stdout)
+    assert [(group["name"], group["options"]) for group in exported["groups"]] == groups
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     run = paramx("kantaibert", "--groups", str(tmp_path / "none.toml"))
     assert run.returncode == 1
@@ -109,6 +123,10 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     [
         (["x", "--groups", "f", "--no-decay", "bias"], "--no-decay"),
         (["x", "--groups", "f", "--weight-decay", "0.1"], "--weight-decay"),
+        (["x", "--recipe", "tim"], f"'tim' is none of {', '.join(PRESETS)}; near: timm"),
+        (["x", "--recipe", "timm", "--groups", "f"], "leave --groups, --no-decay and --weight-decay out"),
+        (["x", "--recipe", "timm", "--weight-decay", "0"], "leave --groups, --no-decay and --weight-decay out"),
+        (["x", "y", "--recipe", "timm"], "leave OTHER out"),
         (["x", "--check", "--print", "csv"], "csv"),
         (["x", "--check", "--filter", "bias"], "--filter"),
         (["--check"], "TARGET is missing"),
@@ -162,7 +180,7 @@ def test_a_fix_that_would_empty_a_group_is_not_printed(monkeypatch) -> None:
     ]
     monkeypatch.setattr(printing, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
     grouping = Grouping((Rule("muon", ("norm",), {"optimizer": "Muon", "weight_decay": 0.0}), Rule("rest")))
-    listing = printing._listing(OpenSpec("m"), grouping, "")
+    listing = printing._listing(OpenSpec("m"), lambda _: grouping, "")
     assert "refused-shape: muon" in "".join(check_text(listing))
     assert "fix:" not in "".join(check_text(listing))
 

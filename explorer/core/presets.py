@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
+from explorer.core.errors import ParamxError
 from explorer.core.groups import Assignment, Grouper
 from explorer.core.layers import layer_of
 from explorer.core.layerwise import layerwise
@@ -202,6 +203,22 @@ PRESETS: Mapping[str, Preset] = {
     )
 }
 """Every preset by name."""
+
+
+def groups_of_preset(name: str, model: Model) -> Grouping:
+    """Return the groups that a preset makes of a model, with the numbers of its source.
+
+    Args:
+        name: A key of `PRESETS`.
+        model: The model.
+
+    Raises:
+        ParamxError: It can't be built for this model.
+    """
+    try:
+        return PRESETS[name].build(model)
+    except ValueError as error:
+        raise ParamxError(f"recipe {name}", str(error), "take another recipe") from error
 
 
 @dataclass(frozen=True, slots=True)
