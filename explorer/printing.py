@@ -50,16 +50,16 @@ def print_asked(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
         # What follows tells the table alone; those above ask for values too, which a remembered one has not.
         spec = replace(spec, remember="use")
     if arguments.check:
-        return _print_check(spec, groups, arguments.format == "json")
+        return _print_check(spec, groups, arguments)
     if arguments.export is not None:
-        return _print_export(spec, groups, arguments.export)
+        return _print_export(spec, groups, arguments)
     return _print_listing(spec, groups, arguments)
 
 
 def _print_listing(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
     format_name = arguments.format or "table"
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
-    listing = _listing(replace(spec, skeleton=format_name != "loop"), groups, visible(arguments.filter))
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), groups, arguments)
     order: Order = arguments.sort or ("model" if arguments.top is None else "size")
     return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
 
@@ -77,22 +77,22 @@ def _print_statistics(spec: OpenSpec, groups: Groups, text: str) -> int:
     return status or (fail(missed) if missed else 0)
 
 
-def _print_check(spec: OpenSpec, groups: Groups, as_json: bool) -> int:
+def _print_check(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
     """Print the findings; one that is an error is a failure."""
     from explorer.core.check import check_json, check_text, passes
 
-    listing = _listing(replace(spec, skeleton=True), groups, "")
-    status = write(check_json(listing) if as_json else check_text(listing))
+    listing = _listing(replace(spec, skeleton=True), groups, arguments)
+    status = write(check_json(listing) if arguments.format == "json" else check_text(listing))
     return status or (0 if passes(listing) else EXIT_FAILED)
 
 
-def _print_export(spec: OpenSpec, groups: Groups, form: str) -> int:
+def _print_export(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
     """Print the groups as code or data, and tell each error among the findings on stderr."""
     from explorer.core.export import export
 
-    listing = _listing(replace(spec, skeleton=True), groups, "")
+    listing = _listing(replace(spec, skeleton=True), groups, arguments)
     assignment = listing.assignment
-    if status := write([export(form, listing.model, assignment.grouping, assignment)]):
+    if status := write([export(arguments.export, listing.model, assignment.grouping, assignment)]):
         return status
     errors = [finding.message for finding in listing.findings if finding.severity == "error"]
     for message in errors:
@@ -130,19 +130,23 @@ def _write(format_name: str, listing: Listing) -> int:
     return write(FORMATS[format_name](listing))
 
 
-def _listing(spec: OpenSpec, groups: Groups, text: str) -> Listing:
+def _listing(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> Listing:
     """Open a target and group it.
 
     Raises:
         ParamxError: It can't be opened, or not be grouped so.
     """
+    from explorer.core.lint_names import of_default_groups
     from explorer.core.lints import lint, try_fixes, with_sources
 
     model = _load(spec)
     grouping = groups(model)
     assignment = Grouper(model).assign(grouping)
-    findings = with_sources(model, try_fixes(lint(model, grouping, assignment), assignment))
-    return Listing(model, assignment, findings, text)
+    findings = lint(model, grouping, assignment)
+    if arguments.groups is None:
+        findings = of_default_groups(model, grouping, findings)
+    findings = with_sources(model, try_fixes(findings, assignment))
+    return Listing(model, assignment, findings, visible(arguments.filter))
 
 
 def _load(spec: OpenSpec) -> Model:

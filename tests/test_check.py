@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 from command import paramx
 
+from explorer.arguments import make_parser
 from explorer.core.check import check_json, check_text, passes
 from explorer.core.groups import Grouper, Grouping, Rule
 from explorer.core.listing import Listing
@@ -180,9 +181,25 @@ def test_a_fix_that_would_empty_a_group_is_not_printed(monkeypatch) -> None:
     ]
     monkeypatch.setattr(printing, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
     grouping = Grouping((Rule("muon", ("norm",), {"optimizer": "Muon", "weight_decay": 0.0}), Rule("rest")))
-    listing = printing._listing(OpenSpec("m"), lambda _: grouping, "")
+    arguments = make_parser().parse_args(["m", "--groups", "file"])
+    listing = printing._listing(OpenSpec("m"), lambda _: grouping, arguments)
     assert "refused-shape: muon" in "".join(check_text(listing))
     assert "fix:" not in "".join(check_text(listing))
+
+
+@pytest.mark.parametrize(
+    ("options", "severities"), [((), {"hint"}), (("--groups", "file"), {"error", "warning", "hint"})]
+)
+def test_an_adapter_is_no_error_of_the_default_groups_and_one_of_a_file_s(monkeypatch, options, severities) -> None:
+    from explorer import printing
+
+    names = [f"base_model.model.layers.0.q_proj.lora_{kind}.weight" for kind in "AB"]
+    params = [Param(i, name, (2, 2), 4, "float32", 16, None, None, None, (), None) for i, name in enumerate(names)]
+    monkeypatch.setattr(printing, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
+    arguments = make_parser().parse_args(["m", *options])
+    findings = printing._listing(OpenSpec("m"), lambda _: Grouping.classic(), arguments).findings
+    assert {finding.severity for finding in findings} == severities
+    assert [finding.severity for finding in findings if finding.id == "empty-group"] == [findings[0].severity]
 
 
 def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:
