@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from explorer.arguments import complaint, grouping_of, make_parser, spec_of
+from explorer.arguments import complaint, grouping_of, make_parser, recipe_of, spec_of
 from explorer.core.errors import ParamxError
 from explorer.core.terminal import can_show_the_interface
 from explorer.core.text import harmless_line, visible
@@ -138,6 +138,7 @@ def _run_interface(
         grouping,
         _gpu_memory,
         skeleton=_again,
+        recipe=recipe_of(arguments),
         filter=arguments.filter,
         values=arguments.values,
         gpu=arguments.gpu_memory,

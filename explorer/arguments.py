@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from explorer.core.export import EXPORTS
@@ -15,8 +16,11 @@ from explorer.output import greeting, ready, write
 from explorer.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
+    from explorer.core.param import Model
 
 EXIT_USAGE = 2
 """The command line can't be understood."""
@@ -32,6 +36,9 @@ PARTS_FORMATS = ("table", "csv")
 
 SORTS = ("size", "name", "model")
 """What `--sort` may be: `explorer.core.listing.Order`."""
+
+RECIPE_NAMES = ("run_glue", "hf_trainer", "nanogpt", "timm", "muon", "layerwise")
+"""The keys of `explorer.core.presets.PRESETS`, likewise."""
 
 COMPARE_FORMATS = ("table", "json", "csv")
 """The keys of `explorer.core.compare_text.FORMATS`."""
@@ -60,6 +67,7 @@ examples:
   paramx x.safetensors --print stats      mean, norm, zeros, NaN of every tensor
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
+  paramx gpt2 --recipe timm --check       judge a known recipe on this model
   paramx gpt2 --export torch              the code of the groups, on stdout
   paramx my.models:build --arg depth=4    what your own function returns
   paramx old.safetensors new.safetensors  what differs; --values: in numbers too
@@ -182,6 +190,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     shown.add_argument("--groups", metavar="FILE", help="groups of a TOML file, instead of the two options above")
     shown.add_argument(
+        "--recipe",
+        metavar="NAME",
+        type=_recipe,
+        help=f"groups of a known recipe (p shows them), instead of a file's: {', '.join(RECIPE_NAMES)}",
+    )
+    shown.add_argument(
         "--gpu-memory", metavar="SIZE", type=_size, help="memory of one GPU: 80GiB (default: the box is asked)"
     )
     shown.add_argument(
@@ -220,6 +234,15 @@ def _weight_decay(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
     return value
+
+
+def _recipe(text: str) -> str:
+    if text in RECIPE_NAMES:
+        return text
+    import difflib
+
+    near = "".join(f"; near: {name}" for name in difflib.get_close_matches(text.lower(), RECIPE_NAMES, 1))
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(RECIPE_NAMES)}{near}")
 
 
 def _count(text: str) -> int:
@@ -275,6 +298,9 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
         ),
         "--export prints the groups of one TARGET: leave --print, --check, --filter and OTHER out": arguments.export
         and (two or arguments.format or arguments.check or arguments.filter),
+        "--recipe brings its own groups: leave --groups, --no-decay and --weight-decay out": arguments.recipe
+        and (arguments.groups or arguments.no_decay is not None or arguments.weight_decay is not None),
+        "--recipe is made for one TARGET: leave OTHER out": arguments.recipe and two,
         "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
         "--dtype and --device say how weights are loaded: give --load": not arguments.load
         and (arguments.dtype or arguments.device),
@@ -306,6 +332,27 @@ def spec_of(arguments: argparse.Namespace) -> OpenSpec:
         device_map=arguments.device_map,
         max_memory=arguments.max_memory,
     )
+
+
+def recipe_of(arguments: argparse.Namespace) -> Callable[[Model], Grouping] | None:
+    """Return what makes a recipe's groups of a model, or raises a ParamxError; `None` where none is asked for."""
+    if arguments.recipe is None:
+        return None
+    from explorer.core.presets import groups_of_preset
+
+    return partial(groups_of_preset, arguments.recipe)
+
+
+def groups_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Callable[[Model], Grouping]:
+    """Return what makes the groups of a model: a recipe looks at it, all else is the same for any.
+
+    Raises:
+        ParamxError: See `grouping_of`.
+    """
+    if recipe := recipe_of(arguments):
+        return recipe
+    grouping = grouping_of(parser, arguments)
+    return lambda model: grouping
 
 
 def grouping_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Grouping:

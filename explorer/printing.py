@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from explorer.arguments import grouping_of, spec_of
+from explorer.arguments import grouping_of, groups_of, spec_of
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouper
 from explorer.core.listing import FORMATS, Listing, nothing_contains
@@ -21,11 +21,14 @@ from explorer.output import EXIT_FAILED, EXIT_TROUBLE, fail, write
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from explorer.core.listing import Order
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
     from explorer.core.rules import Grouping
+
+    Groups = Callable[[Model], Grouping]
 
 EXIT_DIFFERENT = 1
 """The two targets that were compared differ, as with `diff` and `cmp`."""
@@ -37,58 +40,59 @@ def print_asked(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     Raises:
         ParamxError: It can't be printed.
     """
-    grouping = grouping_of(parser, arguments)
     spec = spec_of(arguments)
     if arguments.other is not None:
-        return _print_comparison(spec, grouping, arguments)
+        return _print_comparison(spec, grouping_of(parser, arguments), arguments)
+    groups = groups_of(parser, arguments)
     if arguments.format == "stats":
-        return _print_statistics(spec, grouping, visible(arguments.filter))
+        return _print_statistics(spec, groups, visible(arguments.filter))
     if not arguments.no_cache:
         # What follows tells the table alone; those above ask for values too, which a remembered one has not.
         spec = replace(spec, remember="use")
     if arguments.check:
-        return _print_check(spec, grouping, arguments.format == "json")
+        return _print_check(spec, groups, arguments)
     if arguments.export is not None:
-        return _print_export(spec, grouping, arguments.export)
-    return _print_listing(spec, grouping, arguments)
+        return _print_export(spec, groups, arguments)
+    return _print_listing(spec, groups, arguments)
 
 
-def _print_listing(spec: OpenSpec, grouping: Grouping, arguments: argparse.Namespace) -> int:
+def _print_listing(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
     format_name = arguments.format or "table"
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
-    listing = _listing(replace(spec, skeleton=format_name != "loop"), grouping, visible(arguments.filter))
+    listing = _listing(replace(spec, skeleton=format_name != "loop"), groups, arguments)
     order: Order = arguments.sort or ("model" if arguments.top is None else "size")
     return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
 
 
-def _print_statistics(spec: OpenSpec, grouping: Grouping, text: str) -> int:
+def _print_statistics(spec: OpenSpec, groups: Groups, text: str) -> int:
     """Measure the tensors of a target and print their statistics; a tensor that can't be measured is a failure."""
     from explorer.core.sweep import unmeasured_line
     from explorer.measuring import measure_target
 
     with _Progress() as progress:
         model, statistics, refused = measure_target(spec, text, progress.show)
-    listing = Listing(model, Grouper(model).assign(grouping), (), text, statistics)
+    listing = Listing(model, Grouper(model).assign(groups(model)), (), text, statistics)
     status = _write("stats", listing)
     missed = unmeasured_line(refused, len(listing.rows()), model.names)
     return status or (fail(missed) if missed else 0)
 
 
-def _print_check(spec: OpenSpec, grouping: Grouping, as_json: bool) -> int:
+def _print_check(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
     """Print the findings; one that is an error is a failure."""
     from explorer.core.check import check_json, check_text, passes
 
-    listing = _listing(replace(spec, skeleton=True), grouping, "")
-    status = write(check_json(listing) if as_json else check_text(listing))
+    listing = _listing(replace(spec, skeleton=True), groups, arguments)
+    status = write(check_json(listing) if arguments.format == "json" else check_text(listing))
     return status or (0 if passes(listing) else EXIT_FAILED)
 
 
-def _print_export(spec: OpenSpec, grouping: Grouping, form: str) -> int:
+def _print_export(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
     """Print the groups as code or data, and tell each error among the findings on stderr."""
     from explorer.core.export.writing import export
 
-    listing = _listing(replace(spec, skeleton=True), grouping, "")
-    if status := write([export(form, listing.model, grouping, listing.assignment)]):
+    listing = _listing(replace(spec, skeleton=True), groups, arguments)
+    assignment = listing.assignment
+    if status := write([export(arguments.export, listing.model, assignment.grouping, assignment)]):
         return status
     errors = [finding.message for finding in listing.findings if finding.severity == "error"]
     for message in errors:
@@ -126,18 +130,23 @@ def _write(format_name: str, listing: Listing) -> int:
     return write(FORMATS[format_name](listing))
 
 
-def _listing(spec: OpenSpec, grouping: Grouping, text: str) -> Listing:
+def _listing(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> Listing:
     """Open a target and group it.
 
     Raises:
-        ParamxError: It can't be opened.
+        ParamxError: It can't be opened, or not be grouped so.
     """
+    from explorer.core.lint_names import of_default_groups
     from explorer.core.lints import lint, try_fixes, with_sources
 
     model = _load(spec)
+    grouping = groups(model)
     assignment = Grouper(model).assign(grouping)
-    findings = with_sources(model, try_fixes(lint(model, grouping, assignment), assignment))
-    return Listing(model, assignment, findings, text)
+    findings = lint(model, grouping, assignment)
+    if arguments.groups is None:
+        findings = of_default_groups(model, grouping, findings)
+    findings = with_sources(model, try_fixes(findings, assignment))
+    return Listing(model, assignment, findings, visible(arguments.filter))
 
 
 def _load(spec: OpenSpec) -> Model:

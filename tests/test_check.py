@@ -10,11 +10,13 @@ from unittest import mock
 import pytest
 from command import paramx
 
+from explorer.arguments import make_parser
 from explorer.core.check import check_json, check_text, passes
 from explorer.core.groups import Grouper, Grouping, Rule
 from explorer.core.listing import Listing
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Finding, Model, Origin, Param
+from explorer.core.presets import PRESETS
 
 RIGHT = """
 [[groups]]
@@ -98,6 +100,19 @@ def test_a_wrong_file_is_one_line_with_its_place_and_no_model_is_opened(toml, te
     assert "my.toml" in line and said in line
 
 
+def test_a_recipe_is_judged_printed_and_exported_by_its_name() -> None:
+    run = paramx("kantaibert", "--recipe", "layerwise", "--check", "--print", "json")
+    data = json.loads(run.stdout)
+    assert (run.returncode, run.stderr, data["passed"]) == (0, "", True)
+    groups = [(group["name"], group["options"]) for group in data["groups"]]
+    assert groups[0] == ("embeddings_no_decay", {"weight_decay": 0.0, "lr_mult": pytest.approx(0.9**7, rel=1e-5)})
+    assert len(groups) == 2 * (6 + 2)
+    printed = json.loads(paramx("kantaibert", "--recipe", "layerwise", "--print", "json").stdout)
+    assert printed["groups"] == data["groups"]
+    exported = json.loads(paramx("kantaibert", "--recipe", "layerwise", "--export", "json").stdout)
+    assert [(group["name"], group["options"]) for group in exported["groups"]] == groups
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     run = paramx("kantaibert", "--groups", str(tmp_path / "none.toml"))
     assert run.returncode == 1
@@ -109,6 +124,10 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     [
         (["x", "--groups", "f", "--no-decay", "bias"], "--no-decay"),
         (["x", "--groups", "f", "--weight-decay", "0.1"], "--weight-decay"),
+        (["x", "--recipe", "tim"], f"'tim' is none of {', '.join(PRESETS)}; near: timm"),
+        (["x", "--recipe", "timm", "--groups", "f"], "leave --groups, --no-decay and --weight-decay out"),
+        (["x", "--recipe", "timm", "--weight-decay", "0"], "leave --groups, --no-decay and --weight-decay out"),
+        (["x", "y", "--recipe", "timm"], "leave OTHER out"),
         (["x", "--check", "--print", "csv"], "csv"),
         (["x", "--check", "--filter", "bias"], "--filter"),
         (["--check"], "TARGET is missing"),
@@ -162,9 +181,25 @@ def test_a_fix_that_would_empty_a_group_is_not_printed(monkeypatch) -> None:
     ]
     monkeypatch.setattr(printing, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
     grouping = Grouping((Rule("muon", ("norm",), {"optimizer": "Muon", "weight_decay": 0.0}), Rule("rest")))
-    listing = printing._listing(OpenSpec("m"), grouping, "")
+    arguments = make_parser().parse_args(["m", "--groups", "file"])
+    listing = printing._listing(OpenSpec("m"), lambda _: grouping, arguments)
     assert "refused-shape: muon" in "".join(check_text(listing))
     assert "fix:" not in "".join(check_text(listing))
+
+
+@pytest.mark.parametrize(
+    ("options", "severities"), [((), {"hint"}), (("--groups", "file"), {"error", "warning", "hint"})]
+)
+def test_an_adapter_is_no_error_of_the_default_groups_and_one_of_a_file_s(monkeypatch, options, severities) -> None:
+    from explorer import printing
+
+    names = [f"base_model.model.layers.0.q_proj.lora_{kind}.weight" for kind in "AB"]
+    params = [Param(i, name, (2, 2), 4, "float32", 16, None, None, None, (), None) for i, name in enumerate(names)]
+    monkeypatch.setattr(printing, "_load", lambda _: Model.from_params(Origin("m", "test", "test"), params))
+    arguments = make_parser().parse_args(["m", *options])
+    findings = printing._listing(OpenSpec("m"), lambda _: Grouping.classic(), arguments).findings
+    assert {finding.severity for finding in findings} == severities
+    assert [finding.severity for finding in findings if finding.id == "empty-group"] == [findings[0].severity]
 
 
 def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:

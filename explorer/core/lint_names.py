@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from explorer.core.lint_scene import Scene
 from explorer.core.param import Finding, Model
+from explorer.core.rules import CLASSIC_TERMS, Grouping
 from explorer.core.text import plural
 
 WHOLE = ("int", "uint", "bool")
@@ -20,6 +21,27 @@ def no_parameters(model: Model) -> tuple[Finding, ...]:
     message = f"no parameter to group among {plural(len(model), 'tensor')}: {kinds}"
     why = "Groups are of a model's parameters; open the model's own file, or its config."
     return (Finding("no-parameters", "error", message, why=why),)
+
+
+def of_default_groups(model: Model, grouping: Grouping, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return the findings of groups that nobody chose: one hint where an adapter gives the classic ones nothing.
+
+    Args:
+        model: The model.
+        grouping: Its groups; others than the classic ones were chosen by somebody.
+        findings: What the lints say.
+    """
+    first = grouping.rules[0]
+    about = [each for each in findings if each.id in ("empty-group", "dead-pattern")]
+    if first.terms != CLASSIC_TERMS or not about or not all("lora_" in name for name in model.names):
+        return findings
+    hint = Finding(
+        "empty-group",
+        "hint",
+        f"{first.name} is empty: an adapter (LoRA) is matrices alone",
+        why="These are the groups that paramx starts with; the adapter's model has the biases and norms they spare.",
+    )
+    return (*(each for each in findings if each not in about), hint)
 
 
 def cannot_judge(scene: Scene) -> Iterator[Finding]:

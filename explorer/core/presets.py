@@ -5,18 +5,19 @@ A new preset is one function and one entry in `PRESETS`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
+from explorer.core.errors import ParamxError
 from explorer.core.groups import Assignment, Grouper
-from explorer.core.layers import layer_of, stacks
+from explorer.core.layers import layer_of
+from explorer.core.layerwise import layerwise
 from explorer.core.lint_scene import Scene
 from explorer.core.lints import lint
 from explorer.core.param import Finding, Model, ModuleClass
-from explorer.core.rules import MAX_RULES, Grouping, Rule
+from explorer.core.rules import Grouping, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,80 +145,6 @@ def muon_split(model: Model, weight_decay: float = 0.1) -> Grouping:
     )
 
 
-def layerwise(model: Model, rate: float = 0.9, weight_decay: float = 0.05) -> Grouping:
-    """Layer-wise learning-rate decay: each layer down from the head learns `rate` times as fast as the one above.
-
-    The embeddings and whatever stands before the first layer are the lowest, the head learns at the full rate.
-    Tensors of fewer than two dimensions do not decay.
-
-    Args:
-        model: The model.
-        rate: The factor from layer to layer.
-        weight_decay: Of tensors with two dimensions or more.
-
-    Raises:
-        ValueError: There are more layers than groups can be.
-    """
-    places = [layer_of(name) for name in model.names]
-    found = stacks(model, places)
-    depth = max((len(stack.layers) for stack in found), default=0)
-    level = {
-        (stack.prefix, n): at for stack in found for at, n in enumerate(stack.layers, depth - len(stack.layers) + 1)
-    }
-    first = next((i for i, place in enumerate(places) if place in level), 0)
-    members: dict[int, list[int]] = {}
-    for i, place in enumerate(places):
-        members.setdefault(_level(model, i, level.get(place, -1) if place else -1, first, depth), []).append(i)
-    plain = {stack.prefix: _is_clear(model, stack.prefix) for stack in found}
-    rules: list[Rule] = []
-    for at in range(depth + 1):
-        label = f"layer_{at - 1}" if at else "embeddings"
-        here = [f"{prefix}.{number}." for (prefix, number), place in level.items() if place == at]
-        terms = tuple(text if plain[text.rsplit(".", 2)[0]] else f"re:^{re.escape(text)}" for text in here)
-        flat, wide = _by_width(model, members.get(at, []))
-        scale = {"lr_mult": float(f"{rate ** (depth + 1 - at):.6g}")}
-        if flat:
-            spared = (*terms, "!ndim>=2") if terms else _exactly(model, flat)
-            rules.append(Rule(f"{label}_no_decay", spared, {"weight_decay": 0.0, **scale}))
-        if wide:
-            taken = terms or _exactly(model, wide)
-            rules.append(Rule(label, taken, {"weight_decay": weight_decay, **scale}))
-    flat, wide = _by_width(model, members.get(depth + 1, []))
-    if flat and wide:
-        rules.append(Rule("head_no_decay", ("ndim<2",), {"weight_decay": 0.0, "lr_mult": 1.0}))
-    last = ("head_no_decay", 0.0) if flat and not wide else ("head", weight_decay)
-    rules.append(Rule(last[0], (), {"weight_decay": last[1], "lr_mult": 1.0}))
-    if len(rules) > MAX_RULES:
-        raise ValueError(f"{depth} layers make {len(rules)} groups, and {MAX_RULES} are possible")
-    return Grouping(tuple(rules))
-
-
-def _level(model: Model, index: int, inside: int, first: int, depth: int) -> int:
-    """Return 0 for embeddings and what stands before the layers, 1 … depth for layers, depth + 1 for the head."""
-    if inside >= 0:
-        return inside
-    owner = model.modules[index]
-    embeds = owner is not None and "Embed" in owner.name
-    return 0 if depth and (index < first or embeds) else depth + 1
-
-
-def _by_width(model: Model, members: Collection[int]) -> tuple[list[int], list[int]]:
-    """Return the members of fewer than two dimensions, and the others."""
-    flat = {i for i in members if len(model.shapes[i] or ()) < 2}
-    return sorted(flat), [i for i in members if i not in flat]
-
-
-def _exactly(model: Model, members: Collection[int]) -> tuple[str, ...]:
-    """Return terms for these parameters alone, by all their names: a tied tensor is in one group under each."""
-    return tuple(f"name:{name}" for i in members for name in (model.names[i], *model.aliases.get(i, ())))
-
-
-def _is_clear(model: Model, prefix: str) -> bool:
-    """Tell whether a prefix occurs at the beginning of names only: `model.layers` is in `vision_model.layers`."""
-    text = "\n" + "\n".join(model.names)
-    return text.count(f"{prefix}.") == text.count(f"\n{prefix}.")
-
-
 _WEIGHT_DECAY = Asked("weight_decay", "weight decay", 0.1, 0.0, 10.0)
 
 PRESETS: Mapping[str, Preset] = {
@@ -266,14 +193,32 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             "layerwise",
             "layer-wise learning-rate decay",
-            "timm 1.0, timm/optim/_param_groups.py, param_groups_layer_decay; first in ELECTRA (Clark et al. 2020)",
-            "each layer learns slower than the one above by a constant factor",
+            "timm 1.0, timm/optim/_param_groups.py, param_groups_layer_decay; several stacks as in EVA-CLIP, "
+            "rei/training/optim.py; first in ELECTRA (Clark et al. 2020)",
+            "each layer learns slower than the one above by a constant factor; encoder, decoder and towers count "
+            "each from its own top",
             layerwise,
             (Asked("rate", "learning rate from layer to layer", 0.9), replace(_WEIGHT_DECAY, default=0.05)),
         ),
     )
 }
 """Every preset by name."""
+
+
+def groups_of_preset(name: str, model: Model) -> Grouping:
+    """Return the groups that a preset makes of a model, with the numbers of its source.
+
+    Args:
+        name: A key of `PRESETS`.
+        model: The model.
+
+    Raises:
+        ParamxError: It can't be built for this model.
+    """
+    try:
+        return PRESETS[name].build(model)
+    except ValueError as error:
+        raise ParamxError(f"recipe {name}", str(error), "take another recipe") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from explorer.core.patterns import PatternError, Term, TooSlow, parse
 
+CLASSIC_TERMS = ("bias", "LayerNorm.weight")
+"""What the classic recipe keeps from decay; the groups that everything starts with have these terms."""
+
 MAX_RULES = 255
 """Most rules of a grouping: an assignment holds one byte a parameter."""
 
@@ -81,7 +84,7 @@ class Grouping:
             raise ValueError(f"two groups are named {min(twice)!r}")
 
     @classmethod
-    def classic(cls, no_decay: Sequence[str] = ("bias", "LayerNorm.weight"), weight_decay: float = 0.1) -> Grouping:
+    def classic(cls, no_decay: Sequence[str] = CLASSIC_TERMS, weight_decay: float = 0.1) -> Grouping:
         """Return the two groups of the classic recipe: `any(nd in n for nd in no_decay)`.
 
         Source: `optimizer_grouped_parameters` of transformers' run_glue.py (v2 to v4).

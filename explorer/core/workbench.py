@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from explorer.core.draft import Draft
 from explorer.core.groups import NO_GROUP, Assignment, Grouper, Grouping, Problem
+from explorer.core.lint_names import of_default_groups
 from explorer.core.lints import lint, with_sources
 from explorer.core.named import Named
 from explorer.core.options import OptionError, options_text, parse_options
@@ -98,7 +99,7 @@ class Workbench:
         if not any(problem.kind != "blank" for problem in kept.problems):
             self._kept_codes = kept.groups
         self.assignment = self.grouper.assign(self.assignment.grouping)
-        self.findings = lint(model, self.assignment.grouping, self.assignment)
+        self.findings = self._judged()
         self._take(self.typed, self._ids)
 
     # -- editing ----------------------------------------------------------------------------------------------
@@ -218,7 +219,11 @@ class Workbench:
         self.problems = assignment.problems
         if not self.stale:
             self.assignment, self._assigned_ids = assignment, ids
-            self.findings = lint(self.model, grouping, assignment)
+            self.findings = self._judged()
+
+    def _judged(self) -> tuple[Finding, ...]:
+        grouping = self.assignment.grouping
+        return of_default_groups(self.model, grouping, lint(self.model, grouping, self.assignment))
 
     # -- what it gives ----------------------------------------------------------------------------------------
 

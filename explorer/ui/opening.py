@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from explorer.core.loading import Event, Loaded
+from explorer.core.errors import ParamxError
+from explorer.core.loading import Event, Failed, Loaded
 from explorer.core.tree_wire import tree_of
 from explorer.core.view import TreeView
 from explorer.core.workbench import Workbench
@@ -15,7 +16,7 @@ from explorer.core.workbench import Workbench
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from explorer.core.loading import Failed, OpenSpec, Stage
+    from explorer.core.loading import OpenSpec, Stage
     from explorer.ui.services import Services
 
 
@@ -40,7 +41,7 @@ class Opening:
         """What opens, and later answers."""
         self.ready: Ready | None = None
         """What it came to; `None` until then, and where it fails."""
-        self._grouping = services.grouping
+        self._services = services
         self._told: SimpleQueue[Stage | Failed | Ready | BaseException | None] = SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -67,10 +68,15 @@ class Opening:
     def _built(self, event: Event) -> Stage | Failed | Ready:
         if not isinstance(event, Loaded):
             return event
+        services = self._services
+        try:
+            grouping = services.recipe(event.model) if services.recipe else services.grouping
+        except ParamxError as error:
+            return Failed(error.line)
         # Here, not where keys are answered; and the worker lays a large tree out while the names are folded here.
         with ThreadPoolExecutor(1) as beside:
             laid = beside.submit(tree_of, event.model, self.loading.ask)
-            bench = Workbench(event.model, self._grouping)
+            bench = Workbench(event.model, grouping)
             view = TreeView(laid.result())
         view.set_groups(bench.assignment.groups)
         view.warm()

@@ -27,6 +27,9 @@ class Services(NamedTuple):
     skeleton: Callable[[OpenSpec, Model], OpenSpec | None] = lambda spec, model: None
     """Says how to open a model again with more facts, `None` where there are none; called in a
     thread. A checkpoint file is shown at once, and gets its module classes from the config beside it afterwards."""
+    recipe: Callable[[Model], Grouping] | None = None
+    """Makes the groups to start with of the model (`--recipe`), in place of `grouping`; called in a thread, and may
+    raise a ParamxError."""
     filter: str = ""
     """The filter to start with (`--filter`)."""
     values: bool = False

@@ -136,8 +136,6 @@ def run(form, module, grouping):
         made = holder.configure_optimizers()
     elif "make_optimizers" in space:
         made = space["make_optimizers"](module)
-    elif "make_optimizer" in space:
-        made = space["make_optimizer"](module)
     else:
         made = space["optimizer"]
     return made if isinstance(made, list) else [made]
@@ -216,6 +214,14 @@ def test_named_groups_keep_the_names_in_the_optimizer_s_state(llama):
     (optimizer,) = run("torch-named", llama, GROUPINGS["types"])
     assert [group["name"] for group in optimizer.param_groups] == ["no_decay", "decay"]
     assert "model.norm.weight" in optimizer.state_dict()["param_groups"][0]["param_names"]
+
+
+def test_one_optimizer_is_made_as_several_are_and_by_itself(llama):
+    space = {}
+    exec(export("torch-groups", table_of_module(llama), GROUPINGS["types"]), space)
+    (listed,), alone = space["make_optimizers"](llama, lr=0.5), space["make_optimizer"](llama, lr=0.5)
+    assert names_in(listed.param_groups, llama) == names_in(alone.param_groups, llama)
+    assert listed.defaults == alone.defaults and alone.defaults["lr"] == 0.5
 
 
 def test_names_are_decided_before_wrapping_and_found_after_it(llama):

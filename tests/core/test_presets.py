@@ -129,9 +129,53 @@ def test_a_layer_s_prefix_inside_another_tower_s_name_is_not_mistaken(table):
     model = table(rows)
     grouping = PRESETS["layerwise"].build(model, rate=0.5)
     assignment = Grouper(model).assign(grouping)
-    assert set(assignment.tensors[:-1]) == {2}
+    assert set(assignment.tensors[:-1]) == {1}
     for index, name in enumerate(model.names):
-        assert grouping.rules[assignment.codes[index]].name == f"layer_{name.split('.')[2]}"
+        tower, _, number, _ = name.split(".")
+        assert grouping.rules[assignment.codes[index]].name == f"{tower}_layer_{number}"
+
+
+def layerwise_groups(model):
+    grouping = PRESETS["layerwise"].build(model, rate=0.5)
+    rules = [grouping.rules[code] for code in Grouper(model).assign(grouping).codes]
+    return {name: (rule.name, rule.options["lr_mult"]) for name, rule in zip(model.names, rules, strict=True)}
+
+
+def test_each_stack_counts_from_its_own_top_in_groups_of_its_own(table):
+    own = [("a.embed.w", "Embedding"), *((f"a.h.{i}.w", "Linear") for i in range(2)), ("a.out.w", "Linear")]
+    other = [("b.embed.w", "Embedding"), *((f"b.h.{i}.w", "Linear") for i in range(3)), ("b.out.w", "Linear")]
+    rows = [("shared.w", "Embedding"), *own, ("bridge.w", "Linear"), *other]
+    assert layerwise_groups(table([(f"m.{name}", (4, 4), kind) for name, kind in rows])) == {
+        "m.shared.w": ("embeddings", 0.0625),
+        "m.a.embed.w": ("a_embeddings", 0.125),
+        "m.a.h.0.w": ("a_layer_0", 0.25),
+        "m.a.h.1.w": ("a_layer_1", 0.5),
+        "m.a.out.w": ("head", 1.0),
+        "m.bridge.w": ("head", 1.0),
+        "m.b.embed.w": ("b_embeddings", 0.0625),
+        "m.b.h.0.w": ("b_layer_0", 0.125),
+        "m.b.h.1.w": ("b_layer_1", 0.25),
+        "m.b.h.2.w": ("b_layer_2", 0.5),
+        "m.b.out.w": ("head", 1.0),
+    }
+
+
+def test_a_small_tower_beside_a_large_model_is_a_stack_too(architecture):
+    groups = layerwise_groups(architecture("llava-1.5-7b"))
+    top = "model.vision_tower.encoder.layers.23.mlp.fc1.weight"
+    assert groups[top] == ("vision_tower_layer_23", 0.5)
+
+
+def test_lists_of_one_module_follow_one_another_as_in_a_resnet(table):
+    model = table([(f"layer{n}.{i}.w", (4, 4), "Conv2d") for n in (1, 2) for i in (0, 1)])
+    rates = [rate for _, rate in layerwise_groups(model).values()]
+    assert rates == [0.0625, 0.125, 0.25, 0.5]
+
+
+def test_a_lone_number_stands_with_the_head_and_a_token_with_the_embeddings(table):
+    rows = [("logit_scale", ()), ("logit_bias", (1,)), ("cls_token", (1, 1, 4)), ("h.0.w", (4, 4)), ("h.1.w", (4, 4))]
+    groups = layerwise_groups(table([(name, shape, "Net") for name, shape in rows]))
+    assert [groups[name][1] for name in ("logit_scale", "logit_bias", "cls_token")] == [1.0, 1.0, 0.125]
 
 
 @pytest.mark.parametrize("name", ["t5-small", "gpt2", "roberta-base"])

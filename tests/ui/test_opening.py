@@ -6,8 +6,10 @@ import pytest
 from fakes import CHOICES, FakeLoading, FakeOpener, Hands, make_app, running
 from textual.widgets import Input, OptionList
 
+from explorer.core.errors import ParamxError
 from explorer.core.loading import Failed, OpenSpec
 from explorer.core.param import Model
+from explorer.core.rules import Grouping, Rule
 from explorer.ui.screens.help import HelpScreen
 from explorer.ui.screens.model import ModelScreen
 from explorer.ui.screens.start import StartScreen
@@ -31,6 +33,18 @@ async def test_a_target_that_can_not_be_opened_ends_the_app_with_the_line_and_1(
         await ui.until(lambda: app.return_code is not None)
     assert app.return_code == 1
     assert app.return_value == "nonsense: no such model; try roberta-base"
+
+
+async def test_a_recipe_makes_the_groups_of_the_model_or_is_the_line_that_ends_the_app(roberta: Model) -> None:
+    def refuse(model: Model) -> Grouping:
+        raise ParamxError("recipe layerwise", f"{len(model)} tensors are too many")
+
+    async with running(make_app(roberta, recipe=lambda model: Grouping((Rule(f"all_{len(model)}"),)))) as ui:
+        assert f"all_{len(roberta)}" in ui.text
+    app = make_app(roberta, recipe=refuse)
+    async with running(app, wait=False) as ui:
+        await ui.until(lambda: app.return_code is not None)
+    assert (app.return_code, app.return_value) == (1, f"recipe layerwise: {len(roberta)} tensors are too many")
 
 
 async def test_the_loading_names_the_target_the_stage_and_the_seconds() -> None:

@@ -150,7 +150,10 @@ def _param_groups(sheet: Sheet, named: bool) -> list[str]:
 
 
 def maker(sheet: Sheet) -> list[str]:
-    """Return the function that makes the optimizer, or one for each."""
+    """Return `make_optimizers` and, where it makes a single one, `make_optimizer`.
+
+    The first is always there: a script that calls it need not change with the groups.
+    """
     kinds = optimizers(sheet)
     if len(kinds) == 1:
         only = next(iter(kinds))
@@ -158,6 +161,11 @@ def maker(sheet: Sheet) -> list[str]:
             f"def make_optimizer(model, names=None, lr={LEARNING_RATE!r}):",
             '    """Return the optimizer over all groups; see param_groups."""',
             f"    return {class_of(only)}(list(param_groups(model, names, lr).values()), lr=lr)",
+            "",
+            "",
+            f"def make_optimizers(model, names=None, lr={LEARNING_RATE!r}):",
+            '    """Return that one in a list: a loop over it works with several too."""',
+            "    return [make_optimizer(model, names, lr)]",
         ]
     return make_several(kinds)
 
