@@ -87,15 +87,15 @@ class GroupCommands(Screen[None]):
     def _rewrite(self, focus: int | None = None) -> None:
         self.run_worker(self._write_fields(focus), exclusive=True, group="rewrite")
 
-    async def _write_fields(self, focus: int | None = None) -> None:
-        """Put the groups' own text into the fields, and the focus into a group's."""
+    async def _write_fields(self, focus: int | None = None, *, options: bool = False) -> None:
+        """Put the groups' own text into the fields, and the focus into a group's terms, or its options."""
         bench, panel = self.bench, self.query_one(GroupsPanel)
         if bench is None:
             return
         await panel.write(bench)
         self._tell_groups()
         if focus is not None:
-            await panel.reveal(bench, focus)
+            await panel.reveal(bench, focus, options=options)
 
     def action_undo(self) -> None:
         """Take back the last edit of the groups."""

@@ -22,6 +22,7 @@ from explorer.ui import keymap
 from explorer.ui.cell_diff import WholeScreen
 from explorer.ui.opening import Opening, Ready
 from explorer.ui.screens.recovery import Recovery
+from explorer.ui.screens.row_commands import RowCommands, tensor_number
 from explorer.ui.screens.value_commands import ValueCommands
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
@@ -53,7 +54,7 @@ TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
 
-class ModelScreen(Recovery, ValueCommands, WholeScreen):
+class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")
@@ -419,16 +420,23 @@ class ModelScreen(Recovery, ValueCommands, WholeScreen):
         table, bench = self.query_one(TreeTable), self.bench
         if bench is None or table.view is None:
             return
-        self._mask = bench.grouper.containing(needle) if needle else None
+        number = tensor_number(needle, len(bench.model))
+        if number is not None:
+            self._mask = bytes(number) + b"\1" + bytes(len(bench.model) - number - 1)
+        else:
+            self._mask = bench.grouper.containing(needle) if needle else None
         table.filter(needle, self._mask)
         self.query_one(FilterBar).tell(table.view)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the filter keeps it and goes to the tree."""
-        if event.input is self.query_one(FilterBar).field:
-            if not event.value:
+        """Enter in the filter keeps it and goes to the tree; of a number, to that tensor in the whole tree."""
+        if event.input is self.query_one(FilterBar).field and self.bench is not None:
+            table, number = self.query_one(TreeTable), tensor_number(event.value, len(self.bench.model))
+            if number is not None or not event.value:
                 self.clear_filter()
-            self.query_one(TreeTable).focus()
+            if number is not None:
+                table.go_to(number)
+            table.focus()
 
     def on_key(self, event: events.Key) -> None:
         """Esc clears the filter, from its field and from the tree; arrows leave its field for the tree."""
