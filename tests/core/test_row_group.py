@@ -14,18 +14,8 @@ from explorer.core.view import TreeView
 @pytest.fixture
 def odd(table) -> Model:
     """Names that shell patterns and expressions would read as more than they are, and numbers that begin others."""
-    names = [
-        "a[0].w",
-        "a0.w",
-        "a.b*.w",
-        "a.bb.w",
-        "a.b*c.w",
-        *(f"h.{n}.w" for n in range(12)),
-        "h.x.w",
-        "ah.1.w",
-        "p",
-    ]
-    names += [f"k.{n}.w" for n in range(3)]
+    names = ["a[0].w", "a[0].v", "a0.w", "a.b*.w", "a.b*.v", "a.bb.w", "a.b*c.w", "h.x.w", "ah.1.w", "p"]
+    names += [*(f"h.{n}.w" for n in range(12)), *(f"k.{n}.w" for n in range(3))]
     return table([(name, (2, 2), "Linear") for name in names])
 
 
