@@ -51,7 +51,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("first", ("home",), "Home", "top", "First row"),
     Command("top_prefix", ("g",), "g g", "top", "First row too"),
     Command("last", ("end", "G"), "End G", "end", "Last row"),
-    Command("filter", ("slash",), "/", "filter", "Keep the names that contain a text; Esc clears", rank=2),
+    Command(
+        "filter",
+        ("slash",),
+        "/",
+        "filter",
+        "Keep the names that contain a text; #120 is a tensor; Esc clears",
+        rank=2,
+    ),
     Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds; after S, with NaN or Inf"),
     Command(
         "previous_match", ("N",), "N", "previous", "Previous tensor that the filter finds; after S, with NaN or Inf"
@@ -60,6 +67,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("counters", ("c",), "c", "counts", "The other ways to count, and why they differ", rank=11),
     Command("sweep", ("S",), "S", "statistics", "Measure what is below the row: norms, zeros, NaN; by layer too"),
     Command("values", ("v",), "v", "values", "The tensor's values, statistics and a heat map", rank=4),
+    Command("copy_name", ("y",), "y", "copy name", "Copy the row's full name to the terminal's clipboard"),
+    Command("group_row", ("a",), "a", "group it", "A new group for what the row holds: type its options", rank=13),
     Command("card", ("i",), "i", "about", "The model: architecture, parameters by role, its config", rank=12),
     Command(
         "presets", ("p",), "p", "presets", "Known recipes side by side on this model, with their sources", rank=5

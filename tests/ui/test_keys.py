@@ -15,7 +15,7 @@ from textual import events
 from textual.screen import Screen
 
 from explorer.core.draft import Draft
-from explorer.core.groups import Grouping
+from explorer.core.groups import Grouping, Rule
 from explorer.core.param import Model
 from explorer.ui import keymap
 from explorer.ui.screens.card import CardScreen
@@ -232,6 +232,15 @@ async def _(ui: Hands, key: str) -> None:
     await ui.press("escape")
     assert "of 106 tensors" not in ui.text
     assert "roberta" in paths(ui)
+    await ui.press(key)
+    await ui.write("#25")
+    assert "1 of 106 tensors" in ui.text
+    await ui.press("enter")
+    assert "#25 of 106" in ui.text and "1 of 106 tensors" not in ui.text, "in the whole tree"
+    await ui.press(key)
+    await ui.write("#106")
+    assert "0 of 106 tensors" in ui.text, "the last is #105: this is a text"
+    await ui.press("escape")
 
 
 @does("next_match")
@@ -318,6 +327,32 @@ async def _(ui: Hands, key: str) -> None:
 @does("counters")
 async def _(ui: Hands, key: str) -> None:
     await opens(ui, key, CountersScreen, "83,504,416", "123,492,416", "43,172,896")
+
+
+@does("copy_name")
+async def _(ui: Hands, key: str) -> None:
+    await ui.go("roberta.encoder.layer.0")
+    assert ui.at == "encoder.layer 0…5"
+    for path in ("roberta.encoder.layer.0", "lm_head.layer_norm.bias"):
+        await ui.press(key)
+        assert ui.app.clipboard == path
+        assert f"clipboard: {path}" in ui.text
+        await ui.press("end")
+
+
+@does("group_row")
+async def _(ui: Hands, key: str) -> None:
+    bench = ui.model_screen.bench
+    assert bench is not None
+    await ui.go("lm_head.dense")
+    await ui.press(key)
+    assert focused_at(ui) == (1, "rule-options")
+    assert "dense takes 1 of 2 tensors; groups above keep the rest" in ui.text, "the bias is in no_decay"
+    await ui.type("lr=3e-5")
+    assert bench.typed.rules[1] == Rule("dense", ("glob:lm_head.dense.*",), {"weight_decay": 0.1, "lr": 3e-5})
+    assert [bench.stats(rule).tensors for rule in range(3)] == [65, 1, 40]
+    await ui.press("ctrl+underscore", "ctrl+underscore")
+    assert bench.typed == Grouping.classic()
 
 
 @does("presets")

@@ -47,16 +47,23 @@ class FilterCommands(Screen[None]):
         table, bench = self.query_one(TreeTable), self.bench
         if bench is None or table.view is None:
             return
-        self._mask = bench.grouper.containing(needle) if needle else None
+        number = tensor_number(needle, len(bench.model))
+        if number is not None:
+            self._mask = bytes(number) + b"\1" + bytes(len(bench.model) - number - 1)
+        else:
+            self._mask = bench.grouper.containing(needle) if needle else None
         table.filter(needle, self._mask)
         self.query_one(FilterBar).tell(table.view)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter in the filter keeps it and goes to the tree."""
-        if event.input is self.query_one(FilterBar).field:
-            if not event.value:
+        """Enter in the filter keeps it and goes to the tree; of a number, to that tensor in the whole tree."""
+        if event.input is self.query_one(FilterBar).field and self.bench is not None:
+            table, number = self.query_one(TreeTable), tensor_number(event.value, len(self.bench.model))
+            if number is not None or not event.value:
                 self.clear_filter()
-            self.query_one(TreeTable).focus()
+            if number is not None:
+                table.go_to(number)
+            table.focus()
 
     def clear_filter(self) -> None:
         """Show the whole tree again, with the cursor where it is."""
@@ -88,3 +95,10 @@ class FilterCommands(Screen[None]):
             self.notify("Nothing to find yet: / sets a text, S looks for NaN and Inf.", timeout=3)
         elif not table.go_to_match(self._mask, by):
             self.notify("No tensor's name contains the text.", timeout=3)
+
+
+def tensor_number(text: str, tensors: int) -> int | None:
+    """Return the index that `#120` names, as the line below the tree writes it; `None` if it is no such text."""
+    number = text.removeprefix("#")
+    known = number != text and number.isascii() and number.isdigit() and len(number) <= len(str(tensors))
+    return int(number) if known and int(number) < tensors else None

@@ -78,8 +78,8 @@ class GroupCommands(FilterCommands):
             await self._write_fields(focus)
             self.edited()
 
-    async def _write_fields(self, focus: int | None = None) -> None:
-        """Put the groups' own text into the fields, and the focus into a group's.
+    async def _write_fields(self, focus: int | None = None, *, options: bool = False) -> None:
+        """Put the groups' own text into the fields, and the focus into a group's terms, or its options.
 
         A key waits for it: the next may be text for a field, and come in one burst with it over a slow line.
         """
@@ -92,7 +92,7 @@ class GroupCommands(FilterCommands):
             focus = min(focused, len(bench.typed.rules) - 1)
         self._tell_groups()
         if focus is not None:
-            await panel.reveal(bench, focus)
+            await panel.reveal(bench, focus, options=options)
 
     async def action_undo(self) -> None:
         """Take back the last edit of the groups."""

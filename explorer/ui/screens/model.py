@@ -21,6 +21,7 @@ from explorer.ui import keymap
 from explorer.ui.cell_diff import WholeScreen
 from explorer.ui.opening import Opening, Ready
 from explorer.ui.screens.recovery import Recovery
+from explorer.ui.screens.row_commands import RowCommands
 from explorer.ui.screens.value_commands import ValueCommands
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.bars import DetailBar, FilterBar, KeysBar, OriginBar, TitleBar
@@ -52,7 +53,7 @@ TICK = 0.5
 """Seconds between two looks at the clock while a model opens."""
 
 
-class ModelScreen(Recovery, ValueCommands, WholeScreen):
+class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
     """One model: opening it, walking it, trying groups on it."""
 
     BINDINGS = keymap.bindings("anywhere", "tree")

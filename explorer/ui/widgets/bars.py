@@ -287,7 +287,7 @@ class FilterBar(Horizontal):
         """Start hidden and empty."""
         super().__init__(id=id)
         self.display = False
-        self.field = Field("", placeholder="text in a name; case counts", classes="filter-field")
+        self.field = Field("", placeholder="text in a name; case counts; #120: a tensor", classes="filter-field")
         self._count = Steady(classes="filter-count")
         self._view: TreeView | None = None
 

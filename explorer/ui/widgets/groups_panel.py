@@ -161,7 +161,7 @@ class RuleEditor(Vertical):
             return Field(text, placeholder=placeholder, classes=classes, changed=self._typed)
 
         self._title = field(rule.name, "name", "rule-name")
-        self._options = field(options_text(rule.options), "weight_decay=0.1", "rule-options")
+        self.options = field(options_text(rule.options), "weight_decay=0.1", "rule-options")
         terms = "" if catch_all else join_terms(rule.terms)
         self.terms = field(terms, "text in a name, comma between", "rule-terms")
         self._told = self.fields
@@ -173,7 +173,7 @@ class RuleEditor(Vertical):
         yield Steady(Text(str(self.position + 1), "bold"), classes="rule-number")
         yield self._title
         yield self._rest if self.catch_all else self.terms
-        yield self._options
+        yield self.options
         yield self._stats
 
     def field_name(self, field: Widget | None) -> str:
@@ -181,7 +181,7 @@ class RuleEditor(Vertical):
         name = self._title.value
         if field is self._title:
             return f"name of group {self.position + 1}"
-        return f"terms of {name}" if field is self.terms else f"options of {name}" if field is self._options else ""
+        return f"terms of {name}" if field is self.terms else f"options of {name}" if field is self.options else ""
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what was typed, if that was not done as it was typed."""
@@ -206,7 +206,7 @@ class RuleEditor(Vertical):
     @property
     def fields(self) -> Fields:
         """What stands in the fields now."""
-        return self._title.value, self._options.value, self.terms.value
+        return self._title.value, self.options.value, self.terms.value
 
     def write(self, rule: Rule) -> None:
         """Put the rule's own text back into the fields."""
@@ -217,7 +217,7 @@ class RuleEditor(Vertical):
         """Put texts into the fields as somebody typed them."""
         self._writing = True
         with self.prevent(Input.Changed):
-            self._title.value, self._options.value, self.terms.value = fields
+            self._title.value, self.options.value, self.terms.value = fields
         self._writing = False
         self._told = self.fields
 
@@ -353,11 +353,11 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         if not self.editors:
             await self.show(bench)
 
-    async def reveal(self, bench: Workbench, rule: int) -> None:
-        """Put the focus into a group's terms, on the page that holds it."""
+    async def reveal(self, bench: Workbench, rule: int, *, options: bool = False) -> None:
+        """Put the focus into a group's terms, or its options, on the page that holds it."""
         if not self._first <= rule < self._first + PAGE:
             await self.show(bench, rule - PAGE // 2)
-        self.focus_field(rule)
+        self.focus_field(rule, options=options)
 
     async def write(self, bench: Workbench) -> None:
         """Put the groups' own text back into the fields, made anew if there are more or fewer groups."""
@@ -458,11 +458,19 @@ class GroupsPanel(VerticalScroll, can_focus=False):
         """Go back to the groups last kept."""
         self.post_message(self.Restore())
 
-    def focus_field(self, rule: int | None = None) -> None:
-        """Put the focus into a shown group (the first if none is named): its terms, or the options of the last."""
+    def focus_field(self, rule: int | None = None, *, options: bool = False) -> None:
+        """Put the focus into a shown group (the first if none is named).
+
+        Args:
+            rule: The group.
+            options: Whether one more option is to be typed; else its terms have the focus, if it has any.
+        """
         for editor in self.editors:
             if rule is None or editor.position == rule:
-                editor.query_one(".rule-options" if editor.catch_all else ".rule-terms", Field).focus()
+                if options:
+                    editor.options.offer(f"{editor.options.value} ".lstrip())
+                else:
+                    (editor.options if editor.catch_all else editor.terms).focus()
                 return
 
     def action_rule_up(self) -> None:
