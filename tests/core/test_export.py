@@ -173,7 +173,12 @@ TINY = {
     "t5": ("T5ForConditionalGeneration", {"d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2}),
     "qwen2_moe": (
         "Qwen2MoeForCausalLM",
-        {"num_key_value_heads": 1, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8, "num_experts": 4},
+        {
+            "num_key_value_heads": 1,
+            "moe_intermediate_size": 8,
+            "shared_expert_intermediate_size": 8,
+            "num_experts": 4,
+        },
     ),
     "whisper": (
         "WhisperForConditionalGeneration",
