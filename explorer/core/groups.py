@@ -86,6 +86,15 @@ class Reason(NamedTuple):
         return f"{self.group} {because}{kept_out}"
 
 
+class Frozen(NamedTuple):
+    """What is frozen of a group: by the model, or by the group's own `freeze`."""
+
+    tensors: int
+    """Parameters."""
+    parameters: int
+    """Their elements."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """Which rule each parameter fell under."""
@@ -139,10 +148,11 @@ class Assignment:
         members = self.members(rule)
         return [index for index in members if grads[index] is not False] if False in grads.values else list(members)
 
-    def frozen(self, rule: int) -> tuple[int, int]:
-        """Return how many parameters under `rule` no optimizer gets, and their elements."""
+    def frozen(self, rule: int) -> Frozen:
+        """Return how much under `rule` no optimizer gets."""
         trained, numels = self.trained(rule), self.grouper.model.numels
-        return self.tensors[rule] - len(trained), self.parameters[rule] - sum(numels[index] for index in trained)
+        elements = sum(numels[index] for index in trained)
+        return Frozen(self.tensors[rule] - len(trained), self.parameters[rule] - elements)
 
     def reasons(self, index: int) -> Reason:
         """Return why the parameter at `index` is in its group."""

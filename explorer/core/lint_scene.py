@@ -54,8 +54,8 @@ class Facts:
         shapes = [trained and ndim is not None for trained, ndim in zip(classes.trained, classes.ndims, strict=True)]
         ndims = [ndim or 0 for ndim in classes.ndims]
         each = list(zip(norms, shapes, ndims, strict=True))
-        self.trained = self._rows(classes.trained)
-        """Parameters that the model does not freeze."""
+        self.frozen = self._rows([not trained for trained in classes.trained])
+        """Parameters that the model freezes, and tensors that are none."""
         self.norm = self._rows([norm and trained for norm, trained in zip(norms, classes.trained, strict=True)])
         """Trained parameters of normalization modules."""
         self.flat = self._rows([not norm and known and ndim < 2 for norm, known, ndim in each])

@@ -15,9 +15,11 @@ def trains_nothing(scene: Scene) -> Iterator[Finding]:
     for i, (rule, count) in enumerate(zip(scene.grouping.rules, scene.assignment.tensors, strict=True)):
         if not count or scene.frozen(i):
             continue
-        own = scene.where([i])
         still = next((key for key in ("lr", "lr_mult") if rule.options.get(key) == 0), "")
-        trained = own & scene.facts.trained
+        if not still and not scene.facts.frozen:
+            continue
+        own = scene.where([i])
+        trained = own & ~scene.facts.frozen
         if not trained:
             whole = "its tensor is" if count == 1 else f"all its {count:,} tensors are"
             yield Finding(

@@ -13,6 +13,7 @@ from explorer.core.export import EXPORTS
 from explorer.core.export.writing import export, same_form
 from explorer.core.grouping_file import loads
 from explorer.core.groups import Grouper, Grouping, Rule
+from explorer.core.presets import PRESETS
 
 torch = pytest.importorskip("torch")
 
@@ -166,6 +167,75 @@ def test_executed_code_splits_as_the_screen_shows(form, name, module):
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
     optimizer.step()
+
+
+TINY = {
+    "roberta": ("RobertaForSequenceClassification", {"intermediate_size": 16}),
+    "t5": ("T5ForConditionalGeneration", {"d_kv": 4, "d_ff": 16, "num_layers": 2, "num_heads": 2}),
+    "qwen2_moe": (
+        "Qwen2MoeForCausalLM",
+        {
+            "num_key_value_heads": 1,
+            "moe_intermediate_size": 8,
+            "shared_expert_intermediate_size": 8,
+            "num_experts": 4,
+        },
+    ),
+    "whisper": (
+        "WhisperForConditionalGeneration",
+        {
+            "num_mel_bins": 4,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "pad_token_id": 0,
+        },
+    ),
+    "vit": ("ViTForImageClassification", {"intermediate_size": 16, "image_size": 8, "patch_size": 4}),
+    "gemma3": (
+        "Gemma3ForConditionalGeneration",
+        {
+            "text_config": {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "intermediate_size": 16},
+            "vision_config": {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 8},
+        },
+    ),
+}
+"""Class and sizes of one small model of each family; whisper's sinusoidal positions are frozen."""
+
+
+@pytest.fixture(scope="module", params=TINY)
+def family(request):
+    import transformers
+
+    name, sizes = TINY[request.param]
+    kind = getattr(transformers, name)
+    common = {"vocab_size": 50, "hidden_size": 8, "d_model": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return kind(kind.config_class(**{**common, **sizes}))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("form", PYTHON)
+def test_every_recipe_s_code_trains_each_tensor_as_the_table_says(form, preset, family):
+    model = table_of_module(family)
+    grouping = PRESETS[preset].build(model)
+    assignment = Grouper(model).assign(grouping)
+    wanted = {}
+    for index, name in enumerate(model.names):
+        options = grouping.rules[assignment.codes[index]].options
+        rate = 5e-5 * options.get("lr_mult", 1)
+        if model.requires_grad[index]:
+            wanted[name] = (options.get("optimizer", "AdamW"), pytest.approx(rate), options["weight_decay"])
+    if form == "trainer" and preset == "muon":
+        with pytest.raises(ParamxError, match="Trainer runs one"):
+            export(form, model, grouping)
+        return
+    got = {}
+    for optimizer in run(form, family, grouping):
+        for group, names in zip(optimizer.param_groups, names_in(optimizer.param_groups, family), strict=True):
+            assert not names & got.keys()
+            got |= dict.fromkeys(names, (type(optimizer).__name__, group["lr"], group["weight_decay"]))
+    assert got == wanted
 
 
 @pytest.mark.parametrize("form", ["torch-groups", "trainer", "lightning"])

@@ -294,7 +294,8 @@ def test_the_json_contract_has_these_keys_in_this_order() -> None:
         "state_dict_elements",
         "without_embeddings",
     ]
-    assert {tuple(group) for group in data["groups"]} == {("name", "terms", "options", "tensors", "parameters")}
+    keys = ("name", "terms", "options", "tensors", "parameters", "frozen")
+    assert {tuple(group) for group in data["groups"]} == {keys}
     assert {tuple(finding) for finding in data["findings"]} == {("id", "severity", "message", "names")}
 
 
@@ -345,8 +346,16 @@ def test_the_json_holds_the_facts() -> None:
             "options": {"weight_decay": 0.0},
             "tensors": 2,
             "parameters": 16,
+            "frozen": {"tensors": 1, "parameters": 8},
         },
-        {"name": "decay", "terms": [], "options": {"weight_decay": 0.1}, "tensors": 3, "parameters": 465},
+        {
+            "name": "decay",
+            "terms": [],
+            "options": {"weight_decay": 0.1},
+            "tensors": 3,
+            "parameters": 465,
+            "frozen": {"tensors": 0, "parameters": 0},
+        },
     ]
     assert data["findings"] == [
         {

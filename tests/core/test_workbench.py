@@ -288,3 +288,10 @@ def test_after_any_steps_the_assignment_is_that_of_the_last_good_groups(steps: l
     while bench.undo():
         assert bench.typed in drafts
     assert bench.typed == Grouping.classic(), "undo leads back to the beginning"
+
+
+def test_an_adapter_opens_without_an_error_of_groups_that_nobody_chose(table):
+    bench = Workbench(table([(f"q.lora_{kind}.weight", (2, 2), None) for kind in "AB"]), Grouping.classic())
+    assert {finding.severity for finding in bench.findings} == {"hint"}
+    bench.change(Grouping.classic(("bias",)))
+    assert "error" in {finding.severity for finding in bench.findings}

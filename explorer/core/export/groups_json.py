@@ -31,6 +31,7 @@ def write(sheet: Sheet) -> str:
                 "options": dict(rule.options),
                 "tensors": assignment.tensors[i],
                 "parameters": assignment.parameters[i],
+                "frozen": assignment.frozen(i)._asdict(),
                 "nbytes": assignment.nbytes[i],
                 "members": [names[index] for index in assignment.members(i)],
             }

@@ -71,6 +71,7 @@ def groups_of(listing: Listing) -> list[dict[str, Any]]:
             "options": _strict(rule.options),
             "tensors": listing.assignment.tensors[code],
             "parameters": listing.assignment.parameters[code],
+            "frozen": listing.assignment.frozen(code)._asdict(),
         }
         for code, rule in enumerate(listing.assignment.grouping.rules)
     ]
