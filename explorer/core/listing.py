@@ -19,7 +19,6 @@ from explorer.core.param import Finding, Model, Origin, Param
 from explorer.core.parts import PART_COLUMNS, Part, parts_at
 from explorer.core.roles import Roles
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import stats_text
 from explorer.core.totals import totals
 from explorer.core.tree import Tree
 
@@ -48,7 +47,9 @@ class Listing:
     filter: str = ""
     """Only parameters whose name contains it, as `'layer.3' in n` does, upper and lower case apart; empty: all."""
     statistics: Mapping[int, TensorStats] = field(default_factory=dict)
-    """Statistics of the parameters that were measured, by index; only `stats` prints them."""
+    """Statistics of the parameters that were measured, by index; see `explorer.core.stats_text`."""
+    figure: str = ""
+    """What rows of statistics are sorted by, one of `explorer.core.sweep.ORDERS`; empty: as `order` says."""
     order: Order = "model"
     """How rows stand."""
     top: int | None = None
@@ -143,7 +144,9 @@ def json_text(listing: Listing) -> Iterator[str]:
     yield f'{{"format": {JSON_FORMAT},\n "model": {encode(head_of(model.origin))},\n "parameters": ['
     running = model.running()
     roles = Roles(model)
-    rows = (encode(_parameter(model[index], running[index], listing.group(index), roles)) for index in listing.rows())
+    rows = (
+        encode(_parameter(model[index], running[index], listing.group(index), roles)) for index in listing.shown()
+    )
     between = "\n  "
     while batch := list(islice(rows, BATCH)):
         yield between + ",\n  ".join(batch)
@@ -160,6 +163,9 @@ def json_text(listing: Listing) -> Iterator[str]:
         "state_dict_elements": state[1] if state else None,
         "without_embeddings": counters.without_embeddings if counters else None,
     }
+    if listing.depth is not None:
+        modules = ",\n  ".join(encode(_module(listing, part)) for part in listing.parts)
+        yield f'],\n "modules": [\n  {modules}'
     yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups_of(listing))},'
     yield f'\n "findings": {encode(findings_of(listing.findings))}}}\n'
 
@@ -172,7 +178,7 @@ def head_of(origin: Origin) -> dict[str, Any]:
         "class": origin.class_name,
         "model_type": origin.model_type,
         "origin": origin.description,
-        "config": _strict(origin.config),
+        "config": strict(origin.config),
         "versions": dict(origin.versions),
         "remembered": origin.remembered,
     }
@@ -184,7 +190,7 @@ def groups_of(listing: Listing) -> list[dict[str, Any]]:
         {
             "name": rule.name,
             "terms": list(rule.terms),
-            "options": _strict(rule.options),
+            "options": strict(rule.options),
             "tensors": listing.assignment.tensors[code],
             "parameters": listing.assignment.parameters[code],
         }
@@ -221,12 +227,25 @@ def _parameter(param: Param, running: int, group: str | None, roles: Roles) -> d
     }
 
 
+def _module(listing: Listing, part: Part) -> dict[str, Any]:
+    model, sums = listing.model, part.totals(listing.model)
+    return {
+        "name": part.name,
+        "tensors": sums.tensors,
+        "parameters": sums.parameters,
+        "nbytes": sums.nbytes,
+        "dtypes": part.values(model.dtypes),
+        "requires_grad": part.values(model.requires_grad),
+        "groups": listing.groups(part),
+    }
+
+
 def notes_of(param: Param) -> str:
     """Return what is odd about a parameter, and what it is where it is none."""
     return ", ".join(filter(None, (param.apart, param.notes)))
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
     """Return a value with floats that JSON lacks as text: `time_step_limit: [0.0, Infinity]` is in real configs.
 
     `null` would say that the value is unknown; `float("Infinity")` reads the text back.
@@ -234,9 +253,9 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     return value
 
 
@@ -307,9 +326,8 @@ FORMATS: Mapping[str, Format] = {
     "loop": loop,
     "json": json_text,
     "csv": csv_text,
-    "stats": stats_text,
 }
 """What `--print` takes: each format's name and its writer. A new format is one entry."""
 
-PARTS_FORMATS = ("table", "csv")
-"""Those that heed `order`, `top` and `depth`: the others have the model's order, and a row a tensor, by contract."""
+PARTS_FORMATS = ("table", "json", "csv")
+"""Those that heed `order`, `top` and `depth`: the loop has the model's order, and a row a tensor, by contract."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,16 @@ from explorer.core.elements import ELEMENTS
 from explorer.core.layers import layer_of, stacks
 from explorer.core.pictures import sparkline
 from explorer.core.statistics import TensorStats, summed
-from explorer.core.text import UNKNOWN, plural, shape_text, share_text
+from explorer.core.text import UNKNOWN, plural, share_text
 
 if TYPE_CHECKING:
-    from explorer.core.listing import Listing
     from explorer.core.param import Model
 
 FIGURE = 14
 """Most characters of a figure: longer whole numbers get an exponent."""
 
-REASONS_TOLD = 3
-"""Most reasons for unmeasured tensors that one line gives; the others are counted."""
+NAMED = 3
+"""Most tensors with NaN or infinities that one line names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +136,39 @@ def sum_line(
     return " · ".join(parts)
 
 
+def not_finite(statistics: Mapping[int, TensorStats], indices: Iterable[int]) -> list[int]:
+    """Return the tensors among some that hold NaN or infinities."""
+    return [index for index in indices if (stats := statistics.get(index)) is not None and (stats.nans or stats.infs)]
+
+
+def not_finite_line(statistics: Mapping[int, TensorStats], indices: Iterable[int], names: Sequence[str]) -> str:
+    """Name in one line the tensors among some that hold NaN or infinities; empty where none does.
+
+    Args:
+        statistics: What is measured.
+        indices: The tensors.
+        names: The names of all tensors.
+    """
+    odd = not_finite(statistics, indices)
+    if not odd:
+        return ""
+    told = [f"{names[index]} ({_odd_text(statistics[index])})" for index in odd[:NAMED]]
+    if len(odd) > NAMED:
+        told.append(f"and {len(odd) - NAMED:,} more")
+    return f"NaN or Inf in {plural(len(odd), 'tensor')}: {', '.join(told)}"
+
+
+def _odd_text(stats: TensorStats) -> str:
+    """Say how many elements are not finite, and where the first are."""
+    kinds = ((stats.nans, "NaN", stats.first_nan), (stats.infs, "Inf", stats.first_inf))
+    told = []
+    for count, kind, first in kinds:
+        if count:
+            where = "" if not first else f" at {list(first)}" if count == 1 else f", first at {list(first)}"
+            told.append(f"{count:,} {kind}{where}")
+    return "; ".join(told)
+
+
 # --- by layer -------------------------------------------------------------------------------------------------------
 
 
@@ -179,59 +211,3 @@ def by_layer(model: Model, statistics: Mapping[int, TensorStats]) -> list[Series
 
 def _by_element(stats: TensorStats | None) -> float | None:
     return stats.norm / math.sqrt(stats.finite) if stats is not None and stats.finite else None
-
-
-# --- printing -------------------------------------------------------------------------------------------------------
-
-
-def stats_text(listing: Listing) -> Iterator[str]:
-    """Yield the statistics as aligned columns, one tensor a line, then their sums: `--print stats`.
-
-    Figures have nine digits, which tell float32 values apart; a tensor that could not be measured has `–`, and
-    `unmeasured_line` says why.
-    """
-    model, statistics = listing.model, listing.statistics
-    rows = listing.rows()
-    head = ("index", "name", "shape", "dtype", *(figure.title for figure in FIGURES))
-    table: list[Sequence[str]] = [head]
-    for index in rows:
-        stats = statistics.get(index)
-        shape = shape_text(model.shapes[index]).replace(" × ", "x")
-        figures = (UNKNOWN if stats is None else _precise(figure.of(stats)) for figure in FIGURES)
-        table.append((str(index), model.names[index], shape, model.dtypes[index] or UNKNOWN, *figures))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        cells = [
-            cell.ljust(width) if column in (1, 2, 3) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip() + "\n"
-    yield f"\n{sum_line(statistics, rows, whole_numbers(model))}\n"
-    if any(is_complex(model.dtypes[index]) for index in rows):
-        yield "Figures of complex tensors are of the absolute values.\n"
-
-
-def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int, names: Sequence[str]) -> str:
-    """Say in one line how many of some tensors could not be measured, which, and why; empty where all were.
-
-    Args:
-        unmeasured: The tensors by reason.
-        of: How many were to be measured.
-        names: The names of all tensors.
-    """
-    if not unmeasured:
-        return ""
-    told = []
-    for reason, indices in unmeasured.items():
-        others = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
-        told.append(f"{names[indices[0]]}{others}: {reason}")
-    if len(told) > REASONS_TOLD:
-        told[REASONS_TOLD:] = [f"and {plural(len(told) - REASONS_TOLD, 'other reason')}"]
-    missed = sum(map(len, unmeasured.values()))
-    return f"{missed:,} of {plural(of, 'tensor')} not measured: {'; '.join(told)}"
-
-
-def _precise(value: float | None) -> str:
-    if value is None:
-        return UNKNOWN
-    return str(value) if isinstance(value, int) else f"{value:.9g}"
