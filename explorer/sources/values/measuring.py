@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CHUNK = 1 << 18
 """Elements that are worked on at a time: so few stay in the processor's cache over all passes."""
 
+COMPLEX = {"complex32": "<f2", "complex64": "<f4", "complex128": "<f8"}
+"""How the two parts of a complex element are stored."""
+
 SQUARED = 480
 """Largest binary exponent, of either sign, whose squares may be summed as they are: float64 ends near 2**1023."""
 
@@ -96,13 +99,11 @@ def _by_code(tensor: Readable) -> Progress:
 
 def _index(tensor: Readable, position: int | None) -> tuple[int, ...] | None:
     """Return the index of the element that `chunks` gives at a position; `None` where that is in another order."""
+    import numpy as np
+
     if position is None or not tensor.in_order:
         return None
-    index: list[int] = []
-    for size in reversed(tensor.facts.shape):
-        position, at = divmod(position, size)
-        index.insert(0, at)
-    return tuple(index)
+    return tuple(int(at) for at in np.unravel_index(position, tensor.facts.shape))
 
 
 def _of_counts(values: Numbers, counts: Numbers, numel: int) -> TensorStats:
