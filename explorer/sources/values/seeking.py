@@ -45,7 +45,7 @@ def seek(tensor: Readable, start: Sequence[int], by: int) -> Generator[float, No
     first = blocks.of(origin)
     for step in range(blocks.count + 1):
         begin, selection = blocks.at((first + by * step) % blocks.count)
-        places = begin + np.flatnonzero(_not_finite(dtype, tensor.take(selection)))
+        places = begin + _not_finite(dtype, tensor.take(selection))
         if step == 0:  # the last step takes this block whole
             places = places[places > origin] if by > 0 else places[places < origin]
         if len(places):
@@ -56,14 +56,16 @@ def seek(tensor: Readable, start: Sequence[int], by: int) -> Generator[float, No
 
 
 def _not_finite(dtype: str, data: bytes) -> NDArray[Any]:
-    """Return which elements are NaN or infinite; of complex ones, where a part is."""
+    """Return the places of the elements that are NaN or infinite; of complex ones, where a part is."""
     import numpy as np
 
     if dtype in COMPLEX:
         parts = np.frombuffer(data, COMPLEX[dtype]).reshape(-1, 2)
-        odd: NDArray[Any] = ~np.isfinite(parts).all(axis=1)
-        return odd
-    return np.logical_not(np.isfinite(as_floats(dtype, data)))
+        return np.flatnonzero(~np.isfinite(parts).all(axis=1))
+    width = ELEMENTS[dtype].nbytes
+    # Wide ones as they are: as float64 each block takes six times as long.
+    values = np.frombuffer(data, f"<f{width}") if width > 2 else as_floats(dtype, data)
+    return np.flatnonzero(~np.isfinite(values))
 
 
 class _Blocks:
