@@ -25,17 +25,23 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 """The command line can't be understood."""
 
-FORMAT_NAMES = ("table", "loop", "json", "csv", "stats")
+LISTING_FORMATS = ("table", "loop", "json", "csv")
 """The keys of `explorer.core.listing.FORMATS`, told without importing it; a test holds the two equal."""
 
-CHECK_FORMATS = ("table", "json")
-"""What `--print` may be with `--check`: text or JSON."""
+STATS_FORMATS = ("stats", "stats-json")
+"""The keys of `explorer.core.stats_text.FORMATS`, likewise."""
 
-PARTS_FORMATS = ("table", "csv")
-"""What `--depth`, `--sort` and `--top` are for: `explorer.core.listing.PARTS_FORMATS`."""
+CHECK_FORMATS = ("table", "json", *STATS_FORMATS)
+"""What `--print` may be with `--check`: the findings on the groups as text or JSON, or the values' statistics."""
+
+PARTS_FORMATS = ("table", "json", "csv")
+"""What `--depth` is for, and `--sort` and `--top` beside statistics: `explorer.core.listing.PARTS_FORMATS`."""
 
 SORTS = ("size", "name", "model")
 """What `--sort` may be: `explorer.core.listing.Order`."""
+
+FIGURE_SORTS = ("std", "absmax", "norm", "zeros", "nan", "inf")
+"""What `--sort` may be of statistics too: `explorer.core.sweep.ORDERS`."""
 
 RECIPE_NAMES = ("run_glue", "hf_trainer", "nanogpt", "timm", "muon", "layerwise")
 """The keys of `explorer.core.presets.PRESETS`, likewise."""
@@ -65,6 +71,7 @@ examples:
   paramx gpt2 --print table --top 10      the ten largest tensors
   paramx gpt2 --print table --depth 2     what each part holds, as of torchinfo
   paramx x.safetensors --print stats      mean, norm, zeros, NaN of every tensor
+  paramx x.pt --print stats --check       status 1 if one holds NaN or Inf
   paramx gpt2 --groups my.toml            start with the groups of a file
   paramx gpt2 --groups my.toml --check    judge them, for CI: status 0 or 1
   paramx gpt2 --recipe timm --check       judge a known recipe on this model
@@ -201,17 +208,20 @@ def make_parser() -> argparse.ArgumentParser:
     shown.add_argument(
         "--print",
         dest="format",
-        choices=FORMAT_NAMES,
+        choices=(*LISTING_FORMATS, *STATS_FORMATS),
         metavar="FORMAT",
-        help="print table, loop, json, csv or stats, and exit",
-    )
-    shown.add_argument("--depth", metavar="N", type=_count, help="of table and csv: modules N levels down, summed up")
-    shown.add_argument(
-        "--sort", choices=SORTS, metavar="ORDER", help="of table and csv: size (largest first), name or model"
+        help="print table, loop, json, csv, stats or stats-json, and exit",
     )
     shown.add_argument(
-        "--top", metavar="N", type=_count, help="of table and csv: the first N rows; without --sort the largest"
+        "--depth", metavar="N", type=_count, help="of table, csv, json: modules N levels down, summed up"
     )
+    shown.add_argument(
+        "--sort",
+        choices=(*SORTS, *FIGURE_SORTS),
+        metavar="ORDER",
+        help="size (largest first), name or model; of stats also norm, std, absmax, zeros, nan or inf",
+    )
+    shown.add_argument("--top", metavar="N", type=_count, help="only the first N rows; without --sort the largest")
     shown.add_argument("--values", action="store_true", help="of two targets, compare the values too")
     shown.add_argument(
         "--export",
@@ -219,7 +229,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FORM",
         help=f"print the groups' code and exit: {', '.join(EXPORTS)}",
     )
-    shown.add_argument("--check", action="store_true", help="judge the groups and exit: 1 if there is an error")
+    shown.add_argument(
+        "--check",
+        action="store_true",
+        help="judge the groups and exit: 1 if there is an error; with --print stats: if a value is NaN or Inf",
+    )
     other = parser.add_argument_group("other")
     other.add_argument("--version", action=_Version, nargs=0, help="print the version")
     other.add_argument("-h", "--help", action="help", help="print this help")
@@ -280,22 +294,25 @@ def _argument(text: str) -> tuple[str, str]:
 def complaint(arguments: argparse.Namespace, prints: bool) -> str:
     """Return what can't be understood of the command line; nothing if all of it can."""
     two = arguments.other is not None
+    stats = arguments.format in STATS_FORMATS
+    listed = prints and not two and not arguments.export and (stats or not arguments.check)
     told = {
         "TARGET is empty": arguments.target is not None and not arguments.target.strip(),
         "OTHER is empty": two and not arguments.other.strip(),
         "TARGET is missing: without a terminal there is nothing to choose it with": prints and not arguments.target,
-        f"--check prints text or json, not {arguments.format}": arguments.check
+        f"--check prints text, json or statistics, not {arguments.format}": arguments.check
         and arguments.format not in (None, *CHECK_FORMATS),
-        "--check judges every parameter: leave --filter out": arguments.check and arguments.filter,
+        "--check judges every parameter: leave --filter out": arguments.check and arguments.filter and not stats,
         "--check judges one target: leave OTHER out": arguments.check and two,
         f"two targets are printed as table, json or csv, not {arguments.format}": two
         and arguments.format not in (None, *COMPARE_FORMATS),
-        "--depth, --sort and --top are for one TARGET printed as table or csv": (
-            arguments.depth or arguments.sort or arguments.top
+        "--depth is for one TARGET printed as table, csv or json": arguments.depth
+        and not (listed and arguments.format in (None, *PARTS_FORMATS)),
+        "--sort and --top are for one TARGET printed as table, csv, json or statistics": (
+            arguments.sort or arguments.top
         )
-        and (
-            not prints or two or arguments.check or arguments.export or arguments.format not in (None, *PARTS_FORMATS)
-        ),
+        and not (listed and arguments.format in (None, *PARTS_FORMATS, *STATS_FORMATS)),
+        f"--sort {arguments.sort} is for --print stats": arguments.sort in FIGURE_SORTS and not stats,
         "--export prints the groups of one TARGET: leave --print, --check, --filter and OTHER out": arguments.export
         and (two or arguments.format or arguments.check or arguments.filter),
         "--recipe brings its own groups: leave --groups, --no-decay and --weight-decay out": arguments.recipe

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from explorer.arguments import grouping_of, groups_of, spec_of
+from explorer.arguments import FIGURE_SORTS, STATS_FORMATS, grouping_of, groups_of, spec_of
 from explorer.core.errors import ParamxError
 from explorer.core.groups import Grouper
 from explorer.core.listing import FORMATS, Listing, nothing_contains
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from explorer.core.listing import Order
+    from explorer.core.listing import Format, Order
     from explorer.core.loading import OpenSpec
     from explorer.core.param import Model
     from explorer.core.rules import Grouping
@@ -44,8 +44,8 @@ def print_asked(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
     if arguments.other is not None:
         return _print_comparison(spec, grouping_of(parser, arguments), arguments)
     groups = groups_of(parser, arguments)
-    if arguments.format == "stats":
-        return _print_statistics(spec, groups, visible(arguments.filter))
+    if arguments.format in STATS_FORMATS:
+        return _print_statistics(spec, groups, arguments)
     if not arguments.no_cache:
         # What follows tells the table alone; those above ask for values too, which a remembered one has not.
         spec = replace(spec, remember="use")
@@ -60,21 +60,39 @@ def _print_listing(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace
     format_name = arguments.format or "table"
     # The loop's lines say nothing of classes: for them the config beside a checkpoint is not worth seconds.
     listing = _listing(replace(spec, skeleton=format_name != "loop"), groups, arguments)
+    return _write(FORMATS[format_name], replace(_ordered(listing, arguments), depth=arguments.depth))
+
+
+def _ordered(listing: Listing, arguments: argparse.Namespace) -> Listing:
+    """Return a listing with its rows as `--sort` and `--top` ask for."""
+    if arguments.sort in FIGURE_SORTS:
+        return replace(listing, figure=arguments.sort, top=arguments.top)
     order: Order = arguments.sort or ("model" if arguments.top is None else "size")
-    return _write(format_name, replace(listing, order=order, top=arguments.top, depth=arguments.depth))
+    return replace(listing, order=order, top=arguments.top)
 
 
-def _print_statistics(spec: OpenSpec, groups: Groups, text: str) -> int:
-    """Measure the tensors of a target and print their statistics; a tensor that can't be measured is a failure."""
-    from explorer.core.sweep import unmeasured_line
+def _print_statistics(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
+    """Measure the tensors of a target and print their statistics; a tensor that can't be measured is a failure.
+
+    With `--check` NaN and infinities are one too.
+    """
+    from explorer.core.stats_text import FORMATS as STATISTICS
+    from explorer.core.stats_text import unmeasured_line, wanted
+    from explorer.core.sweep import not_finite_line
     from explorer.measuring import measure_target
 
+    text = visible(arguments.filter)
     with _Progress() as progress:
         model, statistics, refused = measure_target(spec, text, progress.show)
-    listing = Listing(model, Grouper(model).assign(groups(model)), (), text, statistics)
-    status = _write("stats", listing)
-    missed = unmeasured_line(refused, len(listing.rows()), model.names)
-    return status or (fail(missed) if missed else 0)
+    listing = _ordered(Listing(model, Grouper(model).assign(groups(model)), (), text, statistics), arguments)
+    status = _write(STATISTICS[arguments.format], listing)
+    missed = unmeasured_line(refused, len(wanted(listing)), model.names)
+    odd = not_finite_line(statistics, wanted(listing), model.names) if arguments.check else ""
+    if status:
+        return status
+    for line in filter(None, (missed, odd)):
+        status = fail(line)
+    return status
 
 
 def _print_check(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> int:
@@ -119,7 +137,7 @@ def _print_comparison(spec: OpenSpec, grouping: Grouping, arguments: argparse.Na
     return status or (0 if comparison.equal else EXIT_DIFFERENT)
 
 
-def _write(format_name: str, listing: Listing) -> int:
+def _write(form: Format, listing: Listing) -> int:
     """Write a listing in a format.
 
     Raises:
@@ -127,7 +145,7 @@ def _write(format_name: str, listing: Listing) -> int:
     """
     if listing.filter and not listing.rows():
         raise nothing_contains(listing.filter)
-    return write(FORMATS[format_name](listing))
+    return write(form(listing))
 
 
 def _listing(spec: OpenSpec, groups: Groups, arguments: argparse.Namespace) -> Listing:

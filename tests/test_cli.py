@@ -382,6 +382,24 @@ def test_stats_that_lack_a_tensor_are_a_failure_that_says_which_share_and_why(tm
     assert (whole.returncode, whole.stderr) == (0, ""), "what was asked for is there"
 
 
+def test_stats_are_checked_when_asked_and_name_the_tensor_that_is_not_finite(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    odd = torch.zeros(4, 5)
+    odd[1, 2] = torch.inf
+    save_file({"clean": torch.ones(9), "odd": odd}, tmp_path / "x.safetensors")
+    run = paramx(tmp_path / "x.safetensors", "--print", "stats")
+    assert (run.returncode, run.stderr) == (0, "")
+    line = "NaN or Inf in 1 tensor: odd (1 Inf at [1, 2])\n"
+    assert run.stdout.endswith(line)
+    run = paramx(tmp_path / "x.safetensors", "--print", "stats-json", "--check", "--top", "1")
+    assert (run.returncode, run.stderr) == (1, f"paramx: {line}")
+    assert json.loads(run.stdout)["not_finite"] == ["odd"]
+    run = paramx(tmp_path / "x.safetensors", "--print", "stats", "--check", "--filter", "clean")
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_stats_of_tensors_of_which_none_can_be_measured_are_rows_and_one_line_of_how_many(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
 

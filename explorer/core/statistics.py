@@ -40,6 +40,10 @@ class TensorStats:
     """The `QUANTILES`; empty where nothing is finite."""
     histogram: tuple[int, ...] = ()
     """Elements in each bin, the last with its upper edge; one bin where all are equal, none where none is finite."""
+    first_nan: tuple[int, ...] | None = None
+    """Index of the first NaN; `None` where there is none, or values are read in another order than indices."""
+    first_inf: tuple[int, ...] | None = None
+    """Index of the first infinity, likewise."""
 
     @property
     def absmax(self) -> float | None:

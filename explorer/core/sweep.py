@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FIGURE = 14
 """Most characters of a figure: longer whole numbers get an exponent."""
 
-REASONS_TOLD = 3
-"""Most reasons for unmeasured tensors that one line gives; the others are counted."""
+NAMED = 3
+"""Most tensors with NaN or infinities that one line names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,39 @@ def sum_line(
     return " · ".join(parts)
 
 
+def not_finite(statistics: Mapping[int, TensorStats], indices: Iterable[int]) -> list[int]:
+    """Return the tensors among some that hold NaN or infinities."""
+    return [index for index in indices if (stats := statistics.get(index)) is not None and (stats.nans or stats.infs)]
+
+
+def not_finite_line(statistics: Mapping[int, TensorStats], indices: Iterable[int], names: Sequence[str]) -> str:
+    """Name in one line the tensors among some that hold NaN or infinities; empty where none does.
+
+    Args:
+        statistics: What is measured.
+        indices: The tensors.
+        names: The names of all tensors.
+    """
+    odd = not_finite(statistics, indices)
+    if not odd:
+        return ""
+    told = [f"{names[index]} ({_odd_text(statistics[index])})" for index in odd[:NAMED]]
+    if len(odd) > NAMED:
+        told.append(f"and {len(odd) - NAMED:,} more")
+    return f"NaN or Inf in {plural(len(odd), 'tensor')}: {', '.join(told)}"
+
+
+def _odd_text(stats: TensorStats) -> str:
+    """Say how many elements are not finite, and where the first are."""
+    kinds = ((stats.nans, "NaN", stats.first_nan), (stats.infs, "Inf", stats.first_inf))
+    told = []
+    for count, kind, first in kinds:
+        if count:
+            where = "" if not first else f" at {list(first)}" if count == 1 else f", first at {list(first)}"
+            told.append(f"{count:,} {kind}{where}")
+    return "; ".join(told)
+
+
 # --- by layer -------------------------------------------------------------------------------------------------------
 
 
@@ -178,23 +211,3 @@ def by_layer(model: Model, statistics: Mapping[int, TensorStats]) -> list[Series
 
 def _by_element(stats: TensorStats | None) -> float | None:
     return stats.norm / math.sqrt(stats.finite) if stats is not None and stats.finite else None
-
-
-def unmeasured_line(unmeasured: Mapping[str, Sequence[int]], of: int, names: Sequence[str]) -> str:
-    """Say in one line how many of some tensors could not be measured, which, and why; empty where all were.
-
-    Args:
-        unmeasured: The tensors by reason.
-        of: How many were to be measured.
-        names: The names of all tensors.
-    """
-    if not unmeasured:
-        return ""
-    told = []
-    for reason, indices in unmeasured.items():
-        others = f" and {len(indices) - 1:,} more" if len(indices) > 1 else ""
-        told.append(f"{names[indices[0]]}{others}: {reason}")
-    if len(told) > REASONS_TOLD:
-        told[REASONS_TOLD:] = [f"and {plural(len(told) - REASONS_TOLD, 'other reason')}"]
-    missed = sum(map(len, unmeasured.values()))
-    return f"{missed:,} of {plural(of, 'tensor')} not measured: {'; '.join(told)}"

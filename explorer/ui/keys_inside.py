@@ -50,6 +50,8 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
               (("ctrl+home", "edge(-1, 0)"), ("ctrl+end,G", "edge(1, 0)")), "grid"),
         Entry("g", "Go to an index as in torch: 12,5 or -1 (a row) or 3,0,7",
               (("g", "ask_index"),)),
+        Entry("n N", "Go to the next or the previous element that is NaN or infinite",
+              (("n", "seek(1)"), ("N", "seek(-1)"))),
         Entry("f", "Numbers as auto, fixed, scientific, hex (the bits)", (("f", "format"),), "grid"),
         Entry("[ ]", "The slice before and the next, of three dimensions and more",
               (("left_square_bracket", "leading(-1)"), ("right_square_bracket", "leading(1)"))),
@@ -62,6 +64,8 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
     "sweep": (
         Entry("s", "Sort by the next figure; after the last the model's order",
               (("s", "order"),)),
+        Entry("n N", "Go to the next or the previous tensor that holds NaN or an infinity",
+              (("n", "seek(1)"), ("N", "seek(-1)"))),
         Entry("l Tab", "Norms layer by layer, and the table again", (("l,tab", "layers"),), before_all=True),
         Entry("a", "Measure every tensor of the model", (("a", "all"),)),
         Entry("v", "The values of the tensor under the cursor", (("v", "values"),)),

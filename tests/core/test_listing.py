@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from tables import param
 
-from explorer.arguments import FORMAT_NAMES
+from explorer.arguments import FIGURE_SORTS, LISTING_FORMATS, STATS_FORMATS
 from explorer.core.groups import Grouper, Grouping
 from explorer.core.listing import FORMATS, Listing
 from explorer.core.listing.table import COLUMNS
 from explorer.core.param import Counters, Finding, Model, ModuleClass, Origin, Param, Place
+from explorer.core.stats_text import FORMATS as STATISTICS
+from explorer.core.sweep import ORDERS
 
 LINEAR = ModuleClass("Linear")
 NORM = ModuleClass("LayerNorm")
@@ -80,7 +82,9 @@ def printed(form: str, *args: Any, **kwargs: Any) -> str:
 
 
 def test_the_command_names_every_format() -> None:
-    assert tuple(FORMATS) == FORMAT_NAMES
+    assert tuple(FORMATS) == LISTING_FORMATS
+    assert tuple(STATISTICS) == STATS_FORMATS
+    assert ("", *FIGURE_SORTS) == ORDERS
 
 
 # --- loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import pytest
@@ -99,12 +100,26 @@ def test_a_filter_leaves_sums_of_what_it_leaves_and_shares_of_the_whole() -> Non
     assert [(row["name"], row["parameters"], row["share"]) for row in rows] == [("h", "5", str(5 / 21))]
 
 
-@pytest.mark.parametrize("form", PARTS_FORMATS)
+@pytest.mark.parametrize("form", ["table", "csv"])
 def test_sorted_rows_keep_the_models_running_total(form: str) -> None:
     rows = printed(form, FILE, order="size")
     assert [row["index"] for row in rows] == ["5", "4", "3", "2", "1", "0"]
     assert [row["running"] for row in rows] == ["21", "15", "10", "6", "3", "1"]
     assert [row["name"] for row in printed(form, FILE, order="name")] == sorted(FILE)
+
+
+def test_the_json_has_the_modules_that_are_asked_for_and_the_parameters_of_these() -> None:
+    found = json.loads("".join(FORMATS["json"](listing(FILE, frozenset({4}), order="size", top=1, depth=1))))
+    assert [row["name"] for row in found["parameters"]] == [name for name in FILE if name.startswith("h.")]
+    assert found["modules"] == [
+        {
+            **{"name": "h", "tensors": 3, "parameters": 7, "nbytes": 28},
+            **{"dtypes": ["int64", "float32"], "requires_grad": [True, False], "groups": ["no_decay", "decay"]},
+        }
+    ]
+    found = json.loads("".join(FORMATS["json"](listing(FILE, order="size", top=2))))
+    assert [row["index"] for row in found["parameters"]] == [5, 4]
+    assert "modules" not in found
 
 
 def test_the_first_rows_are_those_of_the_order_that_the_filter_leaves() -> None:

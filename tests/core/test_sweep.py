@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from dataclasses import replace
@@ -11,11 +12,13 @@ import pytest
 from explorer.core.asking import ask_to_the_end
 from explorer.core.grid import Grid, cell_text, cell_width, exact_text, parse_index
 from explorer.core.groups import Grouper, Grouping
-from explorer.core.listing import FORMATS, Listing
+from explorer.core.listing import Listing
 from explorer.core.param import Column, Model
 from explorer.core.pictures import BROKEN, bar, heat, histogram, merged, sparkline
 from explorer.core.statistics import TensorStats, edges
-from explorer.core.sweep import ORDERS, by_layer, ordered, sum_line, unmeasured_line, whole_numbers
+from explorer.core.stats_text import FORMATS as STATISTICS
+from explorer.core.stats_text import unmeasured_line
+from explorer.core.sweep import ORDERS, by_layer, ordered, sum_line, whole_numbers
 
 
 def stats(norm: float = 1.0, numel: int = 4, zeros: int = 0, nans: int = 0, std: float | None = 1.0) -> TensorStats:
@@ -85,7 +88,7 @@ def test_the_print_says_that_figures_of_complex_tensors_are_absolute_values(tiny
     for dtypes, expected in ((tiny.dtypes, False), (Column.of(["complex64"] * len(tiny)), True)):
         model = replace(tiny, dtypes=dtypes)
         listing = Listing(model, Grouper(model).assign(Grouping.classic()), (), "", known)
-        assert (said in "".join(FORMATS["stats"](listing))) == expected
+        assert (said in "".join(STATISTICS["stats"](listing))) == expected
 
 
 def test_norms_follow_the_layers_number(tiny: Model) -> None:
@@ -102,12 +105,41 @@ def test_norms_follow_the_layers_number(tiny: Model) -> None:
 def test_stats_print_one_line_a_tensor_and_their_sum(tiny: Model) -> None:
     known = {index: stats(float(index + 1)) for index in range(len(tiny) - 1)}
     listing = Listing(tiny, Grouper(tiny).assign(Grouping.classic()), (), "", known)
-    lines = "".join(FORMATS["stats"](listing)).splitlines()
+    lines = "".join(STATISTICS["stats"](listing)).splitlines()
     assert lines[0].split()[:6] == ["index", "name", "shape", "dtype", "mean", "std"]
     assert lines[1].split() == ["0", "embed.weight", "10x4", "float32", "0.5", "1", "-1", *["1"] * 3, *["0"] * 3]
     assert lines[10].split()[4:] == ["–"] * 9
     assert lines[12].startswith("9 of 10 tensors measured; in these 36 elements")
     assert len(lines) == 13
+
+
+def test_the_print_ends_with_the_tensors_that_are_not_finite_whatever_rows_it_has(tiny: Model) -> None:
+    known = {index: stats(nans=index % 2) for index in range(len(tiny))}
+    known[1] = replace(known[1], nans=2, infs=1, first_nan=(3, 4), first_inf=(0, 1))
+    listing = Listing(tiny, Grouper(tiny).assign(Grouping.classic()), (), "", known, top=1)
+    last = "".join(STATISTICS["stats"](listing)).splitlines()[-1]
+    names = list(tiny.names)
+    assert last == (
+        f"NaN or Inf in 5 tensors: {names[1]} (2 NaN, first at [3, 4]; 1 Inf at [0, 1]), "
+        f"{names[3]} (1 NaN), {names[5]} (1 NaN), and 2 more"
+    )
+
+
+def test_stats_sort_by_a_figure_and_are_json_without_nan(tiny: Model) -> None:
+    known = {index: stats(float(index)) for index in range(len(tiny) - 1)}
+    known[2] = replace(known[2], norm=math.inf, infs=1, first_inf=(1,))
+    listing = Listing(tiny, Grouper(tiny).assign(Grouping.classic()), (), "", known, "norm", top=2)
+    text = "".join(STATISTICS["stats-json"](listing))
+    assert text.isascii()
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert (found["format"], [row["index"] for row in found["tensors"]]) == (1, [2, 8])
+    assert found["tensors"][0] | {"norm": "Infinity", "inf": 1, "first_inf": [1], "nan": 0} == found["tensors"][0]
+    assert found["totals"] == {
+        **{"tensors": 10, "measured": 9, "numel": 36, "norm": "Infinity", "zeros": 0, "nan": 0, "inf": 1}
+    }
+    assert found["not_finite"] == [tiny.names[2]]
+    unmeasured = json.loads("".join(STATISTICS["stats-json"](replace(listing, figure="", top=None))))["tensors"][9]
+    assert {value for key, value in unmeasured.items() if key not in ("index", "name", "shape", "dtype")} == {None}
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------

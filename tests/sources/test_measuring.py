@@ -43,6 +43,9 @@ def hold(tensor: torch.Tensor) -> TensorStats:
     finite = wide[wide.isfinite()]
     counts = (stats.numel, stats.zeros, stats.nans, stats.infs)
     assert counts == (len(wide), int((wide == 0).sum()), int(wide.isnan().sum()), int(wide.isinf().sum()))
+    for found, odd in ((stats.first_nan, tensor.double().isnan()), (stats.first_inf, tensor.double().isinf())):
+        places = odd.nonzero().tolist()
+        assert found == (tuple(places[0]) if places else None)
     if not len(finite):
         assert (stats.mean, stats.std, stats.least, stats.most, stats.absmax, stats.quantiles) == (
             *(None,) * 5,

@@ -123,6 +123,58 @@ async def test_what_is_wrong_with_an_index_stands_under_the_field(
         assert grid_of(ui).index == (1, 0, 0, 0), "as torch: from the first dimension"
 
 
+async def test_n_goes_to_the_next_element_that_is_nan_or_infinite_from_any_view() -> None:
+    app, _ = served(Two())
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "odd")
+        await ui.press("n")
+        await ui.until(lambda: "[0, 1] = nan" in ui.text)
+        await ui.press("n")
+        await ui.until(lambda: "[1, 0] = inf" in ui.text)
+        await ui.press("tab")
+        await ui.until(lambda: "First NaN at [0, 1], first" in ui.text)
+        await ui.press("N")
+        await ui.until(lambda: "[0, 1] = nan" in ui.text)
+        assert "tensor([[1., nan]," in ui.text, "the values again"
+        await ui.press("g")
+        await ui.type("nan")
+        await ui.press("enter")
+        assert "'nan' is no index; 12,5 is one; n goes to NaN and Inf" in ui.text
+
+
+async def test_where_every_element_is_finite_n_says_so_and_reads_once() -> None:
+    app, loading = served(Two())
+    async with running(app, (80, 24)) as ui:
+        await open_values(ui, "vector")
+        await ui.press("n")
+        await ui.until(lambda: "Every element is finite" in ui.text)
+        asked = [request for request, _ in loading.asked]
+        await ui.press("tab")
+        await ui.until(lambda: "histogram" in ui.text)
+        await ui.press("n")
+        assert [request for request, _ in loading.asked].count("seek") == asked.count("seek") == 1
+
+
+async def test_escape_stops_looking_for_nan_and_stays() -> None:
+    app, loading = served(Two())
+
+    def slow(arguments: Mapping[str, Any]) -> Any:
+        time.sleep(0.01)
+        return {"done": 0.25, "result": None}
+
+    loading.answers["seek"] = slow
+    async with running(app, (80, 24)) as ui:
+        screen = await open_values(ui, "matrix")
+        await ui.press("n")
+        await ui.until(lambda: "looking for NaN and Inf … 25%   Esc stops" in ui.text)
+        await ui.press("escape")
+        assert app.screen is screen
+        assert "[0, 0] = 0.0" in ui.text
+        asked = len(loading.asked)
+        await ui.pilot.pause(0.05)
+        assert len(loading.asked) <= asked + 1, "the one under way is the last"
+
+
 async def test_brackets_step_a_leading_dimension_and_d_chooses_it() -> None:
     app, _ = served(Two())
     async with running(app, (100, 30)) as ui:
@@ -375,6 +427,9 @@ async def test_a_sweep_sorts_and_leads_back_to_the_tree() -> None:
         await ui.press("S")
         await ui.press("a")
         await ui.until(lambda: "4 tensors" in ui.text and not sweep_of(ui)._working)
+        assert "NaN or Inf in odd" in ui.text
+        await ui.press("n")
+        assert sweep_of(ui)._chosen == 3, "n goes to it in any order"
         while "nan↓" not in ui.text:
             await ui.press("s")
         assert "⚠ 1" in ui.text

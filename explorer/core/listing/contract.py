@@ -10,6 +10,7 @@ from typing import Any
 
 from explorer.core.listing.listing import BATCH, Listing, notes_of
 from explorer.core.param import Finding, Origin, Param
+from explorer.core.parts import Part
 from explorer.core.roles import Roles
 from explorer.core.totals import totals
 
@@ -27,7 +28,9 @@ def json_text(listing: Listing) -> Iterator[str]:
     yield f'{{"format": {JSON_FORMAT},\n "model": {encode(head_of(model.origin))},\n "parameters": ['
     running = model.running()
     roles = Roles(model)
-    rows = (encode(_parameter(model[index], running[index], listing.group(index), roles)) for index in listing.rows())
+    rows = (
+        encode(_parameter(model[index], running[index], listing.group(index), roles)) for index in listing.shown()
+    )
     between = "\n  "
     while batch := list(islice(rows, BATCH)):
         yield between + ",\n  ".join(batch)
@@ -44,6 +47,9 @@ def json_text(listing: Listing) -> Iterator[str]:
         "state_dict_elements": state[1] if state else None,
         "without_embeddings": counters.without_embeddings if counters else None,
     }
+    if listing.depth is not None:
+        modules = ",\n  ".join(encode(_module(listing, part)) for part in listing.parts)
+        yield f'],\n "modules": [\n  {modules}'
     yield f'],\n "totals": {encode(sums)},\n "groups": {encode(groups_of(listing))},'
     yield f'\n "findings": {encode(findings_of(listing.findings))}}}\n'
 
@@ -56,7 +62,7 @@ def head_of(origin: Origin) -> dict[str, Any]:
         "class": origin.class_name,
         "model_type": origin.model_type,
         "origin": origin.description,
-        "config": _strict(origin.config),
+        "config": strict(origin.config),
         "versions": dict(origin.versions),
         "remembered": origin.remembered,
     }
@@ -68,7 +74,7 @@ def groups_of(listing: Listing) -> list[dict[str, Any]]:
         {
             "name": rule.name,
             "terms": list(rule.terms),
-            "options": _strict(rule.options),
+            "options": strict(rule.options),
             "tensors": listing.assignment.tensors[code],
             "parameters": listing.assignment.parameters[code],
             "frozen": listing.assignment.frozen(code)._asdict(),
@@ -106,7 +112,20 @@ def _parameter(param: Param, running: int, group: str | None, roles: Roles) -> d
     }
 
 
-def _strict(value: Any) -> Any:
+def _module(listing: Listing, part: Part) -> dict[str, Any]:
+    model, sums = listing.model, part.totals(listing.model)
+    return {
+        "name": part.name,
+        "tensors": sums.tensors,
+        "parameters": sums.parameters,
+        "nbytes": sums.nbytes,
+        "dtypes": part.values(model.dtypes),
+        "requires_grad": part.values(model.requires_grad),
+        "groups": listing.groups(part),
+    }
+
+
+def strict(value: Any) -> Any:
     """Return a value with floats that JSON lacks as text: `time_step_limit: [0.0, Infinity]` is in real configs.
 
     `null` would say that the value is unknown; `float("Infinity")` reads the text back.
@@ -114,7 +133,7 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     return value

@@ -37,7 +37,9 @@ class Listing:
     filter: str = ""
     """Only parameters whose name contains it, as `'layer.3' in n` does, upper and lower case apart; empty: all."""
     statistics: Mapping[int, TensorStats] = field(default_factory=dict)
-    """Statistics of the parameters that were measured, by index; only `stats` prints them."""
+    """Statistics of the parameters that were measured, by index; see `explorer.core.stats_text`."""
+    figure: str = ""
+    """What rows of statistics are sorted by, one of `explorer.core.sweep.ORDERS`; empty: as `order` says."""
     order: Order = "model"
     """How rows stand."""
     top: int | None = None

@@ -26,14 +26,16 @@ def value_answers(open_tensor: OpenTensor) -> dict[str, Answer]:
     """Return what answers requests about values.
 
     `tensor` {"index"} tells the facts; `values` {"index", "selection"} gives the bytes of the selected elements;
-    `statistics` {"index"} and `heat` {"index", …} do a slice of the work and answer {"done": share, "result": …}:
-    they are asked until `result` is not null; not to ask again cancels. None raises anything but `ParamxError`.
+    `statistics` {"index"}, `heat` {"index", …} and `seek` {"index", "start", "by"} (the next element that is NaN or
+    infinite) do a slice of the work and answer {"done": share, "result": …}: they are asked until `result` is not
+    null; not to ask again cancels. None raises anything but `ParamxError`.
     """
     answers: dict[str, Answer] = {
         "tensor": partial(_tensor, open_tensor),
         "values": partial(_values, open_tensor),
         "statistics": in_slices(partial(_statistics, open_tensor), MOST_WORK),
         "heat": in_slices(partial(_heat, open_tensor), MOST_WORK),
+        "seek": in_slices(partial(_seek, open_tensor), MOST_WORK),
     }
     return {request: partial(_or_refused, answer) for request, answer in answers.items()}
 
@@ -70,6 +72,12 @@ def _heat(open_tensor: OpenTensor, wanted: Mapping[str, Any]) -> Generator[float
 
     tensor = open_tensor(wanted["index"])
     return (yield from shade(tensor, wanted["leading"], wanted["rows"], wanted["columns"]))
+
+
+def _seek(open_tensor: OpenTensor, wanted: Mapping[str, Any]) -> Generator[float, None, Any]:
+    from explorer.sources.values.seeking import seek
+
+    return (yield from seek(open_tensor(wanted["index"]), wanted["start"], wanted["by"]))
 
 
 def in_slices(begin: Callable[[Mapping[str, Any]], Generator[float, None, Any]], most: int) -> Answer:

@@ -17,7 +17,7 @@ from explorer.sources import Answer, open_served
 from explorer.sources.values import OpenTensor, Readable
 from explorer.sources.values.answers import in_slices
 from explorer.sources.values.arranged import Slice, in_order
-from explorer.sources.values.measuring import as_floats
+from explorer.sources.values.measuring import COMPLEX, as_floats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Elements that are compared at a time."""
-
-COMPLEX = {"complex32": "<f2", "complex64": "<f4", "complex128": "<f8"}
-"""How the two parts of a complex element are stored."""
 
 
 def difference_answers(open_tensor: OpenTensor) -> dict[str, Answer]:

@@ -9,6 +9,7 @@ histogram is filled.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import cache
 from math import frexp, inf, isfinite, ldexp, prod, sqrt
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18
 """Elements that are worked on at a time: so few stay in the processor's cache over all passes."""
+
+COMPLEX = {"complex32": "<f2", "complex64": "<f4", "complex128": "<f8"}
+"""How the two parts of a complex element are stored."""
 
 SQUARED = 480
 """Largest binary exponent, of either sign, whose squares may be summed as they are: float64 ends near 2**1023."""
@@ -71,16 +75,35 @@ def _by_code(tensor: Readable) -> Progress:
     width = ELEMENTS[dtype].nbytes
     codes = 256**width
     counts = np.zeros(codes, np.int64)
+    values = _values_of_codes(dtype)
+    by_code = values.reshape(codes, -1)
+    nan, inf = (np.logical_or.reduce(odd(by_code), axis=1) for odd in (np.isnan, np.isinf))
+    first_nan: int | None = None
+    first_inf: int | None = None
     done = 0
     for data in tensor.chunks(CHUNK * 4):
         chunk = np.frombuffer(data, np.uint8 if width == 1 else "<u2")
-        counts += np.bincount(chunk, minlength=codes)
+        here = np.bincount(chunk, minlength=codes)
+        if first_nan is None and here[nan].any():
+            first_nan = done + int(nan[chunk].argmax())
+        if first_inf is None and here[inf].any():
+            first_inf = done + int(inf[chunk].argmax())
+        counts += here
         done += len(chunk)
         yield done / numel
-    values = _values_of_codes(dtype)
     if values.ndim == 2:  # a byte of two values counts as two
         values, counts, numel = values.reshape(-1), np.repeat(counts, 2), 2 * numel
-    return _of_counts(values, counts, numel)
+    stats = _of_counts(values, counts, numel)
+    return replace(stats, first_nan=_index(tensor, first_nan), first_inf=_index(tensor, first_inf))
+
+
+def _index(tensor: Readable, position: int | None) -> tuple[int, ...] | None:
+    """Return the index of the element that `chunks` gives at a position; `None` where that is in another order."""
+    import numpy as np
+
+    if position is None or not tensor.in_order:
+        return None
+    return tuple(int(at) for at in np.unravel_index(position, tensor.facts.shape))
 
 
 def _of_counts(values: Numbers, counts: Numbers, numel: int) -> TensorStats:
@@ -139,8 +162,12 @@ def _binned(values: Numbers, low: float, high: float, weights: Numbers | None = 
 class _Moments:
     """Mean, spread, extremes and counts of what has been fed in."""
 
-    def __init__(self) -> None:
+    def __init__(self, tensor: Readable) -> None:
+        self._tensor = tensor
         self.count, self.zeros, self.nans, self.infs = 0, 0, 0, 0
+        self._fed = 0
+        self._first_nan: int | None = None
+        self._first_inf: int | None = None
         self.mean, self.spread = 0.0, 0.0
         self.exponent: int | None = None
         """The power of two that `mean` is divided by, `spread` by its square; `None` while all are zero."""
@@ -151,15 +178,22 @@ class _Moments:
         """Take a chunk; return its finite elements."""
         import numpy as np
 
+        before, self._fed = self._fed, self._fed + len(chunk)
         if may_have_zeros:
             self.zeros += len(chunk) - int(np.count_nonzero(chunk))
         if may_have_others and chunk.dtype.kind == "f":
             finite = np.isfinite(chunk)
             kept = int(np.count_nonzero(finite))
             if kept < len(chunk):
-                nans = int(np.count_nonzero(np.isnan(chunk)))
+                nan = np.isnan(chunk)
+                nans = int(np.count_nonzero(nan))
+                infs = len(chunk) - kept - nans
+                if nans and self._first_nan is None:
+                    self._first_nan = before + int(nan.argmax())
+                if infs and self._first_inf is None:
+                    self._first_inf = before + int(np.isinf(chunk).argmax())
                 self.nans += nans
-                self.infs += len(chunk) - kept - nans
+                self.infs += infs
                 chunk = chunk[finite]
         if not len(chunk):
             return chunk
@@ -207,6 +241,8 @@ class _Moments:
             unscaled(sqrt(self.spread + self.count * self.mean**2), exponent),
             quantiles,
             histogram,
+            _index(self._tensor, self._first_nan),
+            _index(self._tensor, self._first_inf),
         )
 
 
@@ -251,7 +287,7 @@ def _sorted(tensor: Readable) -> Progress:
     import numpy as np
 
     numel = prod(tensor.facts.shape)
-    moments = _Moments()
+    moments = _Moments(tensor)
     data = b"".join(tensor.chunks(CHUNK))
     if not numel:
         return moments.stats(0, (), ())
@@ -268,7 +304,7 @@ def _by_digits(tensor: Readable) -> Progress:
     import numpy as np
 
     dtype, numel = tensor.facts.dtype, prod(tensor.facts.shape)
-    moments = _Moments()
+    moments = _Moments(tensor)
     counts = np.zeros(CODES, np.int64)
     digits: Digits | None = None
     done = 0

@@ -78,6 +78,9 @@ def measured_text(stats: TensorStats, dtype: str, width: int, height: int, log: 
     notes = []
     if (stats.nans or stats.infs) and stats.finite:
         notes.append("Figures and picture are of the finite elements.")
+    firsts = (("NaN", stats.first_nan), ("Inf", stats.first_inf))
+    if told := ", first ".join(f"{kind} at {list(index)}" for kind, index in firsts if index):
+        notes.append(f"First {told}; n goes there.")
     if ELEMENTS[dtype].kind == "complex":
         notes.append("Figures of complex numbers are of the absolute values.")
     for line in folded(" ".join(notes), width, MOST_LINES) if notes else ():

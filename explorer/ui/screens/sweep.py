@@ -16,7 +16,7 @@ from explorer.core.asking import NO_WEIGHTS, ask_to_the_end
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.layers import layer_of, stacks
 from explorer.core.statistics import TensorStats
-from explorer.core.sweep import ORDERS, Series, by_layer, is_complex, ordered, sum_line, whole_numbers
+from explorer.core.sweep import ORDERS, Series, by_layer, is_complex, not_finite, ordered, sum_line, whole_numbers
 from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, cut_name, fit, folded, keys_line
 from explorer.ui.screens.dialog import Dialog
@@ -101,6 +101,8 @@ class SweepScreen(Dialog[ShowTensors]):
         """The tensor that is being measured, and the share of it that is done."""
         self._refused: dict[int, str] = {}
         self._failed = ""
+        self._not_finite: list[int] = []
+        """Those measured so far that hold NaN or infinities."""
         self._whole = whole_numbers(model)
         self._has_layers: bool | None = None
         """Whether some are layers of a stack; `None` until the thread has looked."""
@@ -206,6 +208,7 @@ class SweepScreen(Dialog[ShowTensors]):
 
     def _show(self) -> None:
         chosen = self._chosen
+        self._not_finite = not_finite(self._statistics, self._indices)
         if self._layers:
             wanted = set(self._indices)
             known = {index: stats for index, stats in self._statistics.items() if index in wanted}
@@ -228,6 +231,10 @@ class SweepScreen(Dialog[ShowTensors]):
             refused = f" · {len(self._refused):,} could not be measured" if self._refused else ""
             sums = sum_line(self._statistics, self._indices, self._whole) + refused
             head.append("".join(f"\n {line}" for line in folded(sums, width - 2, SUM_LINES)))
+            if odd := self._not_finite:
+                lead, more = "NaN or Inf in ", f" and {len(odd) - 1:,} more" if len(odd) > 1 else ""
+                name = cut_name(self._model.names[odd[0]], width - 2 - len(lead + more))
+                head.append(f"\n {lead}{name}{more}", "bold")
         self._head.update(head)
         titles = layers_heading(width) if self._layers else headings(width, self._order, self._cells)
         self._titles.update("" if self._failed else Text(fit(titles, width), "dim underline", no_wrap=True))
@@ -248,6 +255,8 @@ class SweepScreen(Dialog[ShowTensors]):
             yield f"s sort{f' ({self._order})' if self._order else ''}"
             if self._has_layers:
                 yield "l by layer"
+        if not self._layers and self._not_finite:
+            yield "n NaN/Inf"
         if self._chosen is not None:
             yield from ("v values", "Enter in the tree")
         if len(self._indices) < len(self._model):
@@ -318,6 +327,16 @@ class SweepScreen(Dialog[ShowTensors]):
             self._order = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
             self._lines.cursor = 0
             self._show()
+
+    def action_seek(self, by: int) -> None:
+        """Go to the next or the previous tensor that holds NaN or an infinity."""
+        odd = set(self._not_finite)
+        places = [place for place, index in enumerate(self._rows) if index in odd][::by]
+        if self._layers or not places:
+            self.notify("No tensor in this table holds NaN or Inf.", timeout=3)
+            return
+        at = self._lines.cursor
+        self._lines.go(next((place for place in places if by * (place - at) > 0), places[0]))
 
     def action_layers(self) -> None:
         """Show norms layer by layer, or the table again."""

@@ -45,7 +45,7 @@ class ValueCommands(Screen[None]):
         """Start with nothing measured."""
         super().__init__()
         self.statistics: dict[int, TensorStats] = {}
-        self._marked = b""
+        self._not_finite = b""
         self._no_values = False
 
     def ask(self, request: str, arguments: Mapping[str, Any]) -> Any:
@@ -155,8 +155,8 @@ class ValueCommands(Screen[None]):
         for index, stats in self.statistics.items():
             odd[index] = (NAN if stats.nans else 0) | (INF if stats.infs else 0)
         mask = bytes(map(bool, odd))
-        if mask != self._marked:
-            self._marked = mask
+        if mask != self._not_finite:
+            self._not_finite = mask
             self.step_through(mask)
             if answer is None and any(mask):
                 self.notify(f"NaN or Inf in {plural(mask.count(1), 'tensor')}: n and N go there.")

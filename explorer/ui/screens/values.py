@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 PRINT_SHARE = 0.45
 """Share of the screen's lines that torch's print may have above the grid; longer ones are a view of their own."""
 
+ALL_FINITE = "Every element is finite: no NaN, no Inf."
+"""What is said where there is nothing to go to."""
+
 PRINTED = 4_000
 """Most numbers that torch's print may have here; many small dimensions leave nothing out, and print all."""
 
@@ -66,7 +69,7 @@ class ValuesScreen(Dialog[None]):
         """A thread has an answer."""
 
         what: str
-        """What was asked: `facts`, `cells`, `statistics`, `heat`, `progress`."""
+        """What was asked: `facts`, `cells`, `statistics`, `heat`, `seek`, `progress`."""
         asked: Any
         """What to tell the answer's question by."""
         answer: Any
@@ -93,6 +96,10 @@ class ValuesScreen(Dialog[None]):
         self._next: ValueGrid.Wanted | None = None
         self._heat_for: tuple[tuple[int, ...], Size] | None = None
         self._measuring = False
+        self._seeking: tuple[tuple[int, ...], int] | None = None
+        """The element from which NaN and infinities are looked for, and the direction."""
+        self._sought = 0.0
+        """The share of the elements that was looked at."""
         self._closed = False
         self._tabs = Static(id="value-tabs")
         self._print = Static(id="value-print")
@@ -172,6 +179,8 @@ class ValuesScreen(Dialog[None]):
         """Whether an answer that takes long is still waited for."""
         if what == "statistics":
             return self._tab == STATISTICS
+        if what == "seek":
+            return bool(asked == self._seeking)
         return self._tab == HEAT and asked == self._heat_for
 
     def on_values_screen_answered(self, message: Answered) -> None:
@@ -191,6 +200,11 @@ class ValuesScreen(Dialog[None]):
                 if self._next is not None:
                     waiting, self._next = self._next, None
                     self._fetch_cells(waiting)
+            case self.Answered("progress", ("seek", asked), done):
+                if asked == self._seeking:
+                    self._sought = done
+                    self._tell()
+                return
             case self.Answered("progress", (what, asked), done):
                 if self._wants(what, asked):
                     self._text.update(Text(f"reading … {done:.0%}   Tab or Esc stops", "dim"))
@@ -201,6 +215,10 @@ class ValuesScreen(Dialog[None]):
                     self._failed = answer.line
                 elif answer is not None:
                     self._statistics[self._index] = TensorStats.from_json(answer)
+            case self.Answered("seek", asked, answer):
+                if asked == self._seeking:
+                    self._seeking = None
+                    self._take_found(asked[0], answer)
             case self.Answered("heat", asked, answer):
                 if asked == self._heat_for:
                     self._show_heat(answer)
@@ -218,6 +236,16 @@ class ValuesScreen(Dialog[None]):
             self._printed = tensor_text(printed, decode(facts["dtype"], data), width).splitlines()
         self._grid.show(shape, facts["dtype"])
         self._grid.focus()
+
+    def _take_found(self, start: tuple[int, ...], answer: Any) -> None:
+        if isinstance(answer, ParamxError):
+            self._failed = answer.line
+        elif answer["index"] is None:
+            self.notify(ALL_FINITE, timeout=3)
+        elif tuple(answer["index"]) == start:
+            self.notify("This is the only NaN or infinity here.", timeout=3)
+        else:
+            self._grid.go_to(tuple(answer["index"]))
 
     def on_value_grid_wanted(self, message: ValueGrid.Wanted) -> None:
         """Fetch cells; while that goes on, only the last that was asked for is fetched next."""
@@ -263,7 +291,7 @@ class ValuesScreen(Dialog[None]):
         yield "Esc closes"
         if self._facts is None:
             return
-        yield from view_keys(self._tab, self._grid, self._log if self._histogram else None)
+        yield from view_keys(self._tab, self._grid, self._log if self._histogram else None, self._is_finite is False)
 
     def on_value_grid_moved(self) -> None:
         """Tell what is under the cursor, and how numbers are written now."""
@@ -276,10 +304,20 @@ class ValuesScreen(Dialog[None]):
             self._told.update("")
             return
         width = self.size.width - 3
-        if why := self._no_such or self._failed:  # an index that is none: in the place of the element that it leaves
+        if self._seeking is not None and self._sought:
+            self._told.update(Text(f" looking for NaN and Inf … {self._sought:.0%}   Esc stops", "dim"))
+        elif (
+            why := self._no_such or self._failed
+        ):  # an index that is none: in the place of the element that it leaves
             self._told.update(failed_text(why, width))
         else:
             self._told.update(cell_text(self._grid, self._facts, width))
+
+    @property
+    def _is_finite(self) -> bool | None:
+        """Whether no element is NaN or infinite; `None` while it is not measured."""
+        stats = self._statistics.get(self._index)
+        return None if stats is None else stats.finite == stats.numel
 
     @property
     def _histogram(self) -> tuple[int, ...]:
@@ -378,7 +416,8 @@ class ValuesScreen(Dialog[None]):
             if event.value.strip():
                 self._grid.go_to(parse_index(event.value))
         except ValueError as error:
-            self._no_such = str(error)
+            is_odd = event.value.strip().lower() in ("nan", "inf", "-inf")
+            self._no_such = f"{error}; n goes to NaN and Inf" if is_odd else str(error)
             self._tell()
             return
         self._close_field()
@@ -395,9 +434,25 @@ class ValuesScreen(Dialog[None]):
         self._grid.focus()
         self._show_tab()
 
+    def action_seek(self, by: int) -> None:
+        """Go to the next or the previous element that is NaN or infinite."""
+        if self._facts is None or self._field.display:
+            return
+        if self._is_finite:
+            self.notify(ALL_FINITE, timeout=3)
+            return
+        self._show_view(VALUES)
+        self._seeking, self._sought = (self._grid.index, by), 0.0
+        asked, progress = self._seeking, self._progress("seek", self._seeking)
+        arguments = {"index": self._index, "start": self._grid.index, "by": by}
+        self._in_thread("seek", asked, lambda: ask_to_the_end(self._ask, "seek", arguments, progress))
+
     def action_leave(self) -> None:
-        """Leave the field or, when it is closed, the screen."""
+        """Leave the field, or stop looking for NaN; else leave the screen."""
         if self._field.display:
             self._close_field()
+        elif self._seeking is not None:
+            self._seeking = None
+            self._tell()
         else:
             self.dismiss()

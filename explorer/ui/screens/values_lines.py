@@ -33,15 +33,18 @@ def tabs_text(tab: int) -> Text:
     return text
 
 
-def view_keys(tab: int, grid: ValueGrid, log: bool | None) -> Iterator[str]:
+def view_keys(tab: int, grid: ValueGrid, log: bool | None, odd: bool) -> Iterator[str]:
     """Yield the keys that do something in a view.
 
     Args:
         tab: The view.
         grid: The values.
         log: Whether the histogram's bars grow with the logarithm; `None` where there is none.
+        odd: Whether an element is known to be NaN or infinite.
     """
     yield f"Tab {TABS[(tab + 1) % len(TABS)]}"
+    if odd:
+        yield "n NaN/Inf"
     several = len(grid.leading)
     if several and tab in (VALUES, HEAT):
         yield "[ ] slice"
