@@ -210,6 +210,7 @@ def test_the_memory_that_was_given_reaches_the_interface(monkeypatch) -> None:
     seen = []
     monkeypatch.setattr(command, "can_show_the_interface", lambda: True)
     monkeypatch.setattr("explorer.supervisor.supervise", lambda run, *_: run(mock.Mock()))
+    monkeypatch.setattr("explorer.__main__.drop_textuals_switches", lambda: None)  # the environment is pytest's
     monkeypatch.setattr(
         explorer.ui.app,
         "run",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -17,6 +18,7 @@ from explorer.core.text import harmless
 from explorer.ui import keymap
 from explorer.ui.driver import LenientDriver
 from explorer.ui.key_order import KeyOrderApp
+from explorer.ui.keyboard import LONGEST_PASTE
 from explorer.ui.opening import Opening
 from explorer.ui.screens.model import ModelScreen
 
@@ -118,6 +120,12 @@ class ParamxApp(KeyOrderApp[str]):
     def get_driver_class(self) -> type[Driver]:
         """Read the keyboard with the driver that noise does not end."""
         return LenientDriver
+
+    async def on_event(self, event: events.Event) -> None:
+        """Say so where a paste is longer than what is taken of it."""
+        if isinstance(event, events.Paste) and not event.is_forwarded and len(event.text) >= LONGEST_PASTE:
+            self.notify(f"Of what is pasted, {LONGEST_PASTE:,} characters are taken.", severity="warning")
+        await super().on_event(event)
 
     def on_load(self) -> None:
         """Say that the terminal is changed now: Textual sends this just before."""

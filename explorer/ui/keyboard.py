@@ -39,8 +39,9 @@ LONGEST_KNOWN = 32
 LONGEST_SEQUENCE = 8192
 """Characters of a sequence that are kept until it is whole; of a longer one the beginning alone."""
 
-LONGEST_PASTE = 65_536
-"""Characters of a paste that are kept: fields take one line, and lists of names have some thousands."""
+LONGEST_PASTE = 8192
+"""Characters of a paste that are taken: some hundred names. The groups are judged by each term of a field, and the
+time for that grows with the square of their number: at 32,768 characters no key is looked at for seconds."""
 
 TOKEN = re.compile(
     r"""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from fakes import make_app, running
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
+from explorer.core.param import Model
 from explorer.ui import keyboard
 from explorer.ui.keyboard import LONGEST_PASTE, LONGEST_SEQUENCE, KeyboardParser
 from explorer.ui.screen_size import HIGHEST, WIDEST
@@ -118,6 +120,15 @@ def test_what_has_no_end_is_bounded(keys: Keyboard) -> None:
         assert 0 < keys.kept <= most + len(END)
         keys.read(END, "\x03")
     assert keys.read()[1:] == ["ctrl+c"] * 3
+
+
+async def test_a_paste_that_is_cut_is_told(model: Model) -> None:
+    async with running(make_app(model)) as ui:
+        await ui.press("slash")
+        for length in (LONGEST_PASTE - 1, LONGEST_PASTE):
+            ui.app.post_message(events.Paste("a" * length))
+            await ui.settle()
+            assert ("Of what is pasted, 8,192 characters are taken." in ui.text) == (length == LONGEST_PASTE)
 
 
 # --- what is no key -------------------------------------------------------------------------------------------------
