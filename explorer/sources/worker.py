@@ -237,6 +237,11 @@ class WorkerLoading:
         text = bytes(self._log).decode(errors="replace")
         last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
         doing = f" while {self._stage}" if self._stage else ""
+        seconds = out_of_memory.out_of_time() if code in (-signal.SIGKILL, -signal.SIGXCPU) else None
+        if seconds is not None:
+            limit = f"a process may use {seconds} s of processor time here"
+            why = f"the worker was killed (signal {-code}){doing}: {limit}"
+            return ParamxError(self._spec.target, why, "raise the limit (ulimit -t)").line
         if code == -signal.SIGKILL:
             before, now = self._kills, out_of_memory.kills()
             short = before is not None and now is not None and now > before

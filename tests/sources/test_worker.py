@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from checkpoint_files import safetensors_bytes
@@ -247,6 +248,14 @@ class TestDeath:
     def test_a_system_that_does_not_count_is_not_guessed_about(self, monkeypatch):
         monkeypatch.setattr(out_of_memory, "kills", lambda: None)
         assert "memory" not in self.killed_by(signal.SIGKILL)
+
+    @pytest.mark.parametrize(("used", "told"), [(0.94, True), (0.5, False)])
+    def test_a_limit_of_processor_time_is_named_where_it_is_used_up(self, used, told, monkeypatch):
+        monkeypatch.setattr(out_of_memory.resource, "getrlimit", lambda which: (1, 1))
+        usage = SimpleNamespace(ru_utime=used, ru_stime=0.02)
+        monkeypatch.setattr(out_of_memory.resource, "getrusage", lambda who: usage)
+        line = self.killed_by(signal.SIGKILL)
+        assert line.endswith(": a process may use 1 s of processor time here; raise the limit (ulimit -t)") == told
 
     def test_the_system_s_counter_is_read(self, tmp_path):
         (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 4\noom 2\noom_kill 3\noom_group_kill 1\n")

@@ -166,7 +166,7 @@ def _open(target: str) -> Model:
     findings = [*_told(notes), *_files(directory, pieces, {row.name for row in rows})]
     findings += bytes_after(DCP_METADATA, "the pickle", metadata.left)
     if rules.refused:
-        message = f"{DCP_METADATA}: not run: {', '.join(list(rules.refused)[:8])}"
+        message = f"{DCP_METADATA}: not run: {', '.join(map(quoted, list(rules.refused)[:8]))}"
         why = "loading it with pickle would run what it names"
         findings.append(warn("refused-global", message, list(rules.refused), why))
     if not rows:
