@@ -325,6 +325,11 @@ class TestDeath:
     def test_a_crash_tells_its_signal(self):
         assert "crashed (signal 11) while importing torch: SIGSEGV" in self.killed_by(signal.SIGSEGV)
 
+    def test_a_crash_where_there_is_no_current_directory_says_so(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        tmp_path.rmdir()
+        assert self.killed_by(signal.SIGSEGV).endswith("; the current directory was deleted: change to another")
+
     def test_a_crashed_worker_s_children_go_with_it(self, tmp_path, monkeypatch):
         note = tmp_path / "pid"
         monkeypatch.setattr(
