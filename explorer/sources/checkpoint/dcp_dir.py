@@ -40,6 +40,7 @@ from explorer.sources.checkpoint.files import (
     tensors,
     told,
     warn,
+    why_not_inside,
 )
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.names import shown_names
@@ -314,7 +315,7 @@ def _files(directory: Path, pieces: dict[str, list[Stored]], shown: set[str]) ->
     for name, end in ends.items():
         path = inside(directory, name)
         if path is None:
-            reasons.setdefault(("refused-path", "not opened, outside the checkpoint's directory"), []).append(name)
+            reasons.setdefault(("refused-path", f"not opened ({why_not_inside(name)})"), []).append(name)
             continue
         try:
             status = os.stat(path)  # noqa: PTH116 - one way to fail
