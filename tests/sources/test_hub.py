@@ -217,7 +217,7 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("text", "why"),
         [
-            ("", "not JSON"),
+            ("", "the config is empty"),
             ("{", "not JSON"),
             ("[1]", "a JSON array, not an object"),
             ("null", "a JSON null, not an object"),
