@@ -23,6 +23,7 @@ import math
 import os
 import re
 import stat
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,9 +100,12 @@ def loads(text: str, source: str = "groups") -> Grouping:
         raise ParamxError(source, f"not a file of groups: more than {MAX_TABLES:,} tables")
     try:
         table = tomllib.loads(text)
-    except ValueError as error:  # also of an integer of more digits than Python reads
+    except tomllib.TOMLDecodeError as error:
         told = str(error).replace("end of document", f"line {len(text.splitlines())}, where the file ends")
         raise ParamxError(source, f"not TOML: {told}") from error
+    except ValueError as error:  # the one other: Python's bound on the digits of an integer
+        limit = sys.get_int_max_str_digits()
+        raise ParamxError(source, f"an integer of more than {limit:,} digits") from error
     except RecursionError as error:
         raise ParamxError(source, "not a file of groups: nested too deeply") from error
     for key in table:
@@ -117,7 +121,8 @@ def loads(text: str, source: str = "groups") -> Grouping:
     if not isinstance(groups, list) or not groups:
         raise ParamxError(source, "it has no groups", "write at least one [[groups]]")
     lines = [text.count("\n", 0, found.start()) + 1 for found in _HEADER.finditer(text)]
-    places = [f"{source}, line {lines[i]}" if len(lines) == len(groups) else source for i in range(len(groups))]
+    starts = [f", in the group that starts at line {line}" for line in lines]
+    places = [source + start for start in starts] if len(starts) == len(groups) else [source] * len(groups)
     rules = [
         _rule(group, place, i == len(groups) - 1) for i, (group, place) in enumerate(zip(groups, places, strict=True))
     ]

@@ -6,6 +6,9 @@ import errno
 import os
 from pathlib import Path
 
+GONE = "a directory that is gone"
+"""What the current directory is called where it was deleted."""
+
 
 def expanded(text: str) -> Path:
     """Return a text as a path, `~` expanded; one of a user whom nobody knows stays as it is, as in a shell."""
@@ -31,8 +34,8 @@ def own_folder(variable: str, usual: str) -> Path:
 
 
 def current_directory() -> str:
-    """Return the current directory; what to call it where it was deleted."""
+    """Return the current directory; `GONE` where it was deleted."""
     try:
         return os.getcwd()  # noqa: PTH109 - a text is asked for
     except OSError:
-        return "a directory that is gone"
+        return GONE

@@ -179,7 +179,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return a name as it stands in a sentence: cut if long, in quotes if blank or with spaces around it."""
+    """Return a name as it stands in a sentence: cut if it is long, quoted if it is blank or has spaces around it."""
     shown = shortened(visible(name), MAX_NAME)
     return f'"{shown}"' if shown != shown.strip() or not shown.strip(".") else shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -115,6 +116,7 @@ def open_served(spec: OpenSpec, report: Report) -> Opened:
 
 def _open(spec: OpenSpec, report: Report) -> Opened:
     """Open a target with the source that fits it."""
+    spec = _without_address(spec)
     source = next(source for source in SOURCES if source.matches(spec))
     if (spec.load or spec.device_map is not None) and source.name != "transformers":
         what = "--load" if spec.load else "--device-map"
@@ -139,6 +141,22 @@ def _open(spec: OpenSpec, report: Report) -> Opened:
 
         opened = replace(opened, model=with_skeleton(spec, opened.model, report))
     return opened
+
+
+def _without_address(spec: OpenSpec) -> OpenSpec:
+    """Return a spec that names a repository by its id where it had the address of its page.
+
+    Raises:
+        ParamxError: It is an address of something else.
+    """
+    if "://" not in spec.target or os.path.lexists(spec.target):
+        return spec
+    from explorer.sources.hub_cache import repository_at
+
+    name = repository_at(spec.target)
+    if name is None:
+        raise ParamxError(spec.target, "an address, not a name or a path", "give a model of the hub as ORG/NAME")
+    return replace(spec, target=name)
 
 
 def _with_file_values(spec: OpenSpec, model: Model) -> Opened:

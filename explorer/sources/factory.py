@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
 from explorer.core.param import Origin
+from explorer.core.paths import current_directory
 from explorer.core.text import cut, visible
 from explorer.sources import Opened, Report, out_of_memory
 
@@ -81,7 +82,7 @@ def misspelt(target: str) -> ParamxError | None:
 
 def _as_module(path: Path, name: str) -> str:
     """Return what to say to open a name of a file of code."""
-    folder, there = Path.cwd().resolve(), path.resolve()
+    folder, there = Path(current_directory()), path.resolve()
     parts, home = [there.stem], there.parent
     while (home / "__init__.py").exists():
         parts, home = [home.name, *parts], home.parent
@@ -109,13 +110,18 @@ def open_model(spec: OpenSpec, report: Report) -> Opened:
     keywords = {name: _literal(name, text) for name, text in spec.arguments}
     if len(keywords) < len(spec.arguments):
         raise ParamxError(spec.target, "an argument is given twice")
+    try:
+        folder = Path.cwd()
+    except OSError:
+        why = "the current directory, from which modules are imported, was deleted"
+        raise ParamxError(spec.target, why, "change to another") from None
     report("importing torch")
     with out_of_memory.importing():
         import torch  # before the user's folder is looked into, where a torch.py may lie
 
     found = TARGET.fullmatch(spec.target)
     assert found is not None, "SOURCES asks is_factory first"
-    with _importable(Path.cwd()):
+    with _importable(folder):
         report(f"importing {found['module']}")
         thing = _imported(spec.target, found["module"], found["name"])
         if isinstance(thing, torch.nn.Module):
@@ -280,7 +286,7 @@ def _own_frames(error: BaseException, package: str) -> list[traceback.FrameSumma
 def _shown(path: str) -> str:
     """Return a path as short as it is clear: relative to the current directory if it is below."""
     try:
-        return str(Path(path).resolve().relative_to(Path.cwd().resolve()))
+        return str(Path(path).resolve().relative_to(current_directory()))
     except ValueError:
         return path
 

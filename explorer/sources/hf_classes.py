@@ -161,9 +161,21 @@ def version() -> str:
 
 
 def cannot_build(
-    target: str, what: str, error: Exception, how: str = "can't be built on the meta device"
+    target: str,
+    what: str,
+    error: Exception,
+    how: str = "can't be built on the meta device",
+    config: Mapping[str, Any] | None = None,
 ) -> ParamxError:
-    """Tell why transformers could not make something; a missing package is named with the line that installs it."""
+    """Tell why transformers could not make something.
+
+    Args:
+        target: What was opened.
+        what: What could not be made.
+        error: Why; a missing package is named with the line that installs it.
+        how: What could not be done.
+        config: The configuration, if it may be at fault.
+    """
     if out_of_memory.was_short(error):  # a library that does not fit is an ImportError too
         return ParamxError(target, out_of_memory.shortage(), out_of_memory.REMEDY)
     text = " ".join(str(error).split())
@@ -178,7 +190,31 @@ def cannot_build(
     # What torch quotes may end in a line of its own with nothing but a closing quote.
     lines = [line.strip() for line in without_trace(str(error)).splitlines() if re.search(r"\w", line)]
     last = cut(lines[-1]) if lines else ""
-    return ParamxError(target, f"{what} {how}: {type(error).__name__}: {last}")
+    why = f"{type(error).__name__}: {last}"
+    if blamed := _blamed(config or {}, error):
+        return ParamxError(target, f"{what} {how}: {blamed} ({why})", "correct the config")
+    return ParamxError(target, f"{what} {how}: {why}")
+
+
+SIZE = re.compile(r"num_|size|dim|heads|layers|width|^[dn]_")
+"""In the name of what a config counts: 0 of a `pad_token_id` is no size."""
+
+LARGE = 1 << 40
+"""From here on a number of a config may be what overflows."""
+
+
+def _blamed(config: Mapping[str, Any], error: Exception) -> str:
+    """Name the entries of a config that an exception comes from, where its kind and its text show them."""
+    text = str(error)
+
+    def at_fault(key: str, value: Any) -> bool:
+        if isinstance(error, ZeroDivisionError):
+            return type(value) is int and value == 0 and SIZE.search(key) is not None
+        if isinstance(error, KeyError | AttributeError):  # they end with the name that they looked for
+            return isinstance(value, str) and text.endswith(repr(value))
+        return type(value) is int and value >= LARGE and "overflow" in text
+
+    return ", ".join(f"{key} is {cut(repr(value))}" for key, value in config.items() if at_fault(key, value))
 
 
 TRACE = re.compile(r"Exception raised from |frame #\d+:|C\+\+ CapturedTraceback|\n\nStack [Tt]race")

@@ -25,7 +25,7 @@ from explorer.sources.hf_classes import (
     without_trace,
 )
 from explorer.sources.hf_weights import Weights, others_beside, over_weights, read_beside, weights_beside
-from explorer.sources.hub import Found, find, nearest
+from explorer.sources.hub import Found, find, json_kind, nearest
 from explorer.sources.json_safe import json_safe
 from explorer.sources.live_module import table_of
 from explorer.sources.module_answers import answers_of
@@ -178,8 +178,10 @@ def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
     except OfflineModeIsEnabled as error:
         raise _far_backbone(target, config) from error
     except Exception as error:
-        raise cannot_build(target, "the config", error, "is not one that transformers takes") from error
-    if not isinstance(model_type, str) or not model_type:
+        raise cannot_build(target, "the config", error, "is not one that transformers takes", config) from error
+    if model_type is not None and not isinstance(model_type, str):
+        raise ParamxError(target, f"model_type is a JSON {json_kind(model_type)}, not text", "correct the config")
+    if not model_type:
         raise ParamxError(target, "the config has no model_type", "add one, or name the class with --class")
     hint = nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
     raise ParamxError(target, f"transformers {version()} has no model type {model_type!r}", hint)
@@ -221,12 +223,12 @@ def _build(
         else:
             model, description, notes, overlay = built
             if problem is not None:
-                message = f"{cannot_build('', *problem).line}; this is {model_class.__name__}"
+                message = f"{cannot_build('', *problem, config=found.config).line}; this is {model_class.__name__}"
                 notes = (*notes, Finding("other-class", "warning", message))
             return model, description, notes, overlay
     if problem is None:
         raise ParamxError(spec.target, f"no model class takes a {type(config).__name__}", "name one with --class")
-    raise cannot_build(spec.target, *problem) from problem[1]
+    raise cannot_build(spec.target, *problem, config=found.config) from problem[1]
 
 
 @contextmanager

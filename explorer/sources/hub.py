@@ -165,7 +165,7 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
         raise ParamxError(what, error.why, "repair the file") from None
     if not isinstance(config, dict):
         raise ParamxError(
-            what, f"the config is a JSON {_json_kind(config)}, not an object", "give a model's config.json"
+            what, f"the config is a JSON {json_kind(config)}, not an object", "give a model's config.json"
         )
     _refuse_endless(config, what)
     return config
@@ -252,7 +252,8 @@ def _local(target: str) -> Found | None:
             return Found(read_config(path, target), "config.json, no weights", path)
     except (OSError, ValueError) as error:  # a name too long for a path
         if looks_like_path(target):
-            raise ParamxError(target, str(error), "check the path") from None
+            why = (getattr(error, "strerror", None) or str(error)).lower()
+            raise ParamxError(target, why, "check the path and its permissions") from None
     return None
 
 
@@ -333,6 +334,7 @@ def _names() -> tuple[str, ...]:
     return tuple(builtin.names())
 
 
-def _json_kind(value: Any) -> str:
-    kinds = {"NoneType": "null", "bool": "boolean", "list": "array", "str": "string"}
+def json_kind(value: Any) -> str:
+    """Return what JSON calls a value of this kind."""
+    kinds = {"NoneType": "null", "bool": "boolean", "dict": "object", "list": "array", "str": "string"}
     return kinds.get(type(value).__name__, "number")

@@ -37,6 +37,17 @@ def is_repo_id(text: str) -> bool:
     return REPO_ID.fullmatch(text) is not None and not odd
 
 
+def repository_at(address: str) -> str | None:
+    """Return the id of the repository whose page on the hub is at an address; `None` for other addresses."""
+    from huggingface_hub import constants
+
+    for begin in ("hf://", f"{constants.ENDPOINT}/"):
+        name = address.removeprefix(begin).removesuffix("/").removesuffix("/tree/main")
+        if name != address and "/" in name and is_repo_id(name):
+            return name
+    return None
+
+
 def snapshot(repo_id: str, revision: str | None = None) -> Path | None:
     """Return the cached snapshot of a repository that has a `config.json`; its name is the commit.
 

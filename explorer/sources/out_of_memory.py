@@ -1,4 +1,4 @@
-"""Tells whether memory ran out, and only where there is evidence of it."""
+"""Tells whether memory, or processor time, ran out, and only where there is evidence of it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ SEARCHED = signal.SIGPROF
 
 REMEDY = "free some memory, or open it on a larger machine"
 """What would work."""
+
+
+CLOCK_SECONDS = 0.1
+"""How much less than the limit the system's other clock may say that was used: the limit is held by whole ticks."""
 
 
 def kills() -> int | None:
@@ -99,6 +103,18 @@ def shortage() -> str:
     """Say that memory ran out, and the limit of this process where it has one."""
     limit = _limit()
     return "out of memory" + ("" if limit is None else f": a process may have {short_bytes(limit)} here")
+
+
+def out_of_time() -> int | None:
+    """Return the seconds of processor time that a process may use (`ulimit -t`) if one of ours that ended did.
+
+    The system sends SIGXCPU then or, where that is the hard limit too, SIGKILL.
+    """
+    if resource is None:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_CPU)[0]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return limit if 0 <= limit <= used.ru_utime + used.ru_stime + CLOCK_SECONDS else None
 
 
 def _limit() -> int | None:

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from explorer.core.errors import LostError, ParamxError
 from explorer.core.loading import Event, Failed, Loaded, OpenSpec, Stage
+from explorer.core.paths import GONE, current_directory
 from explorer.core.text import QUOTED, visible
 from explorer.core.wire import decode, encode
 from explorer.sources import out_of_memory
@@ -237,6 +238,11 @@ class WorkerLoading:
         text = bytes(self._log).decode(errors="replace")
         last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
         doing = f" while {self._stage}" if self._stage else ""
+        seconds = out_of_memory.out_of_time() if code in (-signal.SIGKILL, -signal.SIGXCPU) else None
+        if seconds is not None:
+            limit = f"a process may use {seconds} s of processor time here"
+            why = f"the worker was killed (signal {-code}){doing}: {limit}"
+            return ParamxError(self._spec.target, why, "raise the limit (ulimit -t)").line
         if code == -signal.SIGKILL:
             before, now = self._kills, out_of_memory.kills()
             short = before is not None and now is not None and now > before
@@ -251,7 +257,8 @@ class WorkerLoading:
             why = f"the worker ended (exit {code}){doing}"
         if short:
             return ParamxError(self._spec.target, f"{why}: {out_of_memory.shortage()}", out_of_memory.REMEDY).line
-        return ParamxError(self._spec.target, f"{why}: {last[:QUOTED]}" if last else why).line
+        remedy = "the current directory was deleted: change to another" if current_directory() == GONE else ""
+        return ParamxError(self._spec.target, f"{why}: {last[:QUOTED].rstrip('.')}" if last else why, remedy).line
 
 
 def _start(spec: OpenSpec, pipes: tuple[int, int], fork: bool) -> Process:

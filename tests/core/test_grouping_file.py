@@ -60,6 +60,8 @@ TAIL = '\n[[groups]]\nname = "rest"\n'
         (HEAD + "options = { weight_decay = '0.1' }", "1", "number that is not negative"),
         (HEAD + "options = { lr = -1 }", "1", "number that is not negative"),
         (HEAD + "options = { eps = nan }", "1", "finite"),
+        (HEAD + f"options = {{ lr = {'9' * 5000} }}", "", "an integer of more than 4,300 digits"),
+        ("\n" + HEAD + "\nbar = 2", "2", "in the group that starts at line 2"),
         (HEAD + "options = { when = 2020-01-01 }", "1", "must be a number"),
         ("optimiser = 'SGD'\n" + HEAD, "1", "unknown key"),
         ("\noptimizer = 'a b'\n" + HEAD, "2", "name of a class"),

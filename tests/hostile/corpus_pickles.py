@@ -262,6 +262,8 @@ def archives(good: bytes) -> Iterator[Case]:
     with tarfile.open(fileobj=tar, mode="w") as archive:
         for name in ("sys_info", "pickle", "tensors", "storages", "../../escape"):
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    yield case("two archives", WARN, whole + whole, "bytes beside the parts of the archive")
+    yield case("a pickle by another name", WARN, whole, "named .safetensors", "model.safetensors")
     twice = _archive("a/data.pkl", good, "b/data.pkl", "a/data/0")
     yield case("two pickles", WARN, twice, "2 pickles in the archive, of which a/data.pkl was read")
     yield case("a tar of torch 0.1", ERROR, tar.getvalue())

@@ -255,3 +255,10 @@ def test_what_a_factory_has_no_values_for_is_not_advised_to_be_loaded(project):
             ask()
         assert "--load" not in caught.value.line
         assert "open a checkpoint of it" in caught.value.line
+
+
+def test_a_factory_needs_a_current_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(ParamxError, match="from which modules are imported, was deleted; change to another"):
+        open_served(OpenSpec("torch.nn:Identity"), print)

@@ -306,7 +306,8 @@ class TestRefusals:
         ("config", "text"),
         [
             ({}, "the config has no model_type"),
-            ({"model_type": 3}, "the config has no model_type"),
+            ({"model_type": 3}, "model_type is a JSON number, not text"),
+            ({"model_type": ["bert"]}, "model_type is a JSON array, not text"),
             ({"model_type": "robertta"}, "no model type 'robertta'; did you mean roberta"),
             ({"model_type": "zzz\x1b"}, "zzz\\x1b"),
             ({"model_type": "bert", "architectures": ["BertForMakedLM"]}, "did you mean BertForMaskedLM"),
@@ -315,6 +316,10 @@ class TestRefusals:
             ({**BERT, "hidden_size": 17}, "BertForMaskedLM can't be built on the meta device: ValueError"),
             ({**BERT, "vocab_size": -4}, "BertForMaskedLM can't be built on the meta device"),
             ({"model_type": "autoformer"}, "prediction_length"),
+            ({**BERT, "num_attention_heads": 0}, "num_attention_heads is 0 (ZeroDivisionError"),
+            ({**BERT, "hidden_act": "gelU"}, "hidden_act is 'gelU' (KeyError"),
+            ({**BERT, "vocab_size": 2**62}, "vocab_size is 4611686018427387904 ("),
+            ({**BERT, "dtype": "os.system"}, "dtype is 'os.system' (AttributeError"),
         ],
     )
     def test_a_config_that_builds_nothing_is_told_in_one_line(self, config, text, tmp_path):

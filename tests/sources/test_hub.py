@@ -14,7 +14,7 @@ from played_hub import PlayedHub, run_client, serving
 
 from explorer.core.errors import ParamxError
 from explorer.core.loading import OpenSpec
-from explorer.sources import hub, hub_cache
+from explorer.sources import hub, hub_cache, open_served
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "abc1234" + "0" * 33
@@ -157,6 +157,29 @@ class TestCache:
         assert str(hub_cache.cache_root()) == theirs
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://hub.test/org/name", "org/name"),
+        ("https://hub.test/org/name/", "org/name"),
+        ("https://hub.test/org/name/tree/main", "org/name"),
+        ("hf://org/name", "org/name"),
+        ("https://hub.test/datasets/org/name", None),
+        ("https://hub.test/org/name/resolve/main/model.safetensors", None),
+        ("https://other.test/org/name", None),
+        ("s3://org/name", None),
+    ],
+)
+def test_the_address_of_a_model_s_page_means_the_model(address, name, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.test")
+    with pytest.raises(ParamxError) as caught:  # there is no such model
+        open_served(OpenSpec(address, offline=True), print)
+    assert caught.value.what == (name or address)
+    assert ("an address" in caught.value.line) == (name is None)
+
+
 class TestPaths:
     @pytest.mark.parametrize(
         "target", ["./nowhere", "/nowhere/at/all", "nowhere.json", "a/b/c", "~/nowhere-x", "..", "x\\y"]
@@ -194,7 +217,7 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("text", "why"),
         [
-            ("", "not JSON"),
+            ("", "the config is empty"),
             ("{", "not JSON"),
             ("[1]", "a JSON array, not an object"),
             ("null", "a JSON null, not an object"),

@@ -856,6 +856,13 @@ def test_storages_that_are_missing_or_short_are_told(tmp_path: Path) -> None:
     assert findings(opened(written(tmp_path / "y.pt", short))) == {"truncated"}
 
 
+@pytest.mark.parametrize("name", ["x.safetensors", "x.GGUF", "x.pt"])
+def test_a_pickle_with_the_name_of_a_format_without_code_is_warned_of(name: str, tmp_path: Path) -> None:
+    for data in (zipped(state_dict(b"N"), **{"data/0": bytes(16)}), legacy(state_dict(b"N"))):
+        model = opened(written(tmp_path / name, data))
+        assert findings(model) == ({"other-format"} if name != "x.pt" else set())
+
+
 def test_what_lies_beside_the_parts_of_an_archive_is_told(tmp_path: Path) -> None:
     whole = good_zip(tmp_path)
     before, between = io.BytesIO(b"PK\3\4" + bytes(400)), io.BytesIO()

@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from checkpoint_files import safetensors_bytes
@@ -246,6 +247,14 @@ class TestDeath:
         monkeypatch.setattr(out_of_memory, "kills", lambda: None)
         assert "memory" not in self.killed_by(signal.SIGKILL)
 
+    @pytest.mark.parametrize(("used", "told"), [(0.94, True), (0.5, False)])
+    def test_a_limit_of_processor_time_is_named_where_it_is_used_up(self, used, told, monkeypatch):
+        monkeypatch.setattr(out_of_memory.resource, "getrlimit", lambda which: (1, 1))
+        usage = SimpleNamespace(ru_utime=used, ru_stime=0.02)
+        monkeypatch.setattr(out_of_memory.resource, "getrusage", lambda who: usage)
+        line = self.killed_by(signal.SIGKILL)
+        assert line.endswith(": a process may use 1 s of processor time here; raise the limit (ulimit -t)") == told
+
     def test_the_system_s_counter_is_read(self, tmp_path):
         (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 4\noom 2\noom_kill 3\noom_group_kill 1\n")
         assert out_of_memory._counter(tmp_path / "memory.events") == 3
@@ -332,6 +341,11 @@ class TestDeath:
 
     def test_a_crash_tells_its_signal(self):
         assert "crashed (signal 11) while importing torch: SIGSEGV" in self.killed_by(signal.SIGSEGV)
+
+    def test_a_crash_where_there_is_no_current_directory_says_so(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        tmp_path.rmdir()
+        assert self.killed_by(signal.SIGSEGV).endswith("; the current directory was deleted: change to another")
 
     def test_a_crashed_worker_s_children_go_with_it(self, tmp_path, monkeypatch):
         note = tmp_path / "pid"

@@ -40,6 +40,7 @@ from explorer.sources.checkpoint.files import (
     tensors,
     told,
     warn,
+    why_not_inside,
 )
 from explorer.sources.checkpoint.limits import MAX_DIMENSIONS, MAX_ELEMENTS, MAX_NAME
 from explorer.sources.checkpoint.names import shown_names
@@ -166,7 +167,7 @@ def _open(target: str) -> Model:
     findings = [*_told(notes), *_files(directory, pieces, {row.name for row in rows})]
     findings += bytes_after(DCP_METADATA, "the pickle", metadata.left)
     if rules.refused:
-        message = f"{DCP_METADATA}: not run: {', '.join(list(rules.refused)[:8])}"
+        message = f"{DCP_METADATA}: not run: {', '.join(map(quoted, list(rules.refused)[:8]))}"
         why = "loading it with pickle would run what it names"
         findings.append(warn("refused-global", message, list(rules.refused), why))
     if not rows:
@@ -314,7 +315,7 @@ def _files(directory: Path, pieces: dict[str, list[Stored]], shown: set[str]) ->
     for name, end in ends.items():
         path = inside(directory, name)
         if path is None:
-            reasons.setdefault(("refused-path", "not opened, outside the checkpoint's directory"), []).append(name)
+            reasons.setdefault(("refused-path", f"not opened ({why_not_inside(name)})"), []).append(name)
             continue
         try:
             status = os.stat(path)  # noqa: PTH116 - one way to fail

@@ -165,6 +165,8 @@ def parse_json(data: bytes, what: str) -> Any:
     """
     if holds_too_much(data):
         raise UnreadableError(f"{what} lists more than any checkpoint holds", "it is damaged, or made to do harm")
+    if not data.strip():
+        raise UnreadableError(f"{what} is empty", "download it again")
     try:
         # Bytes would let `json.loads` guess at UTF-16 and UTF-32, which the formats do not allow.
         return json.loads(data.decode("utf-8"))

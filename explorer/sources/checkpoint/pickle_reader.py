@@ -178,10 +178,11 @@ class PickleReader:
                     return self._stack.pop()
                 operation = operations[code]
                 if operation is None:
-                    raise UnreadableError(f"not a pickle: opcode {code:#04x} at byte {self.position - 1:,}")
+                    where = self.position - 1 - start
+                    raise UnreadableError(f"not a pickle: opcode {code:#04x} at its byte {where:,}")
                 operation()
         except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, struct.error):
-            where = self.position - start
+            where = self.position - 1 - start
             raise UnreadableError(f"a damaged pickle: it goes wrong at its byte {where:,}", "save it again") from None
         finally:
             self._stack, self._marks, self._memo = [], [], {}
@@ -326,6 +327,9 @@ class PickleReader:
 
     def _binbytes8(self) -> None:
         self._bytes(self._int(8))
+
+    def _buffer_outside(self) -> None:
+        raise UnreadableError("a pickle whose buffers are kept outside of it (protocol 5)", "save it with torch.save")
 
     def _bytes(self, nbytes: int) -> None:
         # Where an array's data lies is worth more than the data.
@@ -594,9 +598,11 @@ def _table() -> list[str | None]:
         0x94: "memoize",
         0x95: "frame",
         0x96: "binbytes8",  # a bytearray
+        0x97: "buffer_outside",  # NEXT_BUFFER
+        0x98: "buffer_outside",  # READONLY_BUFFER
     }
     return [f"_{names[code]}" if code in names else None for code in range(256)]
 
 
 _OPERATIONS = _table()
-"""For each opcode the method that follows it; `None`: there is no such opcode (or only between processes)."""
+"""For each opcode the method that follows it; `None`: there is no such opcode."""

@@ -180,7 +180,7 @@ def _not_of_torch(file: File) -> UnreadableError:
         PickleReader(file.read, 0, file.size, rules).load()
     if not rules.refused:
         return UnreadableError("not a file of torch.save", "give a zip archive or a pickle of torch")
-    asked = ", ".join(list(rules.refused)[:3])
+    asked = ", ".join(map(quoted, list(rules.refused)[:3]))
     return UnreadableError(f"not a file of torch.save, and a pickle that asks to run {asked}", "do not load it")
 
 
@@ -376,4 +376,4 @@ def _told(contents: Contents, label: str) -> list[Finding]:
 def _some(names: Iterable[str]) -> str:
     """Return the first names, joined."""
     known = list(names)
-    return ", ".join(known[:TOLD_GLOBALS]) + (" …" if len(known) > TOLD_GLOBALS else "")
+    return ", ".join(map(quoted, known[:TOLD_GLOBALS])) + (" …" if len(known) > TOLD_GLOBALS else "")

@@ -8,9 +8,10 @@ pickle does not say is unknown: a module's class is known only where the whole m
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from explorer.core.errors import ParamxError
@@ -86,20 +87,30 @@ def _open(target: str) -> tuple[Model, Rows]:
     shards = find_shards(target, KIND)
     files: dict[str, Contents] = {}
     failed: dict[str, UnreadableError] = {}
+    findings: list[Finding] = []
     for name, path in shards.files.items():
         try:
             label = quoted(name) if len(shards.files) == 1 else f"shard {quoted(name)}"
             files[name] = read_file(path, label)
+            findings += _disguised(name, label, files[name].layout)
         except UnreadableError as error:
             failed[name] = error
     if not files:
         _nothing(target, shards, failed)
-    findings = [*shards.findings, *failures(failed, shards)]
+    findings = [*shards.findings, *failures(failed, shards), *findings]
     for contents in files.values():
         findings += contents.findings
     if shards.weight_map is None and len(files) == 1:
         findings += lone_shard(next(iter(files)))
     return _table(target, shards, files, findings)
+
+
+def _disguised(name: str, label: str, layout: str) -> Iterator[Finding]:
+    """Warn of a file with the name of a format that can't run code."""
+    suffix = Path(name).suffix.lower()
+    if suffix in (".safetensors", ".gguf"):
+        why = "a pickle may run code where it is loaded; a file of that name is trusted not to"
+        yield warn("other-format", f"{label}: named {suffix}, and a torch {layout}", why=why)
 
 
 def _nothing(target: str, shards: Shards, failed: Mapping[str, UnreadableError]) -> NoReturn:
