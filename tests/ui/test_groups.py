@@ -18,6 +18,7 @@ from explorer.core.export import EXPORTS
 from explorer.core.groups import Grouping, Rule
 from explorer.core.param import Finding, Model, ModuleClass
 from explorer.core.patterns import Test, parse
+from explorer.core.presets import PRESETS
 from explorer.core.workbench import Workbench
 from explorer.ui import keymap
 from explorer.ui.screens.export import ExportScreen
@@ -336,6 +337,30 @@ async def test_the_verdict_on_a_gpu_is_of_what_was_counted(model: Model) -> None
         await ui.press("enter")
         await ui.until(lambda: "weights, gradients and states do not fit" in ui.text)
         assert "c: the stored size in the tree's Size column" in ui.text
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+async def test_each_column_of_the_disagreements_is_named_whole(model: Model, width: int) -> None:
+    async with running(make_app(model), size=(width, 24)) as ui:
+        await ui.press("p")
+        await ui.until(lambda: "x where they disagree" in ui.lines[-1])
+        await ui.press("x")
+        await ui.until(lambda: "Enter goes to the tensor" in ui.lines[-1])
+        assert all(f"{place} {name}" in ui.text for place, name in enumerate(PRESETS, 1))
+        assert " ".join(map(str, range(1, len(PRESETS) + 1))) in ui.text
+
+
+async def test_where_there_is_nothing_to_list_no_key_of_a_list_is_offered() -> None:
+    agreed = model_of(param("w", (8, 8)), param("v", (8, 8)))
+    async with running(make_app(agreed), size=(80, 24)) as ui:
+        await ui.press("p")
+        await ui.until(lambda: "all agree on what decays" in ui.text)
+        assert "disagree" not in ui.lines[-1]
+        await ui.press("x")
+        assert "All recipes decay the same tensors" in ui.text
+        await ui.press("escape", "d")
+        assert ui.lines[-1].strip() == "Esc closes"
+        assert not ui.app.screen.query_one(OptionList).display
 
 
 # --- export ---------------------------------------------------------------------------------------------------------
