@@ -8,7 +8,7 @@ import pytest
 from fakes import Hands, make_app, model_of, param, running
 from rich.cells import cell_len
 
-from explorer.core.param import Model, ModuleClass
+from explorer.core.param import Column, Model, ModuleClass
 from explorer.core.text import visible
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
@@ -250,6 +250,19 @@ def test_columns_leave_in_the_stated_order_and_the_name_never(
         gone = len(order) - len(left)
         assert width - sum(size + 1 for _, size in chosen) >= NAME_MIN
     assert gone >= 5
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_counts_stay_exact_until_all_that_tells_less_has_made_room(model: Model, mixed: bool) -> None:
+    dtypes = Column.of(["float32"] * 105 + ["int8" if mixed else "float32"])
+    view = TreeView(Tree.build(replace(model, dtypes=dtypes)))
+    seen = []
+    for width in range(140, 70, -1):
+        chosen = {column.title: (column, size) for column, size in layout(view, width, ("no_decay", "decay"), 34)}
+        exact = chosen["Running"][0].cell(view, len(view.rows) - 1) == f"{model.total:,}"
+        told = ("exact " * exact + "dtype " * ("dtype" in chosen) + "names" * (chosen["Group"][1] > 5)).strip()
+        seen += [told] * (told not in seen)
+    assert seen == ["exact dtype names", *(["exact dtype"] if mixed else ["exact names", "exact"]), "names"]
 
 
 def test_grad_takes_no_more_than_its_values_need(model: Model) -> None:
