@@ -14,6 +14,7 @@ from explorer.core.lint_scene import Scene
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.presets import Matrix, MatrixRow, Preset, matrix
 from explorer.core.text import plural, sentence, short_count
+from explorer.ui import keys_inside
 from explorer.ui.paint import fit, fit_right, folded
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import Field
@@ -47,9 +48,10 @@ class PresetsScreen(ListDialog):
     FOOT_DISAGREEING = "Enter chooses   x where they disagree   Esc closes"
     """The keys where they do."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "disagreements", "disagree", show=False),
+        *keys_inside.bindings("presets", "screen"),
         Binding("escape", "leave", "close", show=False, priority=True),
     ]
+    HELP_ON = "presets"
 
     @dataclass
     class Compared(Message):
