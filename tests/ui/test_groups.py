@@ -95,6 +95,19 @@ async def test_an_option_that_is_typed_as_a_name_is_told_and_moved_by_its_fix(mo
         assert "Δ" not in ui.text
 
 
+async def test_the_panel_keeps_the_keys_where_an_undo_or_esc_makes_its_fields_anew(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.press("tab", "ctrl+n")
+        await ui.until(lambda: len(ui.groups.editors) == 3)
+        for key, groups in (("ctrl+underscore", 2), ("ctrl+y", 3), ("escape", 2)):
+            await ui.press(key)
+            await ui.until(lambda groups=groups: len(ui.groups.editors) == groups)
+            assert ui.groups.focused_rule == 1, key
+        await ui.press("q")
+        assert bench_of(ui).typed.rules[1].options == {"weight_decay": 0.1}, "typed there, and no command"
+        assert ui.app.return_code is None
+
+
 async def test_what_is_half_typed_is_already_shown(model: Model) -> None:
     async with running(make_app(model)) as ui:
         await ui.press("tab")

@@ -92,24 +92,28 @@ class GroupCommands(Screen[None]):
         bench, panel = self.bench, self.query_one(GroupsPanel)
         if bench is None:
             return
+        focused = panel.focused_rule
         await panel.write(bench)
         self._tell_groups()
+        if focus is None and focused is not None and panel.focused_rule is None:
+            # Fields that were made anew have lost it, and what is typed next would be the tree's commands.
+            focus = min(focused, bench.typed.catch_all)
         if focus is not None:
             await panel.reveal(bench, focus, options=options)
 
-    def action_undo(self) -> None:
+    async def action_undo(self) -> None:
         """Take back the last edit of the groups."""
         if self.bench is not None:
             if self.bench.undo():
-                self._rewrite()
+                await self._write_fields()
             else:
                 self.notify("Nothing to undo.", timeout=2)
 
-    def action_redo(self) -> None:
+    async def action_redo(self) -> None:
         """Take back an undo."""
         if self.bench is not None:
             if self.bench.redo():
-                self._rewrite()
+                await self._write_fields()
             else:
                 self.notify("Nothing to redo.", timeout=2)
 
@@ -150,10 +154,13 @@ class GroupCommands(Screen[None]):
         """Remove the group that has the focus; its parameters fall to the groups below."""
         bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
         if bench is not None and focused is not None:
+            name = bench.typed.rules[focused].name
             try:
                 self._change_groups(bench.typed.remove(focused), focused)
             except ValueError as error:
                 self.notify(sentence(str(error)), severity="warning")
+            else:
+                self.notify(f"Removed: {name}. Ctrl+/ brings it back.", timeout=3)
 
     def action_raise_group(self) -> None:
         """Move the group that has the focus up: the first that matches wins."""
@@ -193,14 +200,14 @@ class GroupCommands(Screen[None]):
             else:
                 self.notify("Not kept: ✖ marks what can't be read; Esc goes back.", severity="warning", timeout=4)
 
-    def on_groups_panel_restore(self) -> None:
+    async def on_groups_panel_restore(self) -> None:
         """Bring back the groups last kept; with nothing to bring back, go to the tree."""
         bench = self.bench
         if bench is None:
             return
         if bench.changed:
             told = "Discarded: Ctrl+/ brings it back." if bench.restore() else "Discarded what could not be read."
-            self._rewrite()
+            await self._write_fields()
             self.notify(told, timeout=3)
         else:
             self.query_one(TreeTable).focus()
