@@ -8,6 +8,7 @@ import pytest
 from fakes import Hands, make_app, model_of, param, running
 from rich.cells import cell_len
 
+from explorer.core.groups import Grouping, Rule
 from explorer.core.param import Column, Model, ModuleClass
 from explorer.core.text import visible
 from explorer.core.tree import Tree
@@ -263,6 +264,17 @@ def test_counts_stay_exact_until_all_that_tells_less_has_made_room(model: Model,
         told = ("exact " * exact + "dtype " * ("dtype" in chosen) + "names" * (chosen["Group"][1] > 5)).strip()
         seen += [told] * (told not in seen)
     assert seen == ["exact dtype names", *(["exact dtype"] if mixed else ["exact names", "exact"]), "names"]
+
+
+@pytest.mark.parametrize(("width", "told"), [(80, "5 groups"), (56, "1…5")])
+async def test_a_row_of_many_groups_tells_how_many_or_from_which_to_which(
+    model: Model, width: int, told: str
+) -> None:
+    rules = [Rule(f"layer_{number}", (f"layer.{number}.",)) for number in range(4)]
+    grouping = Grouping((*rules, Rule("rest_of_them")))
+    async with running(make_app(model, grouping=grouping), size=(width, 24)) as ui:
+        await ui.press("minus")
+        assert told in next(line for line in ui.lines if "roberta " in line)
 
 
 def test_grad_takes_no_more_than_its_values_need(model: Model) -> None:

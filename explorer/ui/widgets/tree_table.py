@@ -511,5 +511,7 @@ class TreeTable(ScrollView, can_focus=True):
             text = f"{codes[0] + 1}{name}"
         else:
             held = [code for code in range(len(marks.names)) if code in codes]
-            text = "+".join(str(code + 1) for code in held) if len(held) <= 3 else f"{len(held)} groups"
+            text = "+".join(str(code + 1) for code in held)
+            if len(held) > 3:
+                text = f"{len(held)} groups" if size > len("Group") else f"{held[0] + 1}…{held[-1] + 1}"
         return fit(text, room), fit(" " + flag, size - room) if size - room == 2 else flag
