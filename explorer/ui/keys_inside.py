@@ -1,4 +1,4 @@
-"""The keys of the tensor screen and the statistics screen in one table: bindings and help derive from it."""
+"""The keys of every screen over the tree in one table: bindings and help derive from it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Place = Literal["values", "sweep"]
-"""The screen of one tensor's values, and that of the statistics of many."""
+Place = Literal["values", "sweep", "findings", "presets", "memory", "export", "card", "start"]
+"""The screen of one tensor's values, that of the statistics of many, and those of which a command's help tells."""
 
-Part = Literal["screen", "grid", "lines"]
-"""What binds the keys: the screen itself, the grid of values, or a list of lines (with bindings of its own)."""
+Part = Literal["screen", "grid", "lines", "list"]
+"""What binds the keys: the screen itself, the grid of values, or a list (with bindings of its own)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,48 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
         REOPEN,
         Entry("Esc", "Stop and leave (q, S too)", (("escape,q,S", "dismiss"),)),
     ),
+    "findings": (
+        Entry("Enter", "Go to its tensors; n and N then step through them", (("enter", "select"),), "list"),
+        Entry("f", "Take its fix; Ctrl+/ takes that back", (("f", "fix"),)),
+    ),
+    "presets": (
+        Entry("Enter", "Ask for its numbers, and take its groups", (("enter", "select"),), "list"),
+        Entry("x", "The tensors on which the recipes disagree", (("x", "disagreements"),)),
+    ),
+    "memory": (
+        Entry("o", "The next optimizer, for this estimate alone", (("o", "optimizer"),)),
+        Entry("p", "The next precision", (("p", "precision"),)),
+        Entry("g", "One GPU's memory, to hold it against", (("g", "gpu"),)),
+        Entry("c", "Training memory in the tree's Size column, and back", (("c", "column"),)),
+    ),
+    "export": (
+        Entry("←→", "Another form (h l, Tab too)", (("left,h,shift+tab", "form(-1)"), ("right,l,tab", "form(1)"))),
+        Entry("w", "Write it to a file", (("w", "ask_path"),)),
+        Entry("y", "Copy it to the terminal's clipboard", (("y", "copy"),)),
+    ),
+    "card": (
+        Entry("↑↓", "Scroll (PgUp PgDn Ctrl+Home Ctrl+End too); letters search the config",
+              (("up", "scroll(-1)"), ("down", "scroll(1)"), ("pageup", "page(-1)"), ("pagedown", "page(1)"),
+               ("ctrl+home", "to_top"), ("ctrl+end", "to_end"))),
+    ),
+    "start": (
+        Entry("↑↓", "Choose (PgUp PgDn too); letters narrow the list, or name a target",
+              (("up", "move(-1)"), ("down", "move(1)"), ("pageup", "move(-10)"), ("pagedown", "move(10)"))),
+        Entry("Esc", "Clear what is typed, then back to the open model", (("escape", "clear"),)),
+    ),
 }  # fmt: skip
 """The table, in the order of the help screen."""
 
-TITLES: dict[Place, str] = {"values": "In a tensor's values (v)", "sweep": "In the statistics of many tensors (S)"}
+TITLES: dict[Place, str] = {
+    "values": "In a tensor's values (v)",
+    "sweep": "In the statistics of many tensors (S)",
+    "findings": "In the warnings (w)",
+    "presets": "In the recipes (p)",
+    "memory": "In the training memory (t)",
+    "export": "In the export (e)",
+    "card": "On the model's card (i)",
+    "start": "Where a model is chosen (o)",
+}
 """Headings of the help screen."""
 
 

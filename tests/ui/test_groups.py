@@ -96,6 +96,19 @@ async def test_an_option_that_is_typed_as_a_name_is_told_and_moved_by_its_fix(mo
         assert "Δ" not in ui.text
 
 
+async def test_the_panel_keeps_the_keys_where_an_undo_or_esc_makes_its_fields_anew(model: Model) -> None:
+    async with running(make_app(model), size=(80, 24)) as ui:
+        await ui.press("tab", "ctrl+n")
+        await ui.until(lambda: len(ui.groups.editors) == 3)
+        for key, groups in (("ctrl+underscore", 2), ("ctrl+y", 3), ("escape", 2)):
+            await ui.press(key)
+            await ui.until(lambda groups=groups: len(ui.groups.editors) == groups)
+            assert ui.groups.focused_rule == 1, key
+        await ui.press("q")
+        assert bench_of(ui).typed.rules[1].options == {"weight_decay": 0.1}, "typed there, and no command"
+        assert ui.app.return_code is None
+
+
 async def test_what_is_half_typed_is_already_shown(model: Model) -> None:
     async with running(make_app(model)) as ui:
         await ui.press("tab")
@@ -352,6 +365,30 @@ async def test_the_verdict_on_a_gpu_is_of_what_was_counted(model: Model) -> None
         await ui.press("enter")
         await ui.until(lambda: "weights, gradients and states do not fit" in ui.text)
         assert "c: the stored size in the tree's Size column" in ui.text
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+async def test_each_column_of_the_disagreements_is_named_whole(model: Model, width: int) -> None:
+    async with running(make_app(model), size=(width, 24)) as ui:
+        await ui.press("p")
+        await ui.until(lambda: "x where they disagree" in ui.lines[-1])
+        await ui.press("x")
+        await ui.until(lambda: "Enter goes to the tensor" in ui.lines[-1])
+        assert all(f"{place} {name}" in ui.text for place, name in enumerate(PRESETS, 1))
+        assert " ".join(map(str, range(1, len(PRESETS) + 1))) in ui.text
+
+
+async def test_where_there_is_nothing_to_list_no_key_of_a_list_is_offered() -> None:
+    agreed = model_of(param("w", (8, 8)), param("v", (8, 8)))
+    async with running(make_app(agreed), size=(80, 24)) as ui:
+        await ui.press("p")
+        await ui.until(lambda: "all agree on what decays" in ui.text)
+        assert "disagree" not in ui.lines[-1]
+        await ui.press("x")
+        assert "All recipes decay the same tensors" in ui.text
+        await ui.press("escape", "d")
+        assert ui.lines[-1].strip() == "Esc closes"
+        assert not ui.app.screen.query_one(OptionList).display
 
 
 # --- export ---------------------------------------------------------------------------------------------------------

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-import pytest
-from fakes import running
-from serving import Two, grid_of, open_values, served, swept
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
-from explorer.ui import keys_inside
+import pytest
+from fakes import Hands, running
+from serving import Two, grid_of, open_values, served, swept
+from textual.screen import Screen
+from textual.widgets import OptionList
+
+from explorer.ui import keys_inside, screens
 from explorer.ui.keys_inside import INSIDE, TITLES, Place
 from explorer.ui.screens.help import HelpScreen
-from explorer.ui.screens.sweep import SweepScreen
-from explorer.ui.screens.values import ValuesScreen
 from explorer.ui.widgets.line_list import LineList
 
 pytest.importorskip("torch")
+
+
+KEYS = {"findings": "w", "presets": "p", "memory": "t", "export": "e", "card": "i", "start": "o"}
+"""The key that opens each screen that needs no values."""
+
+
+async def opened(ui: Hands, place: Place) -> Screen[Any]:
+    """Open the screen of a place."""
+    if place == "values":
+        await open_values(ui, "stack")
+    elif place == "sweep":
+        await swept(ui)
+    else:
+        await ui.press(KEYS[place])
+    assert getattr(ui.app.screen, "HELP_ON", None) == place
+    return ui.app.screen
 
 
 @pytest.mark.parametrize("place", list(INSIDE))
 async def test_every_key_of_the_table_runs_its_action_on_that_screen(place: Place) -> None:
     app, _ = served(Two())
     async with running(app, (80, 24)) as ui:
-        if place == "values":
-            await open_values(ui, "stack")
-        else:
-            await swept(ui)
-        screen = app.screen
-        assert isinstance(screen, ValuesScreen if place == "values" else SweepScreen)
+        screen = await opened(ui, place)
         bound = {key: list(bindings) for key, bindings in screen._bindings.key_to_bindings.items()}
-        for node in [*screen.query(LineList), *screen.query("ValueGrid")]:
+        for node in [*screen.query(LineList), *screen.query("ValueGrid"), *screen.query(OptionList)]:
             for key, bindings in node._bindings.key_to_bindings.items():
                 bound.setdefault(key, []).extend(bindings)
         for entry in INSIDE[place]:
@@ -38,9 +53,28 @@ async def test_every_key_of_the_table_runs_its_action_on_that_screen(place: Plac
                     assert any(b.action == action for name in (mine, upper) for b in bound.get(name, [])), key
 
 
+def test_no_screen_binds_a_key_that_no_table_lists() -> None:
+    leaving = {"escape", "q", "question_mark", "f1", "ctrl+q", "ctrl+c"}
+    for module in iter_modules(screens.__path__, f"{screens.__name__}."):
+        import_module(module.name)
+    seen, left = set(), [Screen]
+    while left:
+        kind = left.pop()
+        left += kind.__subclasses__()
+        if kind.__module__.startswith(screens.__name__) and kind.__name__ not in ("ModelScreen", "CompareScreen"):
+            place = getattr(kind, "HELP_ON", None)
+            listed = {key for entry in INSIDE.get(place, ()) for keys, _ in entry.runs for key in keys.split(",")}
+            opens = {KEYS.get(place, "")}
+            assert {
+                each for b in vars(kind).get("BINDINGS", ()) for each in b.key.split(",")
+            } <= listed | leaving | opens
+            seen.add(place)
+    assert seen == {None, *INSIDE}
+
+
 @pytest.mark.parametrize("size", [(60, 20), (80, 24)])
 @pytest.mark.parametrize("key", ["question_mark", "f1"])
-@pytest.mark.parametrize("place", list(INSIDE))
+@pytest.mark.parametrize("place", ["values", "sweep"])
 async def test_help_on_a_screen_that_looks_inside_begins_with_its_keys(
     place: Place, key: str, size: tuple[int, int]
 ) -> None:
@@ -62,9 +96,21 @@ async def test_help_on_a_screen_that_looks_inside_begins_with_its_keys(
         assert app.screen is under
 
 
-async def test_the_main_help_has_every_key_of_both_screens() -> None:
+@pytest.mark.parametrize("place", list(KEYS))
+async def test_the_help_of_every_screen_begins_with_its_own_keys(place: Place) -> None:
     app, _ = served(Two())
-    async with running(app, (120, 200)) as ui:
+    async with running(app, (80, 24)) as ui:
+        await opened(ui, place)
+        await ui.press("f1")
+        assert isinstance(app.screen, HelpScreen)
+        at = next(number for number, line in enumerate(ui.lines) if TITLES[place] in line)
+        assert at < 5
+        assert all(entry.help[:40] in "\n".join(ui.lines[at:]) for entry in INSIDE[place])
+
+
+async def test_the_main_help_has_every_key_of_the_other_screens() -> None:
+    app, _ = served(Two())
+    async with running(app, (120, 240)) as ui:
         await ui.press("question_mark")
         for place, entries in INSIDE.items():
             assert TITLES[place] in ui.text

@@ -9,7 +9,8 @@ from fakes import Hands, make_app, running
 from rich.cells import cell_len
 from tables import model_of, param
 
-from explorer.core.param import Model, ModuleClass
+from explorer.core.groups import Grouping, Rule
+from explorer.core.param import Column, Model, ModuleClass
 from explorer.core.text import visible
 from explorer.core.tree import Tree
 from explorer.core.view import TreeView
@@ -251,6 +252,30 @@ def test_columns_leave_in_the_stated_order_and_the_name_never(
         gone = len(order) - len(left)
         assert width - sum(size + 1 for _, size in chosen) >= NAME_MIN
     assert gone >= 5
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_counts_stay_exact_until_all_that_tells_less_has_made_room(model: Model, mixed: bool) -> None:
+    dtypes = Column.of(["float32"] * 105 + ["int8" if mixed else "float32"])
+    view = TreeView(Tree.build(replace(model, dtypes=dtypes)))
+    seen = []
+    for width in range(140, 70, -1):
+        chosen = {column.title: (column, size) for column, size in layout(view, width, ("no_decay", "decay"), 34)}
+        exact = chosen["Running"][0].cell(view, len(view.rows) - 1) == f"{model.total:,}"
+        told = ("exact " * exact + "dtype " * ("dtype" in chosen) + "names" * (chosen["Group"][1] > 5)).strip()
+        seen += [told] * (told not in seen)
+    assert seen == ["exact dtype names", *(["exact dtype"] if mixed else ["exact names", "exact"]), "names"]
+
+
+@pytest.mark.parametrize(("width", "told"), [(80, "5 groups"), (56, "1…5")])
+async def test_a_row_of_many_groups_tells_how_many_or_from_which_to_which(
+    model: Model, width: int, told: str
+) -> None:
+    rules = [Rule(f"layer_{number}", (f"layer.{number}.",)) for number in range(4)]
+    grouping = Grouping((*rules, Rule("rest_of_them")))
+    async with running(make_app(model, grouping=grouping), size=(width, 24)) as ui:
+        await ui.press("minus")
+        assert told in next(line for line in ui.lines if "roberta " in line)
 
 
 def test_grad_takes_no_more_than_its_values_need(model: Model) -> None:

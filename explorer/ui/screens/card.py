@@ -19,6 +19,7 @@ from explorer.core.pictures import bar
 from explorer.core.roles import Roles
 from explorer.core.text import plural, short_count
 from explorer.core.totals import loop_check, other_counts
+from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
 from explorer.ui.widgets.groups_panel import Field
@@ -39,13 +40,9 @@ class CardScreen(Dialog[None]):
     HEADING = "Model"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "close", show=False),
-        Binding("up", "scroll(-1)", show=False),
-        Binding("down", "scroll(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("ctrl+home", "to_top", show=False),
-        Binding("ctrl+end", "to_end", show=False),
+        *keys_inside.bindings("card", "screen"),
     ]
+    HELP_ON = "card"
 
     @dataclass
     class Summed(Message):

@@ -19,6 +19,7 @@ from explorer.core.export.writing import export, same_form
 from explorer.core.paths import current_directory, expanded
 from explorer.core.saving import save_text
 from explorer.core.text import visible
+from explorer.ui import keys_inside
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.widgets.groups_panel import Field
 
@@ -39,12 +40,10 @@ class ExportScreen(Dialog[None]):
     FOOT_ASKING = "Enter writes   Esc cancels"
     """The keys while the field for the path has the focus."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h,shift+tab", "form(-1)", "form", show=False),
-        Binding("right,l,tab", "form(1)", "form", show=False),
-        Binding("w", "ask_path", "write", show=False),
-        Binding("y", "copy", "copy", show=False),
+        *keys_inside.bindings("export", "screen"),
         Binding("escape", "leave", "close", show=False, priority=True),
     ]
+    HELP_ON = "export"
 
     @dataclass
     class Saved(Message):

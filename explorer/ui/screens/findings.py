@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.binding import Binding, BindingType
 
 from explorer.core.fixes import apply_fix
 from explorer.core.lints import try_fixes
 from explorer.core.text import plural, quoted
+from explorer.ui import keys_inside
 from explorer.ui.paint import fit
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import SEVERITY_MARKS, SEVERITY_STYLES
@@ -35,7 +35,8 @@ class FindingsScreen(ListDialog):
     FOOT_WITH_FIX = "Enter shows its tensors   f takes the fix   Esc closes"
     """The keys while the highlighted finding has a fix."""
     EMPTY = "Nothing is wrong with these groups, as far as the lints can tell."
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f", "fix", "fix", show=False)]
+    BINDINGS = keys_inside.bindings("findings", "screen")
+    HELP_ON = "findings"
 
     def __init__(self, bench: Workbench) -> None:
         """List the findings of `bench`, and those of the source."""

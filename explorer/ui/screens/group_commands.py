@@ -91,6 +91,9 @@ class GroupCommands(FilterCommands):
         if focus is None and focused is not None and panel.focused_rule is None:  # its field is not the same any more
             focus = min(focused, len(bench.typed.rules) - 1)
         self._tell_groups()
+        if focus is None and focused is not None and panel.focused_rule is None:
+            # Fields that were made anew have lost it, and what is typed next would be the tree's commands.
+            focus = min(focused, bench.typed.catch_all)
         if focus is not None:
             await panel.reveal(bench, focus, options=options)
 
@@ -144,10 +147,13 @@ class GroupCommands(FilterCommands):
         """Remove the group that has the focus; its parameters fall to the groups below."""
         bench, focused = self.bench, self.query_one(GroupsPanel).focused_rule
         if bench is not None and focused is not None:
+            name = bench.typed.rules[focused].name
             try:
                 await self._change_groups(bench.typed.remove(focused), focused)
             except ValueError as error:
                 self.notify(sentence(str(error)), severity="warning")
+            else:
+                self.notify(f"Removed: {name}. Ctrl+/ brings it back.", timeout=3)
 
     async def action_raise_group(self) -> None:
         """Move the group that has the focus up: the first that matches wins."""

@@ -68,7 +68,7 @@ class HelpScreen(Dialog[None]):
 
 
 def _add_inside(text: Text, place: Place) -> None:
-    """Write the keys of the tensor screen or the statistics screen."""
+    """Write the keys of one screen over the tree."""
     text.append(f"{TITLES[place]}\n", "bold")
     for entry in INSIDE[place]:
         text.append(f"  {entry.shown:<10}", "bold")

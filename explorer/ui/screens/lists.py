@@ -105,10 +105,12 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
         at = self.rows.highlighted or 0
         self.rows.clear_options()
         self.rows.add_options([Option(line) for line in lines])
+        self.rows.display = bool(lines)
         if lines:
             self.rows.highlighted = min(at, len(lines) - 1)
         else:
             self._about.update(Text(self.EMPTY))
+            self.tell_foot(Dialog.FOOT)  # the other keys are of its lines
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say what the line is about."""

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from explorer.core.errors import ParamxError
 from explorer.core.memory import OPTIMIZER_STATES, PRECISIONS, Memory, training_memory
 from explorer.core.text import parse_bytes, sentence, short_bytes
+from explorer.ui import keys_inside
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.settings import MemorySettings
 from explorer.ui.widgets.groups_panel import Field
@@ -32,12 +33,10 @@ class MemoryScreen(Dialog[MemorySettings]):
     HEADING = "Training memory"
     FOOT = "o optimizer   p precision   g GPU memory   c column   Esc closes"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "optimizer", "optimizer", show=False),
-        Binding("p", "precision", "precision", show=False),
-        Binding("g", "gpu", "GPU", show=False),
-        Binding("c", "column", "column", show=False),
+        *keys_inside.bindings("memory", "screen"),
         Binding("escape,q,t", "leave", "close", show=False),
     ]
+    HELP_ON = "memory"
 
     @dataclass
     class Found(Message):

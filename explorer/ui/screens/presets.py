@@ -14,7 +14,8 @@ from explorer.core.lint_scene import Scene
 from explorer.core.options import OptionError, options_text, parse_options
 from explorer.core.presets import Matrix, MatrixRow, Preset, matrix
 from explorer.core.text import plural, sentence, short_count
-from explorer.ui.paint import fit, fit_right
+from explorer.ui import keys_inside
+from explorer.ui.paint import fit, fit_right, folded
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
 from explorer.ui.widgets.groups_panel import Field
 
@@ -43,11 +44,14 @@ class PresetsScreen(ListDialog):
     """One line a recipe; Enter takes its groups, asking for its numbers first."""
 
     HEADING = "Recipes on this model"
-    FOOT = "Enter chooses and asks for its numbers   Esc closes   x where they disagree"
+    FOOT = "Enter chooses   Esc closes"
+    FOOT_DISAGREEING = "Enter chooses   x where they disagree   Esc closes"
+    """The keys where they do."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "disagreements", "disagree", show=False),
+        *keys_inside.bindings("presets", "screen"),
         Binding("escape", "leave", "close", show=False, priority=True),
     ]
+    HELP_ON = "presets"
 
     @dataclass
     class Compared(Message):
@@ -90,6 +94,11 @@ class PresetsScreen(ListDialog):
         self._matrix = message.result
         self._lines = [self._typed(), *message.result.rows]
         self.fill()
+        self._tell_keys()
+
+    def _tell_keys(self) -> None:
+        differ = self._matrix is not None and self._matrix.disagree
+        self.tell_foot(self.FOOT_DISAGREEING if differ else self.FOOT)
 
     def _typed(self) -> MatrixRow:
         bench = self._bench
@@ -206,13 +215,16 @@ class PresetsScreen(ListDialog):
             self._asking = None
             self._field.display = False
             self.rows.focus()
-            self.tell_foot(self.FOOT)
+            self._tell_keys()
         else:
             self.dismiss()
 
     def action_disagreements(self) -> None:
         """List the tensors on which the recipes disagree."""
         if self._matrix is None or self._field.display:
+            return
+        if not self._matrix.disagree:
+            self.notify("All recipes decay the same tensors of this model.", timeout=3)
             return
         lines = [line for line in self._lines if line.preset is not None and not line.error]
         self.app.push_screen(DisagreementsScreen(self._bench, lines, self._matrix.disagree), self._after_list)
@@ -244,7 +256,6 @@ class DisagreementsScreen(ListDialog):
 
     HEADING = "Where the recipes disagree"
     FOOT = "Enter goes to the tensor   Esc goes back"
-    EMPTY = "All recipes decay the same tensors of this model."
 
     def __init__(self, bench: Workbench, recipes: Sequence[MatrixRow], indices: Sequence[int]) -> None:
         """Compare `recipes` on the parameters at `indices`."""
@@ -255,10 +266,20 @@ class DisagreementsScreen(ListDialog):
 
     def head(self) -> Text:
         """Return what the columns stand for."""
-        text = Text(" D decays   – does not   columns: ")
-        names = (line.preset.name if line.preset else line.title for line in self._recipes)
-        text.append(", ".join(f"{position} {name}" for position, name in enumerate(names, 1)), "dim")
+        text = Text()
+        # A name is not broken from its number.
+        columns = list(enumerate((line.preset.name if line.preset else line.title for line in self._recipes), 1))
+        legend = " · ".join(f"{place}\N{NO-BREAK SPACE}{name}" for place, name in columns)
+        for told in folded(legend, self.rows.size.width - 2, len(columns)):
+            text.append(f" {told}\n", "dim")
+        text.append(" " + "".join(f"{place:>{self._cells}}" for place, _ in columns), "dim underline")
+        text.append("   D decays   – does not")
         return text
+
+    @property
+    def _cells(self) -> int:
+        """Cells of a column."""
+        return 1 + len(str(len(self._recipes)))
 
     def lines(self) -> list[Text]:
         """Return one line a tensor, with a column for each recipe."""
@@ -266,7 +287,8 @@ class DisagreementsScreen(ListDialog):
         lines = []
         for index in self._indices[:LISTED]:
             text = Text(no_wrap=True, overflow="ellipsis")
-            text.append("".join(" D" if line.decays[index] else " –" for line in self._recipes), "bold")
+            signs = ("D" if line.decays[index] else "–" for line in self._recipes)
+            text.append("".join(f"{sign:>{self._cells}}" for sign in signs), "bold")
             text.append(f"   {names[index]}")
             lines.append(text)
         if len(self._indices) > LISTED:

@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from explorer.core.text import plural
+from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, fit
 from explorer.ui.widgets.groups_panel import Field
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from explorer.core.choice import Choice
+    from explorer.ui.keys_inside import Place
     from explorer.ui.services import Services
 
 
@@ -33,14 +35,11 @@ class StartScreen(Screen[None]):
     """A list to choose from, with a field that narrows it or names something else."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", show=False),
-        Binding("up", "move(-1)", show=False),
-        Binding("pagedown", "move(10)", show=False),
-        Binding("pageup", "move(-10)", show=False),
-        Binding("escape", "clear", show=False),
+        *keys_inside.bindings("start", "screen"),
         Binding("ctrl+q,ctrl+c", "app.quit", show=False),
         Binding("f1", "app.help", show=False),
     ]
+    HELP_ON: ClassVar[Place] = "start"
 
     @dataclass
     class Chosen(Message):

@@ -40,7 +40,8 @@ def layout(
 ) -> list[tuple[TableColumn, int]]:
     """Return the columns that fit into `width` cells beside a name of `name_width`, each with its own width.
 
-    Exact counts shrink to three digits first; then columns leave in the order of `LEAVING`.
+    Columns leave in the order of `LEAVING`. Counts stay exact while those that leave early, then the groups' names,
+    can make room; a dtype that differs between parameters outlasts their last digits.
     """
     model = view.tree.model
     total = f"{model.total:,}"
@@ -57,22 +58,40 @@ def layout(
     }
     chosen = [(column, max(widths[column.title], len(column.title))) for column in EXACT]
     wanted = max(NAME_MIN, min(name_width, NAME_WANTED))
-    if _spare(chosen, width - wanted) < 0:
-        chosen = [
-            (column, SHORT_COUNT if column.title in ("Params", "Running") else size)
-            for column, (_, size) in zip(SHORT, chosen, strict=True)
-        ]
     # Training memory was asked for: it stays longer than the stored size does.
     early, late = (TRAINING[:3], TRAINING[3:]) if view.shows_training else (LEAVING[:4], LEAVING[4:])
+    mixed = len(model.dtypes.values) > 1
     for title in early:
-        if _spare(chosen, width - wanted) < 0:
-            chosen = [(column, size) for column, size in chosen if column.title != title]
+        if _spare(chosen, width - wanted) < 0 and not (mixed and title == "dtype"):
+            chosen = _without(chosen, title)
+    if _spare(chosen, width - wanted) < 0:
+        chosen = _numbered(chosen) if _spare(_numbered(chosen), width - wanted) >= 0 else _rounded(chosen)
+    if _spare(chosen, width - wanted) < 0:
+        chosen = _without(chosen, "dtype")
     for title in late:
         if title == "Shape" and _spare(chosen, width - NAME_MIN) < 0:
-            chosen = [(c, len(c.title) if c.title == "Group" else size) for c, size in chosen]
+            chosen = _numbered(chosen)
         if _spare(chosen, width - NAME_MIN) < 0:
-            chosen = [(column, size) for column, size in chosen if column.title != title]
+            chosen = _without(chosen, title)
     return chosen
+
+
+def _without(chosen: list[tuple[TableColumn, int]], title: str) -> list[tuple[TableColumn, int]]:
+    return [(column, size) for column, size in chosen if column.title != title]
+
+
+def _numbered(chosen: list[tuple[TableColumn, int]]) -> list[tuple[TableColumn, int]]:
+    """Return the columns with room for no more than the number of a group."""
+    return [(column, len(column.title) if column.title == "Group" else size) for column, size in chosen]
+
+
+def _rounded(chosen: list[tuple[TableColumn, int]]) -> list[tuple[TableColumn, int]]:
+    """Return the columns with counts in three digits."""
+    short = {column.title: column for column in SHORT}
+    return [
+        (short[column.title], SHORT_COUNT if column.title in ("Params", "Running") else size)
+        for column, size in chosen
+    ]
 
 
 def _widest_apart(model: Model) -> int:
@@ -141,7 +160,7 @@ def _group(_view: TreeView, _row: int) -> str:
 
 LEAVING = ("Device", "Size", "Grad", "dtype", "Running", "Shape", "Group", "Params")
 """Order in which columns leave as the screen narrows. The first four leave while the name needs their place, the
-others once the name is down to `NAME_MIN`; before Shape leaves, Group shrinks to the group's number."""
+others, with rounded counts, once the name is down to `NAME_MIN`; before Shape leaves, Group shrinks to its number."""
 
 TRAINING = ("Device", "Grad", "dtype", "Running", "Shape", "Size", "Group", "Params")
 """The same order while the size column shows training memory."""

@@ -163,7 +163,7 @@ class RuleEditor(Vertical):
         self._title = field(rule.name, "name", "rule-name")
         self.options = field(options_text(rule.options), "weight_decay=0.1", "rule-options")
         terms = "" if catch_all else join_terms(rule.terms)
-        self.terms = field(terms, "text in a name, comma between", "rule-terms")
+        self.terms = field(terms, "text in names, with commas", "rule-terms")
         self._told = self.fields
         self._rest = Steady("everything else", classes="rule-rest")
         self._stats = Steady(classes="rule-stats")

@@ -516,8 +516,11 @@ class TreeTable(ScrollView, can_focus=True):
             text = view.apart(row)
             text = text if len(text) <= room else text.partition(" ")[0]
         elif codes.count(codes[0]) == len(codes):
-            text = f"{codes[0] + 1} {marks.names[codes[0]]}"
+            name = f" {marks.names[codes[0]]}" if size > len("Group") else ""
+            text = f"{codes[0] + 1}{name}"
         else:
             held = [code for code in range(len(marks.names)) if code in codes]
-            text = "+".join(str(code + 1) for code in held) if len(held) <= 3 else f"{len(held)} groups"
+            text = "+".join(str(code + 1) for code in held)
+            if len(held) > 3:
+                text = f"{len(held)} groups" if size > len("Group") else f"{held[0] + 1}…{held[-1] + 1}"
         return fit(text, room), fit(" " + flag, size - room) if size - room == 2 else flag
