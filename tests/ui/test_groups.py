@@ -104,7 +104,7 @@ async def test_the_panel_keeps_the_keys_where_an_undo_or_esc_makes_its_fields_an
             await ui.press(key)
             await ui.until(lambda groups=groups: len(ui.groups.editors) == groups)
             assert ui.groups.focused_rule == 1, key
-        await ui.press("q")
+        await ui.press("ctrl+n", "ctrl+r", "q")
         assert bench_of(ui).typed.rules[1].options == {"weight_decay": 0.1}, "typed there, and no command"
         assert ui.app.return_code is None
 

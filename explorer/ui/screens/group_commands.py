@@ -88,8 +88,6 @@ class GroupCommands(FilterCommands):
             return
         focused = panel.focused_rule
         await panel.write(bench)
-        if focus is None and focused is not None and panel.focused_rule is None:  # its field is not the same any more
-            focus = min(focused, len(bench.typed.rules) - 1)
         self._tell_groups()
         if focus is None and focused is not None and panel.focused_rule is None:
             # Fields that were made anew have lost it, and what is typed next would be the tree's commands.
