@@ -14,6 +14,7 @@ MAX_VALUE = 200
 NOT_NEGATIVE = frozenset({"weight_decay", "lr", "lr_mult", "eps", "momentum"})
 """Options for which torch.optim raises on a negative number (torch 2.13, `optim/adamw.py`, `optim/sgd.py`)."""
 
+_PADDED_EXPONENT = re.compile(r"(?<=\d)e-0(?=\d)")
 _KEY = re.compile(r"\s*,?\s*([A-Za-z_]\w*)\s*=")
 
 
@@ -100,4 +101,10 @@ def _plain(value: object) -> bool:
 
 def options_text(options: Mapping[str, Any]) -> str:
     """Write options so that `parse_options` reads them back."""
-    return " ".join(f"{key}={value!r}" for key, value in options.items())
+    return " ".join(f"{key}={_value_text(value)}" for key, value in options.items())
+
+
+def _value_text(value: Any) -> str:
+    """Write a value; floats as people do: `3e-5`, where Python writes `3e-05`."""
+    text = repr(value)
+    return _PADDED_EXPONENT.sub("e-", text) if isinstance(value, float | tuple) else text

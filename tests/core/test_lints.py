@@ -315,9 +315,9 @@ def test_weight_decay_rate_is_an_error_with_its_fix(tiny):
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("decay lr=3e-5", "decay: lr=3e-05"),
-        ("lr=3e-5", "group: lr=3e-05"),
-        ("norms (lr = 1e-5 weight_decay=0.0", "norms: lr=1e-05 weight_decay=0.0"),
+        ("decay lr=3e-5", "decay: lr=3e-5"),
+        ("lr=3e-5", "group: lr=3e-5"),
+        ("norms (lr = 1e-5 weight_decay=0.0", "norms: lr=1e-5 weight_decay=0.0"),
         ("decay wd=0.2", "decay: weight_decay=0.2"),
         ("decay lr=", ""),
     ],
