@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; default: all")
     parser.add_argument("--small", action="store_true", help="only see that everything runs")
     arguments = parser.parse_args()
+    if unknown := [name for name in arguments.measures if name not in MEASURES]:
+        parser.error(f"no measure {', '.join(unknown)}: give some of {', '.join(MEASURES)}")
     # As an install leaves it; where PYTHONDONTWRITEBYTECODE is set, every run of ours would compile, and no peer's.
     compileall.compile_dir(Path(explorer.__file__).parent, quiet=1)
     rows: list[Row] = []
