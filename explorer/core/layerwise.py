@@ -31,12 +31,14 @@ def layerwise(model: Model, rate: float = 0.9, weight_decay: float = 0.05) -> Gr
     Raises:
         ValueError: There are more layers than groups can be.
     """
-    places = [layer_of(name) for name in model.names]
+    places = [None if i in model.apart else layer_of(name) for i, name in enumerate(model.names)]
     found = towers(model, places)
     levels = {layer: (tower, at) for tower in found for at, layer in enumerate(tower.layers, 1)}
     outside = _outside(found)
     members: dict[tuple[Tower, int] | None, list[int]] = {}
     for i, place in enumerate(places):
+        if i in model.apart:
+            continue
         level = levels.get(place) if place else None
         if level is None:
             tower = next((tower for tower in found if model.names[i].startswith(tower.root)), outside)
@@ -97,5 +99,5 @@ def _layer_term(prefix: str, number: int, plain: Mapping[str, bool]) -> str:
 
 def _is_clear(model: Model, prefix: str) -> bool:
     """Tell whether a prefix occurs at the beginning of names only: `model.layers` is in `vision_model.layers`."""
-    text = "\n" + "\n".join(model.names)
+    text = "\n" + "\n".join(name for i, name in enumerate(model.names) if i not in model.apart)
     return text.count(f"{prefix}.") == text.count(f"\n{prefix}.")

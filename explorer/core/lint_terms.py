@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from explorer.core.groups import NO_GROUP
 from explorer.core.lint_scene import Facts, Scene
 from explorer.core.named import Named
 from explorer.core.param import Finding
@@ -73,6 +74,8 @@ def dead_pattern(scene: Scene) -> Iterator[Finding]:
                 message = f"{rule.name}: {term.source} matches nothing{offer}"
             elif term.excludes:
                 continue
+            elif not hits & ~scene.where([NO_GROUP]):
+                message = f"{rule.name}: {term.source} matches only what is no parameter, and in no group"
             else:
                 out = any((_hits(scene, other) or 0) & hits for _, other in scene.terms[i] if other.excludes)
                 taker = "this group's own ! terms" if out else "an earlier group"

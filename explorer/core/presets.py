@@ -86,8 +86,8 @@ def hf_trainer(model: Model, weight_decay: float = 0.01, decay_names: Collection
         return grouping
     wanted = set(decay_names)
     codes = Grouper(model).codes(grouping)
-    spared = [name for name, code in zip(model.names, codes, strict=True) if code and name not in wanted]
-    decayed = [name for name, code in zip(model.names, codes, strict=True) if not code and name in wanted]
+    spared = [name for name, code in zip(model.names, codes, strict=True) if code == 1 and name not in wanted]
+    decayed = [name for name, code in zip(model.names, codes, strict=True) if code == 0 and name in wanted]
     exact = (*(f"name:{name}" for name in spared), *(f"!name:{name}" for name in decayed))
     return grouping.with_terms(0, (*terms, *exact))
 
@@ -131,8 +131,8 @@ def muon_split(model: Model, weight_decay: float = 0.1) -> Grouping:
     """
     outside = [
         name
-        for name, shape in zip(model.names, model.shapes, strict=True)
-        if shape is not None and len(shape) == 2 and layer_of(name) is None
+        for i, (name, shape) in enumerate(zip(model.names, model.shapes, strict=True))
+        if shape is not None and len(shape) == 2 and layer_of(name) is None and i not in model.apart
     ]
     embeddings = any(value is not None and "Embedding" in value.name for value in model.modules.values)
     terms = ("ndim==2", *["!type:*Embedding*"] * embeddings, *(f"!name:{name}" for name in outside))

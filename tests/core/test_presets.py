@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 
@@ -213,3 +214,14 @@ def test_the_matrix_passes_what_was_worked_out_elsewhere(architecture):
     model = architecture("bert-base-uncased")
     got = matrix(model, params={"hf_trainer": {"decay_names": set(model.names)}})
     assert len(got.disagree) == 126
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_no_parameter_is_in_no_term_of_a_recipe(table, name):
+    rows = [(f"layers.{i}.{rest}", shape, None) for i in range(3) for rest, shape in (("w", (2, 2)), ("b", (2,)))]
+    copies = [(f"ema.{path}", shape, None) for path, shape, _ in rows]
+    state = [("optimizer.state.0.layers.0.exp_avg", (2, 2), None)]
+    apart = dict.fromkeys(range(len(rows), 2 * len(rows) + 1), "averaged copy")
+    held = replace(table([*rows, *copies, *state]), apart=apart)
+    build = PRESETS[name].build
+    assert build(held) == build(table(rows))

@@ -130,7 +130,7 @@ def test_another_model_s_groups_are_not_offered(small: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("fault", ["truncated", "deleted", "replaced", "a pipe now", "a directory now"])
 def test_a_file_that_changes_while_it_is_open_harms_nothing(small: Path, fault: str) -> None:
-    with paramx(small.name, directory=small.parent) as terminal:
+    with paramx(small.name, directory=small.parent, columns=100) as terminal:
         type_a_term(terminal)
         if fault == "truncated":
             os.truncate(small, 9)

@@ -361,7 +361,7 @@ def dcp() -> Iterator[Case]:
         return metadata(made(("w", listed(shape)), stored=b"}(" + key + info + b"u"))
 
     for path in ("/etc/passwd", "../outside/secret.safetensors", "/dev/zero", "~/x", "a\0b", "\x1b[2J/../x", ""):
-        yield case(f"data in {path!a}", WARN, placed(path), "outside the checkpoint")
+        yield case(f"data in {path!a}", WARN, placed(path), "not opened (")
     yield case("data that is not there", WARN, placed("__0_0.distcp"), "not there")
 
     def led_out(folder: Path) -> Path:

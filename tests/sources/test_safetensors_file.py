@@ -254,7 +254,7 @@ def test_the_size_that_a_git_lfs_pointer_stands_for_is_told(tmp_path: Path) -> N
 
 def test_a_shard_with_an_empty_name_is_shown_as_one(tmp_path: Path) -> None:
     messages = [finding.message for finding in opened(sharded(tmp_path, b="")).findings]
-    assert any(message.startswith("shard '' not opened: ") for message in messages)
+    assert any(message.startswith('shard "" not opened: ') for message in messages)
 
 
 def test_a_link_out_of_the_directory_is_refused(tmp_path: Path) -> None:

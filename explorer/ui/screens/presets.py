@@ -138,14 +138,14 @@ class PresetsScreen(ListDialog):
         if line.error:
             text.append(f"  {line.error}", "dim")
             return text
-        numels = self._bench.model.numels
-        total = self._bench.model.total
+        numels, total = self._bench.model.numels, self._bench.model.total
+        parameters = len(self._bench.model) - len(self._bench.model.apart)
         tensors = line.decays.count(1)
         elements = sum(numel for numel, decays in zip(numels, line.decays, strict=True) if decays)
         cells = (
             f"{tensors:,}",
             short_count(elements),
-            f"{len(line.decays) - tensors:,}",
+            f"{parameters - tensors:,}",
             short_count(total - elements),
         )
         text.append("".join(fit_right(cell, CELL_WIDTH) for cell in cells))
