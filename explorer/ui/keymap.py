@@ -71,7 +71,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("group_row", ("a",), "a", "group it", "A new group for what the row holds: type its options", rank=13),
     Command("card", ("i",), "i", "about", "The model: architecture, parameters by role, its config", rank=12),
     Command(
-        "presets", ("p",), "p", "presets", "Known recipes side by side on this model, with their sources", rank=5
+        "presets", ("p",), "p", "recipes", "Known recipes side by side on this model, with their sources", rank=5
     ),
     Command("findings", ("w",), "w", "warnings", "What is wrong with the groups, why, where, and the fix", rank=4),
     Command("moves", ("d",), "d", "moved", "The tensors that changed group since the groups were last kept", rank=10),
