@@ -5,20 +5,29 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from explorer.core.patterns import parse
 from explorer.core.rules import Grouping, Rule
 
 if TYPE_CHECKING:
     from explorer.core.tree import Tree
 
 
-def row_term(tree: Tree, node: int, last: int) -> str:
-    """Return the term that matches what a row holds, and nothing else.
+def row_terms(tree: Tree, node: int, last: int) -> tuple[str, ...]:
+    """Return the terms that match what a row holds, and nothing else: one, and the other names of tied tensors.
 
     Args:
         tree: The tree.
         node: The row's module or parameter; of a `×12` row the first member.
         last: Of such a row the last member; else `node`.
     """
+    held = parse(term := _row_term(tree, node, last)).test
+    aliases = tree.model.aliases
+    indices = tree.leaf_order[tree.leaf_starts[node] : tree.leaf_ends[last]] if aliases else ()
+    others = (name for index in indices for name in aliases.get(index, ()))
+    return (term, *(f"name:{name}" for name in others if not held.accepts(name, None, None)))
+
+
+def _row_term(tree: Tree, node: int, last: int) -> str:
     path = tree.path(node)
     if last == node:
         return f"name:{path}" if tree.params[node] >= 0 else _below(path)
@@ -43,7 +52,7 @@ def row_name(tree: Tree, node: int, last: int) -> str:
     return ".".join(labels[-2:]) if tree.params[node] >= 0 or alone.isdigit() else alone
 
 
-def add_row(grouping: Grouping, held: bytes, name: str, term: str) -> tuple[Grouping, int]:
+def add_row(grouping: Grouping, held: bytes, name: str, terms: tuple[str, ...]) -> tuple[Grouping, int]:
     """Return a grouping with a group for a row, and its position.
 
     It stands above the lowest group that the row is in now, with that group's options: what the groups above have
@@ -53,11 +62,11 @@ def add_row(grouping: Grouping, held: bytes, name: str, term: str) -> tuple[Grou
         grouping: The groups.
         held: The group of each parameter of the row; never empty.
         name: What the new one is called, where no other is.
-        term: What it matches.
+        terms: What it matches.
 
     Raises:
         ValueError: There are as many groups as there may be.
     """
     at = min(max(held), grouping.catch_all)
-    rule = Rule(grouping.fresh_name(name or "group"), (term,), grouping.rules[at].options)
+    rule = Rule(grouping.fresh_name(name or "group"), terms, grouping.rules[at].options)
     return grouping.add_rule(rule, at), at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from explorer.core.groups import NO_GROUP
-from explorer.core.row_group import add_row, row_name, row_term
+from explorer.core.row_group import add_row, row_name, row_terms
 from explorer.core.text import plural, sentence
 from explorer.ui.screens.group_commands import GroupCommands
 from explorer.ui.widgets.tree_table import TreeTable
@@ -32,7 +32,7 @@ class RowCommands(GroupCommands):
             return
         row = view.tree, table.cursor_node, view.rows.lasts[table.cursor]
         try:
-            added, at = add_row(bench.typed, held, row_name(*row), row_term(*row))
+            added, at = add_row(bench.typed, held, row_name(*row), row_terms(*row))
         except ValueError as error:
             self.notify(sentence(str(error)), severity="warning")
             return
