@@ -388,7 +388,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
             self._tell_waiting()
             return
         self._tell_top(self.bench.model, view)
-        self.query_one(DetailBar).tell(view, table.cursor, self.bench)
+        self.query_one(DetailBar).tell(view, table.cursor, self.bench, self.nothing_found)
         self.query_one(GroupsPanel).tell(self.bench)
         if self.filtering:
             self.query_one(FilterBar).tell(view)
@@ -418,7 +418,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
         """Describe the row under the cursor."""
         view = self.query_one(TreeTable).view
         if view is not None and self.bench is not None:
-            self.query_one(DetailBar).tell(view, row, self.bench)
+            self.query_one(DetailBar).tell(view, row, self.bench, self.nothing_found)
             self.query_one(OriginBar).tell(self.bench.model, view)
 
     def on_key(self, event: events.Key) -> None:
