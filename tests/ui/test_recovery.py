@@ -131,6 +131,7 @@ async def test_what_does_not_open_again_stays_as_it_is_and_r_tries_once_more(mod
         await ui.until(lambda: [line[:60] for line in ui.lines[1:20]] == before)
         await ui.press("v")
         await ui.until(lambda: "could not be opened again; r tries once more" in ui.text)
+        assert "r opens again" in ui.lines[-1]
         opener.models["model"] = model
         await ui.press("r")
         await ui.until(lambda: ui.model_screen.shown and "re:(" in ui.text and "r tries" not in ui.text)
