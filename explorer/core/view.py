@@ -312,6 +312,28 @@ class TreeView:
                     self._changed()
             depth += 1
 
+    def arrange_like(self, other: TreeView, node: int) -> int:
+        """Take over the order of another view, and what is unfolded where the names are the same.
+
+        Returns:
+            What has the name of the other's `node` here, or of the nearest module above it that is here too.
+        """
+        if other.order in self.orders:
+            self._order = other.order
+        labels, theirs_labels, theirs_ends = self.tree.labels, other.tree.labels, other.tree.ends
+        found, pairs = 0, [(0, 0)]
+        while pairs:
+            mine, theirs = pairs.pop()
+            if theirs <= node < theirs_ends[theirs]:
+                found = mine
+            self._open[mine] = other._open[theirs]
+            if theirs in other._runs.unfolded:
+                self._runs.unfolded.add(mine)
+            named = {theirs_labels[child]: child for child in other.tree.children(theirs)}
+            pairs += [(child, named[labels[child]]) for child in self.tree.children(mine) if labels[child] in named]
+        self._changed()
+        return found
+
     def reveal(self, index: int) -> int:
         """Unfold what hides parameter `index` and return its row; a filter that hides it is the caller's to clear."""
         tree = self.tree

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.widget import Widget
 
+    from explorer.core.compare import Comparison
     from explorer.core.groups import Grouping
     from explorer.core.loading import OpenSpec
     from explorer.ui.screens.compare import CompareScreen
@@ -166,11 +167,11 @@ class ParamxApp(KeyOrderApp[str]):
             self.push_screen(StartScreen(self._services))
         self.screen.call_after_refresh(self.take_keys)
 
-    def _show_comparison(self, services: Services, again: bool = False) -> None:
+    def _show_comparison(self, services: Services, again: bool = False, before: Comparison | None = None) -> None:
         from explorer.ui.screens.compare import CompareScreen  # noqa: PLC0415 - few come here
 
         assert self._other is not None, "two are compared"
-        self.push_screen(CompareScreen((self._spec, self._other), services, again))
+        self.push_screen(CompareScreen((self._spec, self._other), services, again, before))
 
     @property
     def opening(self) -> bool:
@@ -199,10 +200,11 @@ class ParamxApp(KeyOrderApp[str]):
             self._offer(message.line)
 
     def on_compare_screen_open_again(self, message: CompareScreen.OpenAgain) -> None:
-        """Open both again, with the list as narrowed."""
+        """Open both again, with the list as narrowed, and with values where they were compared."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self._show_comparison(self._services._replace(filter=message.filter), again=True)
+        services = self._services._replace(filter=message.filter, values=message.values)
+        self._show_comparison(services, True, message.before)
 
     def on_compare_screen_could_not_open(self, message: CompareScreen.CouldNotOpen) -> None:
         """Leave with the error: the command line named both."""

@@ -27,6 +27,8 @@ class Ready(NamedTuple):
     """The model's tree, grouped."""
     bench: Workbench
     """The groups to start with, tried on it."""
+    cursor: int | None = None
+    """The node to start on, with what is unfolded now; `None` starts on the first row, and unfolds what fits."""
 
 
 class Opening:
@@ -35,13 +37,14 @@ class Opening:
     A screen that is made whole at once is laid out and drawn once; one that waits first is drawn twice.
     """
 
-    def __init__(self, spec: OpenSpec, services: Services) -> None:
-        """Start, and listen from now on."""
+    def __init__(self, spec: OpenSpec, services: Services, before: Ready | None = None) -> None:
+        """Start, and listen from now on; the tree takes its folds and cursor from what was there before."""
         self.loading = services.opener(spec)
         """What opens, and later answers."""
         self.ready: Ready | None = None
         """What it came to; `None` until then, and where it fails."""
         self._services = services
+        self._before = before
         self._told: SimpleQueue[Stage | Failed | Ready | BaseException | None] = SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -79,6 +82,8 @@ class Opening:
             bench = Workbench(event.model, grouping)
             view = TreeView(laid.result())
         view.set_groups(bench.assignment.groups)
+        before = self._before
+        cursor = None if before is None else view.arrange_like(before.view, before.cursor or 0)
         view.warm()
-        self.ready = Ready(view, bench)
+        self.ready = Ready(view, bench, cursor)
         return self.ready

@@ -598,3 +598,19 @@ def test_the_files_own_order_is_one_key_away() -> None:
     view.set_order("tree")
     assert [view.label(row) for row in range(len(view.rows))] == ["h", "0.w", "2.w", "10.w"]
     assert [view.running(row) for row in range(1, 4)] == [1, 3, 2], "Running stays the file's own"
+
+
+def test_another_table_takes_over_the_folds_and_the_cursor_by_name() -> None:
+    before = view_of("a.x.w", "a.x.v", "a.y", "b.0.w", "b.1.w", "c.w", "c.v")
+    before.set_open(row_at(before, "a"), True)
+    before.toggle_run(row_at(before, "b 0…1 ×2"))
+    before.set_order("size")
+    after = view_of("new.p", "a.z", "a.x.w", "b.0.w", "b.1.w", "c.w")
+    gone = before.rows.nodes[row_at(before, "y")]
+    node = after.arrange_like(before, gone)
+    assert after.tree.path(node) == "a", "the nearest that is there"
+    assert after.order == "size"
+    after.set_order("tree")
+    assert labels(after) == ["new.p", "a", "  z", "  x.w", "b", "  0.w", "  1.w", "c.w"]
+    kept = after.arrange_like(before, before.rows.nodes[row_at(before, "c")])
+    assert after.tree.path(kept) == "c"

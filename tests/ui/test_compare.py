@@ -205,6 +205,9 @@ async def test_values_are_compared_when_asked_and_what_can_not_be_is_told() -> N
         asked = app._services.opener.loadings[0].asked
         assert [arguments["index"] for arguments in asked] == [0, 1, 2, 3], "head has another shape"
         assert {arguments["other"]["target"] for arguments in asked} == {"right"}
+        before = ui.list
+        await ui.press("r")
+        await ui.until(lambda: len(app._services.opener.loadings) == 4 and ui.list == before)
 
 
 async def test_values_that_the_command_line_asked_for_are_compared_at_once() -> None:
@@ -286,6 +289,11 @@ async def test_equal_models_say_so() -> None:
     async with running(make(opener)) as ui:
         assert ui.list == []
         assert "Nothing differs in names, shapes, dtypes and groups. v compares the values." in ui.text
+        assert ui.lines[0].rstrip().endswith("  values not compared")
+        found = dict.fromkeys(ui.shown.comparison.comparable, Values(0, 0.0))
+        ui.shown.post_message(CompareScreen.Compared(ui.shown.comparison.with_values(found, {}, True)))
+        await ui.settle()
+        assert ui.lines[0].rstrip().endswith("  no difference")
 
 
 class SlowOpener(FakeOpener):
@@ -365,9 +373,16 @@ async def test_a_worker_that_dies_later_leaves_the_list_and_r_opens_both_again_n
         await ui.press("r")
         await ui.until(lambda: "right: no such model" in ui.text)
         assert "r opens both again: not open" in ui.lines[-1]
+        ui.app.clear_notifications()
+        await ui.settle()
+        assert ui.list == LIST[2:4], "what was compared stays"
+        assert "B  right  8 tensors" in ui.lines[2]
+        await ui.press("v")
+        await ui.until(lambda: "Values can't be compared: not open" in ui.text)
         opener.models["right"] = right()
         await ui.press("r")
-        await ui.until(lambda: ui.shown.comparison is not None)
+        await ui.until(lambda: ui.shown.comparison is not None and "not open" not in ui.text)
+        assert ui.list == LIST[2:4]
         await ui.press("q")
     assert ui.app.return_code == 0, "what was compared was shown"
 

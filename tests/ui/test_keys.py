@@ -239,7 +239,12 @@ async def _(ui: Hands, key: str) -> None:
     assert "#25 of 106" in ui.text and "1 of 106 tensors" not in ui.text, "in the whole tree"
     await ui.press(key)
     await ui.write("#106")
-    assert "0 of 106 tensors" in ui.text, "the last is #105: this is a text"
+    assert "0 of 106 tensors" in ui.text, "the last is #105"
+    told = "There is no tensor of this number: #0 to #105 are there."
+    assert f"{told} Esc clears it." in ui.text
+    await ui.press("enter")
+    assert [note.message for note in ui.app._notifications] == [told]
+    assert ui.field.value == "#106", "to be mended"
     await ui.press("escape")
 
 

@@ -131,10 +131,25 @@ async def test_what_does_not_open_again_stays_as_it_is_and_r_tries_once_more(mod
         await ui.until(lambda: [line[:60] for line in ui.lines[1:20]] == before)
         await ui.press("v")
         await ui.until(lambda: "could not be opened again; r tries once more" in ui.text)
+        assert "r opens again" in ui.lines[-1]
         opener.models["model"] = model
         await ui.press("r")
         await ui.until(lambda: ui.model_screen.shown and "re:(" in ui.text and "r tries" not in ui.text)
     assert not ui.app.return_code
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_the_cursor_and_the_folds_are_the_same_after_opening_again(model: Model, opens: bool) -> None:
+    opener = FakeOpener(model=model)
+    async with running(make_app(opener=opener), (80, 24)) as ui:
+        await ui.press("minus", "enter", "down", "down", "enter", "down", "u", "down", "down", "s")
+        before = ui.names, ui.path, ui.tree.view.order
+        assert ui.tree.cursor > 2
+        if not opens:
+            del opener.models["model"]
+        await ui.press("r")
+        await ui.until(lambda: len(opener.loadings) == 2 and ui.model_screen.shown)
+        assert (ui.names, ui.path, ui.tree.view.order) == before
 
 
 async def test_two_hints_leave_room_for_help_and_quit(model: Model) -> None:

@@ -105,11 +105,29 @@ class CompareScreen(Screen[None]):
 
         filter: str
         """What the list is narrowed to."""
+        values: bool
+        """Whether values are to be compared then, as they were."""
+        before: Comparison | None
+        """What is on the screen, and comes back to it if that fails; `None` where nothing is."""
 
-    def __init__(self, specs: tuple[OpenSpec, OpenSpec], services: Services, again: bool = False) -> None:
-        """Compare two targets, which are opened when the screen is mounted; `again` if they were open before."""
+    def __init__(
+        self,
+        specs: tuple[OpenSpec, OpenSpec],
+        services: Services,
+        again: bool = False,
+        before: Comparison | None = None,
+    ) -> None:
+        """Compare two targets, which are opened when the screen is mounted.
+
+        Args:
+            specs: A and B.
+            services: The outside world.
+            again: Whether they are opened once more.
+            before: How they differed then: shown again if they do not open.
+        """
         super().__init__()
         self._again = again
+        self._before = before
         self.specs = specs
         self.services = services
         self.comparison: Comparison | None = None
@@ -163,6 +181,8 @@ class CompareScreen(Screen[None]):
 
     def on_compare_screen_happened(self, message: Happened) -> None:
         """Show a stage; with the second model compare the two."""
+        if self._lost:  # and this is what was left of the other
+            return
         match message.event:
             case Stage(text):
                 self._stages[message.side] = text
@@ -192,9 +212,15 @@ class CompareScreen(Screen[None]):
             self.post_message(self.Lost(line))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
-        """Show the differences."""
+        """Show the differences; the first time compare the values, where that is asked for."""
         first = self.comparison is None
-        self.comparison = message.comparison
+        self._show(message.comparison)
+        if first and self.services.values:
+            self.action_values()
+
+    def _show(self, comparison: Comparison) -> None:
+        first = self.comparison is None
+        self.comparison = comparison
         if first and self.services.filter:
             field = self.query_one(Field)
             field.display = True
@@ -206,30 +232,35 @@ class CompareScreen(Screen[None]):
         self._tell_values()
         self._tell_keys()
         self._fill()
-        if first and self.services.values:
-            self.action_values()
 
     # -- what was lost ----------------------------------------------------------------------------------------
 
     def on_compare_screen_lost(self, message: Lost) -> None:
         """Say what is gone, and the key that helps: what was compared stays."""
-        if self.gone:  # and this is what was left of the other
+        if self._lost:  # and this is what was left of the other
             return
+        self._lost = "not open" if self.comparison is None else "worker gone"
         if self.comparison is None:
             self._clock.stop()
             self._cancel()
+        if self.comparison is None and self._before is not None:
+            self._models = [self._before.a, self._before.b]
+            self._show(self._before)
+        if self.comparison is None:
             self.gone = message.line
             self._tell_sides()
             self.query_one("#detail", Static).update(lost_text(message.line))
         else:
             title = "r opens both again"
             self.notify(message.line, title=title, severity="warning", timeout=TOLD_SECONDS)
-        self._lost = "not open" if self.gone else "worker gone"
         self._tell_keys()
 
     def action_reload(self) -> None:
         """Open both again."""
-        self.post_message(self.OpenAgain(self._needle))
+        shown = self.comparison
+        values = self.services.values or (shown is not None and (shown.compared or shown.known > 0))
+        needle = self._needle if shown is not None else self.services.filter
+        self.post_message(self.OpenAgain(needle, values, shown or self._before))
 
     # -- what is told -----------------------------------------------------------------------------------------
 
@@ -349,6 +380,9 @@ class CompareScreen(Screen[None]):
             return
         if comparison.compared:
             self.notify("The values are compared; r opens both again.", timeout=3)
+            return
+        if self._lost:
+            self.notify(f"Values can't be compared: {self._lost}; r opens both again.", timeout=3)
             return
         if not comparison.comparable:
             self.notify("No tensor has the same name and shape on both sides.", timeout=3)

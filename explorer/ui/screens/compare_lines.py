@@ -76,7 +76,8 @@ def title_text(comparison: Comparison | None, width: int) -> Text:
     if comparison is not None:
         number = sum(bool(pair.kinds) for pair in comparison.pairs)
         unsure = comparison.uncompared or comparison.doubtful
-        told = "not all known " if unsure else "no difference "
+        told = "no difference " if comparison.compared else "values not compared "
+        told = "not all known " if unsure else told
         told = f"{plural(number, 'difference')} " if number else told
         text.append(" " * max(2, width - text.cell_len - len(told)))
         text.append(told, "bold")

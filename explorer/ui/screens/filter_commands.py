@@ -59,11 +59,22 @@ class FilterCommands(Screen[None]):
         """Enter in the filter keeps it and goes to the tree; of a number, to that tensor in the whole tree."""
         if event.input is self.query_one(FilterBar).field and self.bench is not None:
             table, number = self.query_one(TreeTable), tensor_number(event.value, len(self.bench.model))
+            if is_number(event.value) and table.view is not None and not len(table.view.rows):
+                self.notify(self.nothing_found, timeout=3)
+                return
             if number is not None or not event.value:
                 self.clear_filter()
             if number is not None:
                 table.go_to(number)
             table.focus()
+
+    @property
+    def nothing_found(self) -> str:
+        """What to say where the filter leaves nothing."""
+        tensors = len(self.bench.model) if self.bench is not None else 0
+        if tensors and is_number(self.query_one(FilterBar).field.value):
+            return f"There is no tensor of this number: #0 to #{tensors - 1} are there."
+        return "No name contains this text; case counts."
 
     def clear_filter(self) -> None:
         """Show the whole tree again, with the cursor where it is."""
@@ -100,5 +111,11 @@ class FilterCommands(Screen[None]):
 def tensor_number(text: str, tensors: int) -> int | None:
     """Return the index that `#120` names, as the line below the tree writes it; `None` if it is no such text."""
     number = text.removeprefix("#")
-    known = number != text and number.isascii() and number.isdigit() and len(number) <= len(str(tensors))
+    known = is_number(text) and len(number) <= len(str(tensors))
     return int(number) if known and int(number) < tensors else None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is written as `#120` is, be there such a tensor or not."""
+    number = text.removeprefix("#")
+    return number != text and number.isascii() and number.isdigit()

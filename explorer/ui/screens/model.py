@@ -111,7 +111,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
             services: The outside world.
             opening: What opens it already; `None` has it opened when the screen is mounted.
             draft: What stands in the fields then.
-            before: What was shown of it, and is shown again if it does not open.
+            before: What was shown of it: where its cursor and folds come from, and shown again if it does not open.
         """
         super().__init__()
         self._opening = opening
@@ -133,7 +133,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
     def compose(self) -> ComposeResult:
         """Build the parts; the stylesheet places them by the width of the screen."""
         if self._opening is None:
-            self._opening = Opening(self.spec, self.services)
+            self._opening = Opening(self.spec, self.services, self._before)
         self._loading = self._opening.loading
         # A model that is there already is drawn at once: mounting and drawing the waiting screen first takes 60 ms.
         self._ready = self._opening.ready
@@ -291,7 +291,6 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
         if self._loading is not None:
             self._loading.cancel()
             self._loading = None
-        before.view.set_filter(None)
         self.run_worker(self._show(before), exclusive=True)
         self.tell_not_reopened(line)
 
@@ -313,7 +312,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
         self.bench = ready.bench
         self._tell_top(ready.bench.model, ready.view)
         self.query_one(GroupsPanel).reserve(ready.bench)
-        self.query_one(TreeTable).show(ready.view, self.marks(ready.view))
+        self.query_one(TreeTable).show(ready.view, self.marks(ready.view), ready.cursor)
         self.tell_keys()
 
     async def _show_groups(self) -> None:
@@ -389,7 +388,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
             self._tell_waiting()
             return
         self._tell_top(self.bench.model, view)
-        self.query_one(DetailBar).tell(view, table.cursor, self.bench)
+        self.query_one(DetailBar).tell(view, table.cursor, self.bench, self.nothing_found)
         self.query_one(GroupsPanel).tell(self.bench)
         if self.filtering:
             self.query_one(FilterBar).tell(view)
@@ -419,7 +418,7 @@ class ModelScreen(Recovery, RowCommands, ValueCommands, WholeScreen):
         """Describe the row under the cursor."""
         view = self.query_one(TreeTable).view
         if view is not None and self.bench is not None:
-            self.query_one(DetailBar).tell(view, row, self.bench)
+            self.query_one(DetailBar).tell(view, row, self.bench, self.nothing_found)
             self.query_one(OriginBar).tell(self.bench.model, view)
 
     def on_key(self, event: events.Key) -> None:

@@ -54,7 +54,8 @@ class Recovery(GroupCommands):
         draft: Draft | None
         """What stands in the fields; `None` if it was never shown, and nothing was to be put there."""
         shown: Ready | None
-        """What is on the screen, and comes back to it if that fails; `None` where nothing is."""
+        """What is on the screen: its cursor and folds are taken over, and all of it comes back if that fails; `None`
+        where nothing is."""
 
     def __init__(self) -> None:
         """Start with nothing left behind and nothing lost."""
@@ -143,8 +144,9 @@ class Recovery(GroupCommands):
         if self.bench is not None:
             for editor in self.query(RuleEditor):
                 editor.flush()
-            view = self.query_one(TreeTable).view
-            shown = Ready(view, self.bench) if view is not None else None
+            self.clear_filter()
+            table = self.query_one(TreeTable)
+            shown = Ready(table.view, self.bench, table.cursor_node) if table.view is not None else None
             self.post_message(self.OpenAgain(self.spec, self.bench.draft, shown))
         elif self.gone:
             self.post_message(self.OpenAgain(self.spec, self._draft, None))

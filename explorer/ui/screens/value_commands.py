@@ -55,7 +55,7 @@ class ValueCommands(Screen[None]):
             ParamxError: It can't be answered.
         """
         if self._loading is None:
-            raise ParamxError("", "the model could not be opened again", "r tries once more")
+            raise LostError("", "the model could not be opened again", "r tries once more")
         if self._is_remembered:
             raise ParamxError(
                 "", "the table is a remembered one, and the model is still being built", "try again soon"

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from explorer.core.asking import ask_to_the_end
 from explorer.core.elements import decode
-from explorer.core.errors import ParamxError
+from explorer.core.errors import LostError, ParamxError
 from explorer.core.grid import parse_index
 from explorer.core.statistics import TensorStats
 from explorer.core.tensor_text import LINE_WIDTH, Printed, tensor_text
@@ -91,6 +91,8 @@ class ValuesScreen(Dialog[None]):
         self._tab = VALUES
         self._log = False
         self._failed = ""
+        self._lost = False
+        """Whether nothing answers any more: the model has to be opened again."""
         self._no_such = ""
         self._busy = False
         self._next: ValueGrid.Wanted | None = None
@@ -185,6 +187,7 @@ class ValuesScreen(Dialog[None]):
 
     def on_values_screen_answered(self, message: Answered) -> None:
         """Show an answer, or why there is none."""
+        self._lost = self._lost or isinstance(message.answer, LostError)
         match message:
             case self.Answered("facts", _, ParamxError() as error):
                 self._failed = error.line.removeprefix(f"{self._model.names[self._index]}: ")  # the title says it
@@ -289,6 +292,8 @@ class ValuesScreen(Dialog[None]):
             yield from ("Esc leaves the field", "Enter goes to the index")
             return
         yield "Esc closes"
+        if self._lost:
+            yield "r opens again"
         if self._facts is None:
             return
         yield from view_keys(self._tab, self._grid, self._log if self._histogram else None, self._is_finite is False)

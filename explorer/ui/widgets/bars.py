@@ -124,10 +124,10 @@ class DetailBar(Steady):
         """Say that there is nothing under the cursor."""
         self.update("")
 
-    def tell(self, view: TreeView, row: int, bench: Workbench) -> None:
-        """Show the row at the cursor."""
+    def tell(self, view: TreeView, row: int, bench: Workbench, nothing_found: str) -> None:
+        """Show the row at the cursor; where a filter leaves none, `nothing_found`."""
         if not len(view.rows):
-            none = "No name contains this text; case counts. Esc clears it." if view.filtered else "No parameters."
+            none = f"{nothing_found} Esc clears it." if view.filtered else "No parameters."
             self.update(Text(none, "dim"))
             return
         leaf = view.tree.params[view.rows.nodes[row]]

@@ -118,17 +118,17 @@ class TreeTable(ScrollView, can_focus=True):
 
     # -- what it shows ----------------------------------------------------------------------------------------
 
-    def show(self, view: TreeView, marks: Marks) -> None:
-        """Show another tree from its first row."""
+    def show(self, view: TreeView, marks: Marks, node: int | None = None) -> None:
+        """Show another tree: with its folds as they are and the cursor on `node`, or unfolded to fit from the top."""
         self.view = view
         self._marks = marks
         self._no_numbers = b""
         self.cursor = 0
         self._wanted = 0
-        self._unfitted = True
+        self._unfitted = node is None
         self._fit()
-        self._rows_changed()
-        self.scroll_to(y=0, animate=False)
+        self.scroll_to(y=0, animate=False, immediate=True)
+        self._rows_changed(node)
         self._moved()
 
     def _fit(self) -> None:
@@ -286,6 +286,8 @@ class TreeTable(ScrollView, can_focus=True):
         self.refresh(Region(0, line, self.size.width, 1))
 
     def _scroll_to_cursor(self) -> bool:
+        if not self.size.height:  # not laid out yet: the first resize comes here again
+            return False
         page = self._page
         top = self.scroll_offset.y
         wanted = min(max(top, self.cursor - page + 1), self.cursor)
