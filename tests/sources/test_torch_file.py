@@ -331,6 +331,19 @@ def test_an_optimizers_state_is_no_parameter(tmp_path: Path, save: Callable[...,
         ]
 
 
+@pytest.mark.parametrize("order", [("model", "scheduler"), ("scheduler", "model")], ids="-".join)
+def test_what_an_optimizer_lists_has_no_second_name_by_it(
+    tmp_path: Path, save: Callable[..., Path], order: tuple[str, ...]
+) -> None:
+    net = nn.Linear(3, 4)
+    scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.AdamW(net.parameters()), 1)
+    parts = {"model": net.state_dict(), "scheduler": scheduler}
+    model = opened(save({name: parts[name] for name in order}, tmp_path / "x.pt"))
+    assert list(named(model)) == ["model.weight", "model.bias"]
+    alone = opened(save({"optimizer": scheduler.optimizer}, tmp_path / "alone.pt"))
+    assert alone.total == 16, "the only name that they have"
+
+
 def test_what_training_loops_save_beside_the_model_is_no_parameter(tmp_path: Path, save: Callable[..., Path]) -> None:
     net = nn.Linear(3, 4)
     flat = torch.ones(16)

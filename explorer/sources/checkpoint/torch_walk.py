@@ -86,6 +86,8 @@ class Found:
     """What it is where it is no parameter, as `Model.apart` has it: `buffer`, `optimizer state`."""
     identity: int
     """What is the same for one object under two names."""
+    listed: bool
+    """Whether a pickled optimizer lists it there, as what it trains: not a name of its own if it has another."""
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class _Step:
     depth: int
     module_class: ModuleClass | None = None
     apart: str = ""
+    listed: bool = False
 
 
 MembersOf = Callable[[Global], Members | None]
@@ -149,7 +152,7 @@ def walk(top: Any, members_of: MembersOf | None = None) -> Walk:
             else:
                 random = value.shape == RANDOM_STATE and value.dtype == "uint8"
                 apart = step.apart or (RANDOM if random else "")
-                result.found.append(Found(name, value, step.module_class, apart, id(step.value)))
+                result.found.append(Found(name, value, step.module_class, apart, id(step.value), step.listed))
                 aliases[id(step.value)] = aliases.get(id(step.value), 0) + 1
                 if aliases[id(step.value)] > MAX_ALIASES:
                     result.stopped = f"one tensor has more than {MAX_ALIASES:,} names"
@@ -206,8 +209,10 @@ def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[li
     steps, others = _named(step, pairs)
     if OPTIMIZER_KEYS.issubset(key for key, _ in state if isinstance(key, str)):
         # A whole optimizer: its groups hold the parameters themselves.
-        begin = _under(_under(step.name, "state", 0), "", 0)
-        steps = [replace(each, apart=OPTIMIZER) if f"{each.name}.".startswith(begin) else each for each in steps]
+        kept, groups = (_under(step.name, key, 0) for key in ("state", "param_groups"))
+        for each in steps:
+            each.apart = OPTIMIZER if each.name == kept else each.apart
+            each.listed = each.name == groups
     return steps, others
 
 
@@ -259,7 +264,8 @@ def _named(step: _Step, pairs: list[tuple[Any, Any]], members: Members | None = 
             apart = apart or _of_training(key.lower())
         if members is not None and isinstance(value, Tensor) and key not in members.parameters:
             apart = BUFFER if key in members.buffers else ATTRIBUTE
-        steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class, apart))
+        name = _under(step.name, key, index)
+        steps.append(_Step(name, value, step.depth + 1, step.module_class, apart, step.listed))
     return steps, len(pairs) - len(steps)
 
 
