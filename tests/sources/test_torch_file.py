@@ -383,6 +383,21 @@ def test_the_random_states_of_transformers_trainer_are_no_parameters(
     assert (len(model), model.total) == (3, 0)
 
 
+def test_numpys_generators_are_no_parameters(tmp_path: Path, save: Callable[..., Path]) -> None:
+    generator = np.random.RandomState(0)
+    state = {"weight": torch.ones(3), "seeded": generator, "state": generator.get_state(legacy=False)}
+    model = opened(save({**state, "sfc": np.random.SFC64(0).state}, tmp_path / "x.pt"))
+    assert set(model.apart.values()) == {"random state"}
+    assert model.total == 3
+
+
+def test_the_counter_of_torchs_averaged_model_is_a_buffer(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Linear(3, 4)
+    model = opened(save(torch.optim.swa_utils.AveragedModel(net).state_dict(), tmp_path / "x.pt"))
+    assert {model.names[row]: what for row, what in model.apart.items()} == {"n_averaged": "buffer"}
+    assert model.total == 16
+
+
 def test_names_of_a_flat_state_dict_are_the_models_own(tmp_path: Path, save: Callable[..., Path]) -> None:
     net = nn.ModuleDict({"optimizer": nn.Linear(2, 2), "callbacks": nn.Linear(2, 2)})
     assert not opened(save(net.state_dict(), tmp_path / "x.pt")).apart
