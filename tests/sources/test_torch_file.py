@@ -853,6 +853,7 @@ def test_strange_archives(tmp_path: Path) -> None:
     assert findings(opened(written(tmp_path / "doubled.pt", doubled.getvalue()))) == {"duplicate-entry"}
     for name, data, why in (
         ("other.pt", zipped(b"")[:4] + bytes(100), ""),
+        ("bz2.pt", _archive("x/data.pkl", b"", zipfile.ZIP_BZIP2), "compressed by method 12; store it"),
         ("no-pickle.pt", _archive("x/model.json", b"{}"), "without data.pkl"),
         ("tar.pt", bytes(257) + b"ustar" + bytes(250), "tar archive"),
         ("gzip.pt", b"\x1f\x8b\x08\x00" + bytes(100), "gzip"),
@@ -871,9 +872,9 @@ def test_strange_archives(tmp_path: Path) -> None:
         assert why in result.line
 
 
-def _archive(name: str, data: bytes) -> bytes:
+def _archive(name: str, data: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr(name, data)
     return buffer.getvalue()
 
