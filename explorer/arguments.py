@@ -295,6 +295,7 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
     """Return what can't be understood of the command line; nothing if all of it can."""
     two = arguments.other is not None
     stats = arguments.format in STATS_FORMATS
+    grouped = arguments.groups or arguments.no_decay is not None or arguments.weight_decay is not None
     listed = prints and not two and not arguments.export and (stats or not arguments.check)
     told = {
         "TARGET is empty": arguments.target is not None and not arguments.target.strip(),
@@ -316,7 +317,9 @@ def complaint(arguments: argparse.Namespace, prints: bool) -> str:
         "--export prints the groups of one TARGET: leave --print, --check, --filter and OTHER out": arguments.export
         and (two or arguments.format or arguments.check or arguments.filter),
         "--recipe brings its own groups: leave --groups, --no-decay and --weight-decay out": arguments.recipe
-        and (arguments.groups or arguments.no_decay is not None or arguments.weight_decay is not None),
+        and grouped,
+        "statistics are of no groups: leave --recipe, --groups, --no-decay and --weight-decay out": stats
+        and (arguments.recipe or grouped),
         "--recipe is made for one TARGET: leave OTHER out": arguments.recipe and two,
         "--weights is for a TARGET: name a repository of the hub": arguments.weights and not arguments.target,
         "--dtype and --device say how weights are loaded: give --load": not arguments.load

@@ -1,8 +1,12 @@
-"""Finds the averaged copy of a model that training loops save beside it: its weights are counted once. Pure."""
+"""Finds the averaged copy of a model that training loops save beside it: its weights are counted once. Pure.
+
+Also what torch's own average has beside its weights: how often it has averaged, which is no weight.
+"""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -18,6 +22,9 @@ DEPTH = 3
 
 SAME = 0.9
 """Share of a copy's elements that the model must have by the same names and shapes: averages have counters too."""
+
+COUNTER, AVERAGED = "n_averaged", "module."
+"""The buffer of `AveragedModel`, and how the names of the model in it begin (torch 2.13, `optim/swa_utils.py`)."""
 
 Key = tuple[str, "tuple[int, ...] | None"]
 """A name without its dots, as CompVis's `LitEma` has them, and the shape."""
@@ -58,6 +65,30 @@ def averaged_copies(model: Model) -> set[int]:
         )
         if same and same >= SAME * sum(model.numels[row] for row in rows):
             found.update(rows)
+    return found
+
+
+def average_counters(model: Model) -> list[int]:
+    """Return the rows that can only be counters of torch's `AveragedModel`: whole numbers beside a model in it.
+
+    Args:
+        model: The table of a file; what is known to be no parameter is not looked at.
+    """
+    rows = [
+        row
+        for row, name in enumerate(model.names)
+        if name.rpartition(".")[2] == COUNTER
+        and row not in model.apart
+        and model.shapes[row] == ()
+        and (model.dtypes[row] or "").startswith("int")
+    ]
+    names = sorted(model.names) if rows else []
+    found = []
+    for row in rows:
+        begin = model.names[row].removesuffix(COUNTER) + AVERAGED
+        place = bisect_left(names, begin)  # in order, what begins so stands just there
+        if place < len(names) and names[place].startswith(begin):
+            found.append(row)
     return found
 
 

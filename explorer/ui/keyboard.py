@@ -66,6 +66,9 @@ TYPED = re.compile(r"\x1b[OP\]X^_]?")
 BEHIND_ESCAPE = re.compile(r"\[[ -?]*[@-~]")
 """What is a control sequence if it comes in one read after an ESC: the link paused there, nobody types that fast."""
 
+ALT_KEYS = {"alt+b": "ctrl+left", "alt+f": "ctrl+right", "alt+backspace": "ctrl+w"}
+"""What Textual makes of Alt with b, f and Backspace from old terminals, for these by kitty's keyboard protocol."""
+
 LEAVES = re.compile(rf"{NO_CHARACTER}?(?:[\x03\x11\x1b]|\x1b\[(?:27|99|113|574[45]\d)(?:;\d+)?u)+")
 """Ctrl+C, Ctrl+Q and Esc, as old terminals send them, and new ones with kitty's keyboard protocol, and Ctrl too.
 
@@ -179,9 +182,12 @@ class KeyboardParser(XTermParser):
             self._timeout_time = None
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterator[events.Key]:
-        """Take numbers of keys that no character has for no key."""
+        """Take numbers of keys that no character has for no key, and nothing typed with Alt for text."""
+        alt = alt or len(sequence) == 2  # the ESC is the other character
         try:
-            yield from super()._sequence_to_key_events(sequence, alt)
+            for key in super()._sequence_to_key_events(sequence, alt):
+                if not (alt and key.is_printable):
+                    yield events.Key(ALT_KEYS.get(key.key, key.key), key.character)
         except (ValueError, OverflowError):  # of `chr` and `int`
             yield events.Key(Keys.Ignore, sequence)
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from explorer.core.averages import averaged_copies
+from explorer.core.averages import average_counters, averaged_copies
+from explorer.core.param import Column
 
 MODEL = [("conv.weight", (8, 3)), ("conv.bias", (8,)), ("blocks.0.norm.weight", (8,))]
 
@@ -55,3 +56,22 @@ def test_an_average_that_is_the_model_itself_under_another_name_is_the_model(tab
 def test_what_is_known_to_be_something_else_stays_that(table):
     model = replace(table(rows("model.") + rows("ema.")), apart={3: "buffer"})
     assert averaged_copies(model) == {4, 5}
+
+
+@pytest.mark.parametrize(
+    ("parts", "dtype", "count"),
+    [
+        ([("n_averaged", (), None), *rows("module.")], "int64", 1),
+        ([("module.n_averaged", (), None), *rows("module.module.")], "int64", 1),
+        ([*rows("module."), ("swa.n_averaged", (), None), *rows("swa.module.")], "int64", 1),
+        ([("n_averaged", (), None), *rows("model.")], "int64", 0),
+        ([("n_averaged", (), None), *rows("module.")], "float32", 0),
+        ([("n_averaged", (2,), None), *rows("module.")], "int64", 0),
+    ],
+    ids=["torch", "in a wrapper", "below", "of another", "a weight", "a vector"],
+)
+def test_how_often_torchs_average_has_averaged_is_known_by_the_model_beside_it(table, parts, dtype, count):
+    model = replace(table(parts), dtypes=Column.of([dtype] * len(parts)))
+    found = average_counters(model)
+    assert [parts[row][0].endswith("n_averaged") for row in found] == [True] * count
+    assert not average_counters(replace(model, apart=dict.fromkeys(found, "averaged copy")))

@@ -331,6 +331,19 @@ def test_an_optimizers_state_is_no_parameter(tmp_path: Path, save: Callable[...,
         ]
 
 
+@pytest.mark.parametrize("order", [("model", "scheduler"), ("scheduler", "model")], ids="-".join)
+def test_what_an_optimizer_lists_has_no_second_name_by_it(
+    tmp_path: Path, save: Callable[..., Path], order: tuple[str, ...]
+) -> None:
+    net = nn.Linear(3, 4)
+    scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.AdamW(net.parameters()), 1)
+    parts = {"model": net.state_dict(), "scheduler": scheduler}
+    model = opened(save({name: parts[name] for name in order}, tmp_path / "x.pt"))
+    assert list(named(model)) == ["model.weight", "model.bias"]
+    alone = opened(save({"optimizer": scheduler.optimizer}, tmp_path / "alone.pt"))
+    assert alone.total == 16, "the only name that they have"
+
+
 def test_what_training_loops_save_beside_the_model_is_no_parameter(tmp_path: Path, save: Callable[..., Path]) -> None:
     net = nn.Linear(3, 4)
     flat = torch.ones(16)
@@ -368,6 +381,21 @@ def test_the_random_states_of_transformers_trainer_are_no_parameters(
     model = opened(save({**states, "cuda": [torch.zeros(16, dtype=torch.uint8)]}, tmp_path / "rng_state.pth"))
     assert set(model.apart.values()) == {"random state"}
     assert (len(model), model.total) == (3, 0)
+
+
+def test_numpys_generators_are_no_parameters(tmp_path: Path, save: Callable[..., Path]) -> None:
+    generator = np.random.RandomState(0)
+    state = {"weight": torch.ones(3), "seeded": generator, "state": generator.get_state(legacy=False)}
+    model = opened(save({**state, "sfc": np.random.SFC64(0).state}, tmp_path / "x.pt"))
+    assert set(model.apart.values()) == {"random state"}
+    assert model.total == 3
+
+
+def test_the_counter_of_torchs_averaged_model_is_a_buffer(tmp_path: Path, save: Callable[..., Path]) -> None:
+    net = nn.Linear(3, 4)
+    model = opened(save(torch.optim.swa_utils.AveragedModel(net).state_dict(), tmp_path / "x.pt"))
+    assert {model.names[row]: what for row, what in model.apart.items()} == {"n_averaged": "buffer"}
+    assert model.total == 16
 
 
 def test_names_of_a_flat_state_dict_are_the_models_own(tmp_path: Path, save: Callable[..., Path]) -> None:
@@ -825,6 +853,7 @@ def test_strange_archives(tmp_path: Path) -> None:
     assert findings(opened(written(tmp_path / "doubled.pt", doubled.getvalue()))) == {"duplicate-entry"}
     for name, data, why in (
         ("other.pt", zipped(b"")[:4] + bytes(100), ""),
+        ("bz2.pt", _archive("x/data.pkl", b"", zipfile.ZIP_BZIP2), "compressed by method 12; store it"),
         ("no-pickle.pt", _archive("x/model.json", b"{}"), "without data.pkl"),
         ("tar.pt", bytes(257) + b"ustar" + bytes(250), "tar archive"),
         ("gzip.pt", b"\x1f\x8b\x08\x00" + bytes(100), "gzip"),
@@ -843,9 +872,9 @@ def test_strange_archives(tmp_path: Path) -> None:
         assert why in result.line
 
 
-def _archive(name: str, data: bytes) -> bytes:
+def _archive(name: str, data: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         archive.writestr(name, data)
     return buffer.getvalue()
 

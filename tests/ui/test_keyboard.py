@@ -62,9 +62,20 @@ def test_every_key_that_textual_knows_is_that_key(keys: Keyboard) -> None:
         if textual._timeout_time is not None:
             textual._timeout_time = 0.0  # nothing follows
             wanted += textual.tick()
+        if sequence[0] == "\x1b" and len(sequence) == 2:  # Alt types nothing
+            wanted = [key for key in wanted if isinstance(key, events.Key) and not key.is_printable]
         keys.messages.clear()
         keys.read(sequence, pause=1.0)
         assert list(map(repr, keys.messages)) == list(map(repr, wanted)), sequence
+
+
+def test_alt_with_a_character_types_nothing_and_edits_as_it_does_in_a_shell(keys: Keyboard) -> None:
+    assert keys.read("a", "\x1bx", "\x1b/\x1b1\x1b ", "\x1b\x1bj", pause=1.0) == ["a", "escape"]
+    keys.messages.clear()
+    assert keys.read("\x1bb", "\x1bf", "\x1b\x7f") == ["ctrl+left", "ctrl+right", "ctrl+w"]
+    keys.messages.clear()
+    kitty = keys.read("\x1b[98;3u", "\x1b[102;131u", "\x1b[127;3u", "\x1b[120;3u")  # 131: with Num Lock
+    assert kitty == ["ctrl+left", "ctrl+right", "ctrl+w", "alt+x"]
 
 
 def test_escape_is_a_key_as_soon_as_nothing_can_follow(keys: Keyboard) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from explorer.core.averages import averaged_copies
+from explorer.core.averages import average_counters, averaged_copies
 from explorer.core.norm_buffers import norm_buffers
 from explorer.core.param import Finding, Model
 from explorer.core.text import plural, quoted
@@ -54,6 +54,8 @@ def with_apart(model: Model) -> Model:
         model = replace(model, apart={**model.apart, **dict.fromkeys(by_name, BUFFER)})
     if copies := averaged_copies(model):
         model = replace(model, apart={**model.apart, **dict.fromkeys(copies, AVERAGE)})
+    if counters := average_counters(model):
+        model = replace(model, apart={**model.apart, **dict.fromkeys(counters, BUFFER)})
     return replace(model, findings=(*model.findings, *_findings(model, set(by_name)))) if model.apart else model
 
 

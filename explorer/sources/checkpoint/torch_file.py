@@ -141,7 +141,8 @@ def _rows(files: Mapping[str, Contents]) -> tuple[list[_Row], list[str]]:
     left = MAX_ELEMENTS
     for name, contents in files.items():
         seen: dict[Any, _Row] = {}
-        for found in contents.walk.found:
+        # What an optimizer lists comes last, so that the name a tensor has elsewhere is its first.
+        for found in sorted(contents.walk.found, key=lambda found: found.listed):
             tensor, numel = found.tensor, int(prod(found.tensor.shape))
             key: Any = ("object", found.identity)
             if tensor.storage is not None and numel:
@@ -149,10 +150,11 @@ def _rows(files: Mapping[str, Contents]) -> tuple[list[_Row], list[str]]:
                 key = (*place, tensor.shape, tensor.stride, tensor.dtype)
             row = seen.get(key)
             if row is not None:
-                row.aliases.append(found.name)
                 row.requires_grad = row.requires_grad if tensor.requires_grad is None else tensor.requires_grad
                 row.apart = row.apart and found.apart  # what is a parameter anywhere is one
-                row.saved += not found.apart
+                if not found.listed:
+                    row.aliases.append(found.name)
+                    row.saved += not found.apart
             elif numel > left:
                 refused.append(found.name)
             else:

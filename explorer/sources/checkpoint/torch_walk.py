@@ -42,6 +42,9 @@ RANDOM_STATE = (5056,)
 NUMPY_STATE = "MT19937"
 """How the tuple of `numpy.random.get_state()` begins: 624 whole numbers follow."""
 
+NUMPY_KEYS = frozenset({"bit_generator", "state"})
+"""Keys of the state of numpy's generators, of `RandomState` too (numpy 2.4, `BitGenerator.state`)."""
+
 TRAINER_STATES = frozenset({"python", "numpy", "cpu"})
 """Keys of `rng_state.pth` (transformers 5.23, `Trainer._save_rng_state`), beside one for each kind of device."""
 
@@ -86,6 +89,8 @@ class Found:
     """What it is where it is no parameter, as `Model.apart` has it: `buffer`, `optimizer state`."""
     identity: int
     """What is the same for one object under two names."""
+    listed: bool
+    """Whether a pickled optimizer lists it there, as what it trains: not a name of its own if it has another."""
 
 
 @dataclass(slots=True)
@@ -111,6 +116,7 @@ class _Step:
     depth: int
     module_class: ModuleClass | None = None
     apart: str = ""
+    listed: bool = False
 
 
 MembersOf = Callable[[Global], Members | None]
@@ -149,7 +155,7 @@ def walk(top: Any, members_of: MembersOf | None = None) -> Walk:
             else:
                 random = value.shape == RANDOM_STATE and value.dtype == "uint8"
                 apart = step.apart or (RANDOM if random else "")
-                result.found.append(Found(name, value, step.module_class, apart, id(step.value)))
+                result.found.append(Found(name, value, step.module_class, apart, id(step.value), step.listed))
                 aliases[id(step.value)] = aliases.get(id(step.value), 0) + 1
                 if aliases[id(step.value)] > MAX_ALIASES:
                     result.stopped = f"one tensor has more than {MAX_ALIASES:,} names"
@@ -179,9 +185,9 @@ def walk(top: Any, members_of: MembersOf | None = None) -> Walk:
 def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[list[_Step], int]:
     """Return the values below a container that may hold tensors, and how many can't."""
     if isinstance(value, Pairs):
-        if _is_optimizer(value):
+        if _has(value.items, OPTIMIZER_KEYS):
             step = replace(step, apart=OPTIMIZER)
-        elif not step.depth and TRAINER_STATES.issubset(key for key, _ in value.items if isinstance(key, str)):
+        elif _has(value.items, NUMPY_KEYS) or (not step.depth and _has(value.items, TRAINER_STATES)):
             step = replace(step, apart=RANDOM)
         return _named(step, value.items)
     if isinstance(value, list | tuple):
@@ -203,11 +209,15 @@ def _children(step: _Step, value: Any, members_of: MembersOf | None) -> tuple[li
         # TorchScript: a module's parameters and children are plain attributes of it.
         step = replace(step, module_class=_owner(value))
         return _named(step, pairs, members_of(value.maker) if members_of is not None else None)
+    if _has(state, NUMPY_KEYS):
+        step = replace(step, apart=RANDOM)
     steps, others = _named(step, pairs)
-    if OPTIMIZER_KEYS.issubset(key for key, _ in state if isinstance(key, str)):
+    if _has(state, OPTIMIZER_KEYS):
         # A whole optimizer: its groups hold the parameters themselves.
-        begin = _under(_under(step.name, "state", 0), "", 0)
-        steps = [replace(each, apart=OPTIMIZER) if f"{each.name}.".startswith(begin) else each for each in steps]
+        kept, groups = (_under(step.name, key, 0) for key in ("state", "param_groups"))
+        for each in steps:
+            each.apart = OPTIMIZER if each.name == kept else each.apart
+            each.listed = each.name == groups
     return steps, others
 
 
@@ -222,9 +232,9 @@ def _owner(value: Opaque) -> ModuleClass | None:
     return ModuleClass(value.maker.name[:1000]) if isinstance(value.maker, Global) else None
 
 
-def _is_optimizer(value: Pairs) -> bool:
-    """Whether a mapping is an optimizer's `state_dict()`; a wrapper may have put further keys into it."""
-    return len(value.items) < 100 and OPTIMIZER_KEYS.issubset(key for key, _ in value.items if isinstance(key, str))
+def _has(pairs: list[tuple[Any, Any]], keys: frozenset[str]) -> bool:
+    """Whether a mapping, or an object, has such entries; a wrapper may have put further ones into it."""
+    return len(pairs) < 100 and keys.issubset(key for key, _ in pairs if isinstance(key, str))
 
 
 def _of_training(key: str) -> str:
@@ -259,7 +269,8 @@ def _named(step: _Step, pairs: list[tuple[Any, Any]], members: Members | None = 
             apart = apart or _of_training(key.lower())
         if members is not None and isinstance(value, Tensor) and key not in members.parameters:
             apart = BUFFER if key in members.buffers else ATTRIBUTE
-        steps.append(_Step(_under(step.name, key, index), value, step.depth + 1, step.module_class, apart))
+        name = _under(step.name, key, index)
+        steps.append(_Step(name, value, step.depth + 1, step.module_class, apart, step.listed))
     return steps, len(pairs) - len(steps)
 
 

@@ -307,7 +307,7 @@ def inflate(file: File, entry: Entry) -> bytes:
     if entry.method == ENCRYPTED:
         raise UnreadableError("an entry is encrypted", "decrypt it first")
     if entry.method != DEFLATED:
-        raise UnreadableError(f"an entry is compressed by method {entry.method}", "store or deflate it")
+        raise UnreadableError(f"an entry is compressed by method {entry.method}", "store it")
     if entry.compressed > MAX_INFLATED or entry.size > MAX_INFLATED:
         raise UnreadableError(f"an entry inflates to more than {MAX_INFLATED >> 20} MiB", "it may be a zip bomb")
     try:
