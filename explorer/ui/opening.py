@@ -83,7 +83,8 @@ class Opening:
             view = TreeView(laid.result())
         view.set_groups(bench.assignment.groups)
         before = self._before
-        cursor = None if before is None else view.arrange_like(before.view, before.cursor or 0)
+        # 0, the root: nothing on the way to the cursor has its name here, and the tree starts as a new one.
+        cursor = None if before is None else view.arrange_like(before.view, before.cursor or 0) or None
         view.warm()
         self.ready = Ready(view, bench, cursor)
         return self.ready
