@@ -141,6 +141,70 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: Path) -> Non
         terminal.wait()
 
 
+def test_one_stop_for_one_signal_whoever_gets_it(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, interface = interface_of(terminal)
+        both = -parent
+        for whom in [[both], [both], [both], [both, both], [parent], [interface]]:
+            for each in whom:
+                os.kill(each, signal.SIGTSTP)
+            terminal.wait_for("Stopped")
+            terminal.settle()
+            assert terminal.modes() - {2004} == {CURSOR, WRAP}
+            terminal.press("clear\r")
+            terminal.type("fg\r")
+            terminal.wait_for(SHOWN)
+            terminal.settle()
+            assert ALTERNATE in terminal.modes(), "it has not stopped again"
+        takes_keys(terminal)
+
+
+def test_a_stop_while_it_goes_on_gives_the_terminal_back_too(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, _ = interface_of(terminal)
+        os.killpg(parent, signal.SIGTSTP)
+        terminal.wait_for("Stopped")
+        terminal.settle()
+        terminal.press("clear\r")
+        taken = terminal.raw.count(b"\x1b[?1049h")
+        terminal.type("fg\r")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > taken)
+        os.killpg(parent, signal.SIGTSTP)
+        terminal.wait_for("Stopped")
+        terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
+        terminal.press("clear\r")
+        terminal.type("fg\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        takes_keys(terminal)
+
+
+def test_a_stop_that_nothing_can_precede_has_the_terminal_set_up_anew(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, _ = interface_of(terminal)
+        taken = terminal.raw.count(b"\x1b[?1049h")
+        os.killpg(parent, signal.SIGSTOP)
+        terminal.wait_for("Stopped")
+        terminal.type("fg\r")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > taken)
+        terminal.settle()
+        takes_keys(terminal)
+        terminal.press("q")
+        terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
+
+
 PLAIN_SHELL = """
 import os, signal, sys
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
