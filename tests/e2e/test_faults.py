@@ -149,7 +149,7 @@ def test_a_file_that_changes_while_it_is_open_harms_nothing(small: Path, fault: 
         terminal.press("r")
         if fault == "replaced":
             terminal.wait_for("54 parameters")
-            terminal.wait_for(", lay")  # it is tried on the new file; the field may cut it
+            terminal.wait_for(", layer.1")  # it is tried on the new file
         else:
             terminal.wait_for("r tries again: not open")
             terminal.wait_for(", layer.1")
