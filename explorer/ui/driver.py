@@ -125,7 +125,8 @@ class LenientDriver(LinuxDriver):
             closing = False
             while not closing:
                 closing = self.exit_event.is_set()  # what has come by then is read, or the shell would get it
-                if selector.select(0.1):
+                # Twice: what was there before a stop the shell may have read since, and a read of nothing waits.
+                if selector.select(0.1) and selector.select(0):
                     for event in parser.feed(decoder.decode(os.read(self.fileno, 4096))):
                         self.process_message(event)
                 for event in parser.tick():
