@@ -426,11 +426,8 @@ class _Parent:
         self._stopped = True
         self._terminal.restore(drawn=False)
         # Not SIGSTOP: where no shell could continue us (`ssh host paramx …`) the system drops this one.
-        # Held back at first: one that comes meanwhile is the same, and not a second stop after `fg`.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
         signal.signal(signal.SIGTSTP, self._take)
         time.sleep(CONTINUE_SECONDS)
 
