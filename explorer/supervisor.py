@@ -405,7 +405,7 @@ class _Parent:
                 self._stopped = False
             elif not os.WIFSTOPPED(status):
                 return status
-            elif self.asked is None:
+            elif self.asked is None and not self._goes_on():
                 self._stop()
 
     def _end(self) -> float:
@@ -420,14 +420,22 @@ class _Parent:
         self._signal(signal.SIGKILL)
         return self._killed + KILL_SECONDS + GIVE_UP_SECONDS - now
 
+    def _goes_on(self) -> bool:
+        """Tell whether the interface goes on: a shell that stopped us both continues us both, one after the other."""
+        time.sleep(CONTINUE_SECONDS)
+        return os.waitid(os.P_PID, self._pid, os.WCONTINUED | os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def _stop(self) -> None:
         """Stop as the interface did, so that the shell takes the terminal; go on when it gives it back."""
         self.drawn = False  # Textual restores the terminal before it stops
         self._stopped = True
         self._terminal.restore(drawn=False)
         # Not SIGSTOP: where no shell could continue us (`ssh host paramx …`) the system drops this one.
+        # Held back at first: one that comes meanwhile is the same, and not a second stop after `fg`.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
         signal.signal(signal.SIGTSTP, self._take)
         time.sleep(CONTINUE_SECONDS)
 

@@ -1,5 +1,8 @@
 r"""Cuts what the terminal sends into keys, reports and pastes before Textual's parser sees them.
 
+`KeyboardCutter` is quick, and made for the thread that reads; `KeyboardParser` has Textual's parser make messages of
+what was cut, which takes some 50 times as long, and for a flood seconds (see `explorer.ui.typed`).
+
 That parser (Textual 8.2.8, `_xterm_parser.py`) also looks for keys in pasted text, and takes the characters of a
 sequence that it does not know, or that is cut in the middle, for keys. So what is pasted, or answered by the
 terminal, would act: `ESC`, ` ew` and a newline in a paste write a file. Here it is only given sequences that are
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from textual import constants, events
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from textual.message import Message
+
+Cut: TypeAlias = str | events.Paste
+"""A sequence, or a paste, which is a message already."""
 
 NO_CHARACTER = "\ufffd"
 """What the decoder puts in the place of bytes that are no UTF-8."""
@@ -86,12 +92,11 @@ NOT_PASTED = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{NO_CHARACTER}]")
 """Characters that a paste loses: controls, but for tabs and the ends of lines, and what is no character."""
 
 
-class KeyboardParser(XTermParser):
-    """Textual's parser, given whole sequences and no pastes."""
+class KeyboardCutter:
+    """Cuts what was read: yields sequences that are whole, or that nothing follows, and pastes."""
 
-    def __init__(self, debug: bool = False) -> None:
+    def __init__(self) -> None:
         """Have read nothing yet."""
-        super().__init__(debug)
         self._held = ""
         """What is not whole yet; of a paste what may be the beginning of its end."""
         self._escaped = False
@@ -103,8 +108,8 @@ class KeyboardParser(XTermParser):
         """The keys that may end the paste, and that came last."""
         self._leaves_since = 0.0
 
-    def feed(self, data: str) -> Iterator[Message]:
-        """Parse what was read."""
+    def feed(self, data: str) -> Iterator[Cut]:
+        """Cut what was read."""
         self._read_at = time.monotonic()
         if self._paste is not None:
             self._note_leaving(data)
@@ -113,22 +118,25 @@ class KeyboardParser(XTermParser):
         self._escaped = False
         data = self._held + data
         self._held = ""
-        while data:
+        at = 0
+        while at < len(data):
             if self._paste is not None:
-                text, end, data = data.partition(BRACKETED_PASTE_END)
+                text, end, data = data[at:].partition(BRACKETED_PASTE_END)
+                at = 0
                 yield from self._pasted(text, whole=bool(end))
-            elif (token := TOKEN.match(data)) is None:
+            elif (token := TOKEN.match(data, at)) is None:
                 # Of a sequence without an end only how it begins is kept, made one that is no key.
+                data = data[at:]
                 self._held = data if len(data) <= LONGEST_SEQUENCE else f"{data[:2]}?"
                 return
             else:
-                data = data[token.end() :]
+                at = token.end()
                 if token[0] == BRACKETED_PASTE_START:
                     self._paste, self._leaves = "", ""
                 else:
-                    yield from self._understood(token[0])
+                    yield token[0]
 
-    def tick(self) -> Iterator[Message]:
+    def tick(self) -> Iterator[Cut]:
         """Take note of the time, when something was read and when nothing was."""
         now = time.monotonic()
         if self._paste is not None:
@@ -140,7 +148,7 @@ class KeyboardParser(XTermParser):
         ):
             sequence, self._held = self._held, ""
             self._escaped = sequence == "\x1b"
-            yield from self._understood(sequence)
+            yield sequence
 
     def _note_leaving(self, data: str) -> None:
         if LEAVES.fullmatch(data) is None:
@@ -150,7 +158,7 @@ class KeyboardParser(XTermParser):
             self._leaves_since = self._read_at
         self._leaves = (self._leaves + data)[:LONGEST_SEQUENCE]
 
-    def _pasted(self, text: str, *, whole: bool) -> Iterator[Message]:
+    def _pasted(self, text: str, *, whole: bool) -> Iterator[Cut]:
         """Keep a part of a paste; pass on what was kept where that was the last."""
         assert self._paste is not None, "a paste has begun"
         if not whole:
@@ -162,8 +170,15 @@ class KeyboardParser(XTermParser):
                 yield events.Paste(self._paste)
             self._paste = None
 
-    def _understood(self, sequence: str) -> Iterator[Message]:
-        """Yield what Textual makes of a sequence that is whole, or that nothing follows; nothing if it knows none."""
+
+class KeyboardParser(XTermParser):
+    """Textual's parser, given one whole sequence at a time."""
+
+    def understood(self, sequence: Cut) -> Iterator[Message]:
+        """Yield what Textual makes of a sequence; nothing if it knows none."""
+        if isinstance(sequence, events.Paste):
+            yield sequence
+            return
         if len(sequence) > LONGEST_KNOWN or "\x1b" in sequence[1:]:  # in the end of a string
             return
         for message in super().feed(sequence):

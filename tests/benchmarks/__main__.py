@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import explorer
+from tests.benchmarks.flood import flood
 from tests.benchmarks.growth import growth
 from tests.benchmarks.idle import idle
 from tests.benchmarks.keys import keys
@@ -28,6 +29,7 @@ MEASURES: dict[str, Callable[[Size, Path], list[Row]]] = {
     "large": large_files,
     "peers": beside_peers,
     "keys": keys,
+    "flood": flood,
     "idle": idle,
     "stall": stall,
     "growth": growth,

@@ -141,8 +141,72 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: Path) -> Non
         terminal.wait()
 
 
+def test_one_stop_for_one_signal_whoever_gets_it(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, interface = interface_of(terminal)
+        both = -parent
+        for whom in [[both], [both], [both], [both, both], [parent], [interface]]:
+            for each in whom:
+                os.kill(each, signal.SIGTSTP)
+            terminal.wait_for("Stopped")
+            terminal.settle()
+            assert terminal.modes() - {2004} == {CURSOR, WRAP}
+            terminal.press("clear\r")
+            terminal.type("fg\r")
+            terminal.wait_for(SHOWN)
+            terminal.settle()
+            assert ALTERNATE in terminal.modes(), "it has not stopped again"
+        takes_keys(terminal)
+
+
+def test_a_stop_while_it_goes_on_gives_the_terminal_back_too(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, _ = interface_of(terminal)
+        os.killpg(parent, signal.SIGTSTP)
+        terminal.wait_for("Stopped")
+        terminal.settle()
+        terminal.press("clear\r")
+        taken = terminal.raw.count(b"\x1b[?1049h")
+        terminal.type("fg\r")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > taken)
+        os.killpg(parent, signal.SIGTSTP)
+        terminal.wait_for("Stopped")
+        terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
+        terminal.press("clear\r")
+        terminal.type("fg\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        takes_keys(terminal)
+
+
+def test_a_stop_that_nothing_can_precede_has_the_terminal_set_up_anew(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        parent, _ = interface_of(terminal)
+        taken = terminal.raw.count(b"\x1b[?1049h")
+        os.killpg(parent, signal.SIGSTOP)
+        terminal.wait_for("Stopped")
+        terminal.type("fg\r")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > taken)
+        terminal.settle()
+        takes_keys(terminal)
+        terminal.press("q")
+        terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
+
+
 PLAIN_SHELL = """
-import os, signal, sys
+import os, signal, sys, time
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 pid = os.fork()
 if pid == 0:
@@ -154,16 +218,18 @@ os.waitpid(pid, os.WUNTRACED)
 os.tcsetpgrp(0, os.getpgrp())
 input("job stopped")
 os.tcsetpgrp(0, pid)
-os.killpg(pid, signal.SIGCONT)
+exec(sys.argv[2])
 os.waitpid(pid, 0)
 os.tcsetpgrp(0, os.getpgrp())
 print("job over")
 """
 """A shell with job control that leaves the terminal's flags alone, as dash does; bash sets its own again."""
 
+TOGETHER = "os.killpg(pid, signal.SIGCONT)"
+
 
 def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(small: Path) -> None:
-    with Terminal([sys.executable, "-c", PLAIN_SHELL, small], 80, 24, ENVIRONMENT, ROOT) as terminal:
+    with Terminal([sys.executable, "-c", PLAIN_SHELL, small, TOGETHER], 80, 24, ENVIRONMENT, ROOT) as terminal:
         terminal.wait_for(SHOWN)
         terminal.settle()
         terminal.press("\x1a")
@@ -177,6 +243,32 @@ def test_a_shell_gets_the_terminal_s_flags_back_while_the_program_is_stopped(sma
         terminal.wait_for("job over")
         assert terminal.wait() == 0
         terminal.assert_restored()
+
+
+PARENT_FIRST = """
+interface = int(open(f"/proc/{pid}/task/{pid}/children").read().split()[0])
+os.kill(pid, signal.SIGCONT)
+time.sleep(0.3)
+os.kill(interface, signal.SIGCONT)
+"""
+"""How a shell may continue the two that it stopped: one after the other."""
+
+
+def test_a_parent_that_goes_on_before_its_interface_does_not_stop_again(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import explorer.supervisor as s\ns.CONTINUE_SECONDS = 2.0\n")
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])}
+    with Terminal([sys.executable, "-c", PLAIN_SHELL, small, PARENT_FIRST], 80, 24, environment, ROOT) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        (parent,) = [pid for pid in terminal.descendants() if os.getpgid(pid) == pid and os.getsid(pid) != pid]
+        os.killpg(parent, signal.SIGSTOP)
+        terminal.wait_for("job stopped")
+        taken = terminal.raw.count(b"\x1b[?1049h")
+        terminal.type("\n")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > taken)
+        terminal.settle()
+        assert Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+        takes_keys(terminal)
 
 
 def test_ctrl_z_where_nothing_could_bring_it_back_is_survived(small: Path) -> None:

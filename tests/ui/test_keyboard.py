@@ -13,28 +13,29 @@ from textual.message import Message
 
 from explorer.core.param import Model
 from explorer.ui import keyboard
-from explorer.ui.keyboard import LONGEST_PASTE, LONGEST_SEQUENCE, KeyboardParser
+from explorer.ui.keyboard import LONGEST_PASTE, LONGEST_SEQUENCE, KeyboardCutter, KeyboardParser
 from explorer.ui.screen_size import HIGHEST, WIDEST
 
 START, END = "\x1b[200~", "\x1b[201~"
 
 
 class Keyboard:
-    """A parser, a clock, and what came of what was read."""
+    """A cutter, a parser, a clock, and what came of what was read."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._now = 0.0
         monkeypatch.setattr(keyboard, "time", SimpleNamespace(monotonic=lambda: self._now))
+        self._cutter = KeyboardCutter()
         self._parser = KeyboardParser()
         self.messages: list[Message] = []
 
     def read(self, *reads: str, pause: float = 0.0) -> list[str]:
         """Read, with a pause after each; return all keys and pastes so far."""
         for data in reads:
-            if data:
-                self.messages += self._parser.feed(data)
+            cuts = list(self._cutter.feed(data)) if data else []
             self._now += pause
-            self.messages += self._parser.tick()
+            for cut in (*cuts, *self._cutter.tick()):
+                self.messages += self._parser.understood(cut)
         return [
             message.key if isinstance(message, events.Key) else f"pasted {message.text!r}"
             for message in self.messages
@@ -44,7 +45,7 @@ class Keyboard:
     @property
     def kept(self) -> int:
         """Characters that are waited with."""
-        return len(self._parser._held) + len(self._parser._paste or "")
+        return len(self._cutter._held) + len(self._cutter._paste or "")
 
 
 @pytest.fixture
