@@ -30,6 +30,9 @@ class Entry:
     """Whether the screen takes the keys before its widgets do."""
 
 
+MORE = Entry("Space", "The rest of the text below the list", (("space", "screen.more"),), "list")
+"""Of every list that has such a text."""
+
 REOPEN = Entry("r", "Open the model again: its file changed, or its worker is gone", (("r", "app.reopen"),))
 """As in the tree, since it is here that a changed file is told."""
 
@@ -77,10 +80,12 @@ INSIDE: dict[Place, tuple[Entry, ...]] = {
     "findings": (
         Entry("Enter", "Go to its tensors; n and N then step through them", (("enter", "select"),), "list"),
         Entry("f", "Take its fix; Ctrl+/ takes that back", (("f", "fix"),)),
+        MORE,
     ),
     "presets": (
         Entry("Enter", "Ask for its numbers, and take its groups", (("enter", "select"),), "list"),
         Entry("x", "The tensors on which the recipes disagree", (("x", "disagreements"),)),
+        MORE,
     ),
     "memory": (
         Entry("o", "The next optimizer, for this estimate alone", (("o", "optimizer"),)),

@@ -326,8 +326,15 @@ async def test_the_chosen_recipe_stays_on_the_screen_and_what_is_cut_says_so(
         await ui.press("end")
         title = "layer-wise learning-rate decay"
         await ui.until(lambda: sum(title in line for line in ui.lines) == 2)
-        assert "more lines" in ui.text
+        assert "more lines: Space" in ui.text
         assert "Esc closes" in ui.text
+        beginning, told = ui.text, ""
+        while "Space goes back" not in ui.text:
+            await ui.press("space")
+            told += ui.text
+        assert "16 layer_7" in told or "more group" in told, "the end of the text"
+        await ui.press("space")
+        assert ui.text == beginning
         await ui.press("enter")
         assert "rate=0.9 weight_decay=0.05" in ui.text
         assert sum(title in line for line in ui.lines) == 2, "in the list, and below it"

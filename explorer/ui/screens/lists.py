@@ -55,6 +55,7 @@ class Rows(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False),
         Binding("k", "cursor_up", show=False),
+        Binding("space", "screen.more", show=False),
     ]
 
     def __init__(self) -> None:
@@ -82,6 +83,8 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
         self.rows = Rows()
         self._head = Static(classes="list-head")
         self._about = Static(classes="list-about")
+        self._page = 0
+        """The part of the text that is shown, where it is longer than its lines on the screen."""
 
     def compose(self) -> ComposeResult:
         """Put the list and its text into the box."""
@@ -114,7 +117,14 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Say what the line is about."""
+        self._page = 0
         self._tell_about(event.option_index)
+
+    def action_more(self) -> None:
+        """Show the next part of the text, and after the last the first."""
+        if self.rows.highlighted is not None:
+            self._page += 1
+            self._tell_about(self.rows.highlighted)
 
     def on_resize(self, event: events.Resize) -> None:
         """Fill the list for the size that there is now."""
@@ -131,8 +141,12 @@ class ListDialog(Dialog[ShowTensors | UseGroups]):
         width = self._about.content_size.width or self.size.width - 4
         lines = text.wrap(self.app.console, width)
         if len(lines) > most:
-            cut = len(lines) - most + 1
-            text = Text("\n").join([*lines[: most - 1], Text(f"… {plural(cut, 'more line')}", "dim")])
+            first = self._page * (most - 1)
+            if first >= len(lines):
+                self._page = first = 0
+            left = len(lines) - first - (most - 1)
+            told = f"… {plural(left, 'more line')}: Space" if left > 0 else "Space goes back to the beginning"
+            text = Text("\n").join([*lines[first : first + most - 1], Text(told, "dim")])
         self._about.update(text)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
