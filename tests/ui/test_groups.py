@@ -665,3 +665,15 @@ async def test_a_warning_is_told_by_a_sign_and_not_by_colour_alone() -> None:
     async with running(make_app(model)) as ui:
         assert "⚠" in next(line for line in ui.lines if "a.scale" in line)
         assert "⚠" not in next(line for line in ui.lines if "b.bias" in line).split("▊")[0]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+async def test_a_group_that_is_frozen_as_a_whole_is_held_and_not_trained(size: tuple[int, int]) -> None:
+    rows = param("w", (2, 2)), param("x", (2, 2), requires_grad=False), param("b.bias", (2,), requires_grad=False)
+    async with running(make_app(model_of(*rows)), size=size) as ui:
+        await ui.until(lambda: "frozen" in ui.text)
+        text = " ".join(ui.text.split())
+        assert "1 tensor · 2 · 20.00 % all frozen" in text
+        assert "8 B held" in text
+        assert "1 frozen" in text
+        assert text.count("to train") == 1

@@ -250,15 +250,17 @@ class RuleEditor(Vertical):
         counts = (plural(stats.tensors, "tensor"), f"{stats.parameters:,}", share_text(stats.parameters, whole))
         text.append(" · ".join(counts))
         moves = [f"+{stats.came}"] * bool(stats.came) + [f"−{stats.left}"] * bool(stats.left)
-        trained = f"{memory} to train" if memory else ""
+        still = stats.tensors == stats.frozen > 0
+        frozen = f"  {'all' if still else f'{stats.frozen:,}'} frozen" if stats.frozen else ""
+        trained = f"{memory} {'held' if still else 'to train'}" if memory else ""
         if with_members:
-            text.append(f"  {stats.frozen:,} frozen" if stats.frozen else "")
+            text.append(frozen)
             text.append(f"\n{trained}" if trained or moves else "")
         if moves:
             # Beside the counts it would be cut where the panel is narrow.
             text.append(f"{'  ' if trained or not with_members else ''}Δ {' '.join(moves)}", "bold")
         if not with_members:
-            text.append(f"  {stats.frozen:,} frozen" if stats.frozen else "")
+            text.append(frozen)
             text.append(f" · {trained}" if trained else "")
         if values and not with_members:
             room = self.screen.size.width - LOW_MARGIN - text.cell_len
