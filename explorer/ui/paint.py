@@ -1,4 +1,4 @@
-"""Cuts and pads text by terminal cells; a wide character takes two."""
+"""Cuts and pads text by terminal cells, where a wide character takes two; the signs of findings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import re
 from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
+
+SEVERITY_MARKS = {"error": "✖", "warning": "⚠", "hint": "·"}
+"""Sign before a finding, so that its weight shows without colour."""
+
+SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "hint": "dim"}
+"""Colour of that sign."""
 
 
 def fit(text: str, width: int) -> str:
@@ -35,14 +41,19 @@ def cut_middle(text: str, width: int) -> str:
     if width <= 1:
         return "…"[:width]
     head = (width - 1) // 2
-    tail = width - 1 - head
-    start = set_cell_size(text, head)
+    return set_cell_size(text, head) + cut_start(text, width - head)
+
+
+def cut_start(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells, its beginning left out: names of one group differ at their ends."""
+    if cell_len(text) <= width:
+        return text
     end = ""
     for char in reversed(text):
-        if cell_len(char + end) > tail:
+        if cell_len(char + end) > width - 1:
             break
         end = char + end
-    return f"{start}…{end}"
+    return f"…{end}"
 
 
 def cut_name(name: str, width: int) -> str:

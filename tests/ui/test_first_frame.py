@@ -17,7 +17,8 @@ from textual.screen import Screen
 from explorer.core.param import Model
 from explorer.ui.app import ParamxApp
 from explorer.ui.screens.model import ModelScreen
-from explorer.ui.widgets.groups_panel import Field, GroupsPanel
+from explorer.ui.widgets.field import Field
+from explorer.ui.widgets.groups_panel import GroupsPanel
 from explorer.ui.widgets.tree_table import TreeTable
 
 LOOKS = 60

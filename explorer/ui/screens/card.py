@@ -22,7 +22,7 @@ from explorer.core.totals import loop_check, other_counts
 from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, keys_line
 from explorer.ui.screens.dialog import Body, Dialog
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 
 if TYPE_CHECKING:
     from textual import events

@@ -36,7 +36,7 @@ from explorer.ui.screens.compare_lines import (
     values_text,
 )
 from explorer.ui.screens.recovery import TOLD_SECONDS
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 from explorer.ui.widgets.line_list import LineList
 
 if TYPE_CHECKING:

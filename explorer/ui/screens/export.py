@@ -21,7 +21,7 @@ from explorer.core.saving import save_text
 from explorer.core.text import visible
 from explorer.ui import keys_inside
 from explorer.ui.screens.dialog import Dialog
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 
 if TYPE_CHECKING:
     from textual.widget import Widget

@@ -11,9 +11,8 @@ from explorer.core.fixes import apply_fix
 from explorer.core.lints import try_fixes
 from explorer.core.text import plural, quoted
 from explorer.ui import keys_inside
-from explorer.ui.paint import fit
+from explorer.ui.paint import SEVERITY_MARKS, SEVERITY_STYLES, fit
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
-from explorer.ui.widgets.groups_panel import SEVERITY_MARKS, SEVERITY_STYLES
 
 if TYPE_CHECKING:
     from textual.widgets import OptionList

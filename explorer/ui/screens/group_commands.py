@@ -12,7 +12,8 @@ from explorer.core.groups import Rule
 from explorer.core.text import plural, sentence
 from explorer.ui.screens.filter_commands import FilterCommands
 from explorer.ui.settings import MemorySettings
-from explorer.ui.widgets.groups_panel import GroupsPanel, RuleEditor
+from explorer.ui.widgets.groups_panel import GroupsPanel
+from explorer.ui.widgets.rule_editor import RuleEditor
 from explorer.ui.widgets.tree_table import Marks, TreeTable
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from explorer.core.text import parse_bytes, sentence, short_bytes
 from explorer.ui import keys_inside
 from explorer.ui.screens.dialog import Dialog
 from explorer.ui.settings import MemorySettings
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable

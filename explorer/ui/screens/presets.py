@@ -17,7 +17,7 @@ from explorer.core.text import plural, sentence, short_count
 from explorer.ui import keys_inside
 from explorer.ui.paint import fit, fit_right, folded
 from explorer.ui.screens.lists import ListDialog, ShowTensors, UseGroups
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

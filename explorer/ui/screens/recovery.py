@@ -9,7 +9,7 @@ from textual.message import Message
 
 from explorer.ui.opening import Ready
 from explorer.ui.screens.group_commands import GroupCommands
-from explorer.ui.widgets.groups_panel import RuleEditor
+from explorer.ui.widgets.rule_editor import RuleEditor
 from explorer.ui.widgets.tree_table import TreeTable
 
 if TYPE_CHECKING:

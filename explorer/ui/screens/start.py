@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from explorer.core.text import plural
 from explorer.ui import keys_inside
 from explorer.ui.paint import cut_middle, fit
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

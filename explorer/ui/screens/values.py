@@ -33,7 +33,7 @@ from explorer.ui.screens.values_lines import (
     tabs_text,
     view_keys,
 )
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 from explorer.ui.widgets.value_grid import ValueGrid
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from explorer.core.text import plural, shape_text, share_text, short_bytes, shor
 from explorer.core.totals import loop_check, tensors_text
 from explorer.ui import keymap
 from explorer.ui.paint import apart, cut_middle, folded
-from explorer.ui.widgets.groups_panel import Field
+from explorer.ui.widgets.field import Field
 from explorer.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
