@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.drivers.linux_driver import LinuxDriver
 
-from explorer.supervisor import in_background
+from explorer.terminal_state import in_background
 from explorer.ui.held_stderr import HeldStderr
 from explorer.ui.keyboard import NO_CHARACTER, KeyboardCutter, KeyboardParser
 from explorer.ui.screen_size import screen_size

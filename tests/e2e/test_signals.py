@@ -474,7 +474,7 @@ def test_before_the_first_frame_only_the_greeting_is_taken_away() -> None:
 
 LATE = """
 import os, time
-from explorer.supervisor import Terminal
+from explorer.terminal_state import Terminal
 restore = Terminal.restore
 def late(self, **how):
     while not os.path.exists({go!r}):
