@@ -187,11 +187,11 @@ def supervise(
         _be_child(run, Child(life, word_given, terminal, told), mask)
     os.close(life)
     os.close(word_given)
-    parent = _Parent(pid, terminal)
+    parent = _Parent(pid, terminal, word)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _adopt_orphans()
     status = parent.wait()
-    begun, kept, said = _words(word)
+    begun, kept, said = parent.words()
     # A clean child has drawn nothing since it said so.
     terminal.restore(drawn=parent.drawn and said != CLEAN, begun=begun)
     _kill_children()
@@ -204,17 +204,6 @@ def supervise(
     if parent.asked is not None:
         return 128 + parent.asked
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def _words(pipe: int) -> tuple[bool, bool, bytes]:
-    """Read what the child said: whether it took the terminal, whether something typed is kept, and its last word."""
-    said = b""
-    with suppress(OSError):
-        os.set_blocking(pipe, False)
-        while some := os.read(pipe, 1 << 16):
-            said += some
-    kept = said.rfind(KEPT) > said.rfind(NOT_KEPT)
-    return BEGUN in said, kept, said.translate(None, BEGUN + KEPT + NOT_KEPT)
 
 
 def _be_child(run: Callable[[Child], int], child: Child, mask: Iterable[int]) -> NoReturn:
@@ -253,9 +242,12 @@ def _fail_with_threads(child: Child) -> None:
 class _Parent:
     """Waits for the interface: its end, its stops, signals, and the end of the terminal."""
 
-    def __init__(self, pid: int, terminal: Terminal) -> None:
+    def __init__(self, pid: int, terminal: Terminal, word: int) -> None:
         self._pid = pid
         self._terminal = terminal
+        self._word = word
+        os.set_blocking(word, False)
+        self._said = b""
         self.asked: int | None = None
         """The signal that ended the program; `None` if none came to the parent."""
         self.drawn = True
@@ -295,6 +287,14 @@ class _Parent:
                     self.asked = self.asked or signal.SIGHUP
         return status
 
+    def words(self) -> tuple[bool, bool, bytes]:
+        """Return what the child said: whether it took the terminal, whether what is typed is kept, its last word."""
+        with suppress(OSError):
+            while some := os.read(self._word, 1 << 16):
+                self._said += some
+        kept = self._said.rfind(KEPT) > self._said.rfind(NOT_KEPT)
+        return BEGUN in self._said, kept, self._said.translate(None, BEGUN + KEPT + NOT_KEPT)
+
     def _look(self) -> int | None:
         """Take what has become of the interface; return its status if it is gone."""
         while True:
@@ -310,7 +310,7 @@ class _Parent:
             elif not os.WIFSTOPPED(status):
                 return status
             elif self.asked is None and not self._goes_on():
-                self._stop()
+                self._stop(os.WSTOPSIG(status))
 
     def _end(self) -> float:
         """End the interface, gently first; return for how many seconds to wait for that, 0 to give up."""
@@ -329,11 +329,16 @@ class _Parent:
         time.sleep(CONTINUE_SECONDS)
         return os.waitid(os.P_PID, self._pid, os.WCONTINUED | os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _stop(self) -> None:
-        """Stop as the interface did, so that the shell takes the terminal; go on when it gives it back."""
-        self.drawn = False  # Textual restores the terminal before it stops
+    def _stop(self, by: int) -> None:
+        """Stop as the interface did, so that the shell takes the terminal; go on when it gives it back.
+
+        Args:
+            by: The signal that stopped it. By SIGTSTP it stops itself, and has given the terminal back.
+        """
+        left = by != signal.SIGTSTP and self.drawn and self.words()[0] and not in_background()
+        self._terminal.restore(drawn=left)
+        self.drawn = False
         self._stopped = True
-        self._terminal.restore(drawn=False)
         # Not SIGSTOP: where no shell could continue us (`ssh host paramx …`) the system drops this one.
         # Held back at first: one that comes meanwhile is the same, and not a second stop after `fg`.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})

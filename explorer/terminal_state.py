@@ -76,6 +76,9 @@ class Terminal:
         # The shell may have the terminal already: then writing to it must not stop us.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         if drawn:
+            if not in_background():
+                with suppress(termios.error):  # what a slow link has not taken yet is of a screen that goes
+                    termios.tcflush(self._output, termios.TCOFLUSH)
             self.write(RESTORE if begun else ERASE_LINE)
         # Where a shell has taken it back its flags are the shell's: ours would echo what its line editor draws.
         if self._flags is None or in_background():

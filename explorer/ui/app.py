@@ -80,7 +80,10 @@ class ParamxApp(KeyOrderApp[str]):
     TITLE = "paramx"
     ENABLE_COMMAND_PALETTE = True
     NOTIFICATION_TIMEOUT = 4
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q,ctrl+c", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
+    ]
 
     @dataclass
     class NotKept(Message):
@@ -253,10 +256,18 @@ class ParamxApp(KeyOrderApp[str]):
 
         What the command line named and nothing has opened is a failure also where the user leaves it at that.
         """
-        if result is None and self._spec.target:
-            result = next((line for screen in self.screen_stack if (line := getattr(screen, "gone", ""))), None)
+        result = result or self._gone()
         self._services.leaving(result)
         super().exit(result, 1 if result else return_code, message)
+
+    def leave_soon(self) -> None:
+        """Have the program end, also if the loop never comes to the key that quits; called by the reading thread."""
+        self._services.leaving(self._gone())
+
+    def _gone(self) -> str | None:
+        """Return why what the command line named is not on the screen; `None` if it is, or may be yet."""
+        screens = self.screen_stack if self._spec.target else ()
+        return next((line for screen in screens if (line := getattr(screen, "gone", ""))), None)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Put text on the terminal's clipboard: no control but of lines, for it may be pasted into a shell."""

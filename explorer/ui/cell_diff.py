@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+    from explorer.ui.output import Output
+
 Answer = TypeVar("Answer")
 
 
@@ -51,6 +53,8 @@ class CellDiffApp(App[Answer]):
     _cells: Cells | None = None
     _whole: LayoutUpdate | None = None
     """What was sent as it is and is not in `_cells` yet."""
+    output: Output | None = None
+    """What the driver writes to, while it has the terminal."""
     _cursor_sent: tuple[int, int] | None = None
     """Where the terminal's cursor was left for an input method."""
 
@@ -67,10 +71,17 @@ class CellDiffApp(App[Answer]):
         self._cells = None
         self.screen.refresh(layout=True)
 
+    def catch_up(self) -> None:
+        """Draw what could not be drawn while the terminal was behind."""
+        if self._running and self.screen_stack:
+            self.screen.refresh()
+
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         update = renderable
         shown = self._running and not self._closed and not self._batch_count and not self.is_headless
         if shown and renderable is not None and self._driver is not None:
+            if self.output is not None and self.output.full():
+                return
             try:
                 if self._driver.is_inline:
                     raise UnknownUpdateError("not the whole screen is ours")

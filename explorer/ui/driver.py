@@ -22,6 +22,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from explorer.terminal_state import in_background
 from explorer.ui.held_stderr import HeldStderr
 from explorer.ui.keyboard import NO_CHARACTER, KeyboardCutter, KeyboardParser
+from explorer.ui.output import Output
 from explorer.ui.screen_size import screen_size
 from explorer.ui.typed import Typed
 
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from textual.app import App
     from textual.message import Message
 
+    from explorer.ui.key_order import KeyOrderApp
     from explorer.ui.keyboard import Cut
+
+TAKEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTOU, signal.SIGTTIN)
+"""Signals that Textual's driver or this one handles."""
 
 MOST_READ = 4096
 """Bytes of one read: what a terminal keeps at most."""
@@ -42,17 +46,19 @@ class LenientDriver(LinuxDriver):
     """Reads the keyboard, knows the size of the screen, and has the terminal or gives it back."""
 
     def __init__(
-        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+        self, app: KeyOrderApp[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         """Have the size at once: without one the app would look for it itself, in COLUMNS and LINES first."""
         self._stop_asked = self._retaking = self._over = False
-        self._usual = {number: signal.getsignal(number) for number in (signal.SIGTSTP, signal.SIGCONT)}
+        self._usual = {number: signal.getsignal(number) for number in TAKEN}
+        self._usual_wakeup = signal.set_wakeup_fd(-1)
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # For the loop to be woken: Python notes a signal that another thread gets, and looks when this one does.
         self._loop.add_signal_handler(signal.SIGCONT, _nothing)
         signal.signal(signal.SIGCONT, self._sigcont_application)
         self._size = size or self._get_terminal_size()
         self._held: HeldStderr | None = None
+        self._shown = app
         self._parser = KeyboardParser(debug)
         self._typed = Typed(app, self._loop, self._take)
 
@@ -64,14 +70,37 @@ class LenientDriver(LinuxDriver):
         """Have the terminal, and have it alone; while another job has it, stop until `fg`."""
         while self._writer_thread is None:
             if self._stop_asked or in_background():
-                self._stop_asked = False
-                os.kill(os.getpid(), signal.SIGSTOP)
+                self._stop()
                 continue
             if self._held is None:
                 with suppress(OSError):  # without room for a file the interface works all the same
                     self._held = HeldStderr()
-                    self._file = self._held.terminal
+            terminal = self._held.terminal if self._held is not None else sys.__stderr__
+            assert terminal is not None, "the interface is for a terminal"
+            self._shown.output = self._output = Output(terminal, self._caught_up)
+            self._file = self._output  # type: ignore[assignment] # as much of a file as the writer needs
             super().start_application_mode()  # type: ignore[no-untyped-call] # Textual's lacks its annotation
+
+    def _stop(self) -> None:
+        """Stop until `fg`; keys pressed before are for nobody."""
+        # SIGTSTP tells the parent that the terminal was given back. In the background nothing was taken yet, and
+        # where no shell could continue us the system drops that signal.
+        by = signal.SIGTSTP if self._stop_asked else signal.SIGSTOP
+        self._stop_asked = False
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(by)
+        signal.signal(signal.SIGTSTP, self._sigtstp_application)
+        self._typed.clear()
+        self._shown.forget_keys()
+
+    def _caught_up(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._shown.catch_up)
+
+    def write(self, data: str) -> None:
+        """Give a text to the thread that writes."""
+        self._output.give(data)
+        super().write(data)
 
     def suspend_application_mode(self) -> None:
         """Give the terminal back for a while; a shell may have it already, which must not stop us half-way."""
@@ -95,16 +124,17 @@ class LenientDriver(LinuxDriver):
         """Close what draws; signals are again whose they were: the process may go on without an interface."""
         self._release()
         self._loop.remove_signal_handler(signal.SIGCONT)
+        signal.set_wakeup_fd(self._usual_wakeup)
         for number, handler in self._usual.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
     def _release(self) -> None:
         """Close the terminal, and show after that what was written meanwhile."""
         super().close()
+        self._shown.output = None
         if self._held is not None:
             self._held.release()
             self._held = None
-            self._file = sys.__stderr__
 
     def _sigtstp_application(self, *_: object) -> None:
         """Stop soon, once for all signals that come until then: the parent passes on one that came to both."""
@@ -125,6 +155,9 @@ class LenientDriver(LinuxDriver):
         """Give the terminal back and take it again, with a stop in between if one is asked for."""
         drawn = not self._over and self._writer_thread is not None
         if drawn:
+            if not self._stop_asked:
+                # After a SIGSTOP the parent may have given the terminal back: what is popped is of this screen.
+                self.write("\x1b[?1049h")
             self.suspend_application_mode()
         self._retaking = False
         if drawn:

@@ -51,7 +51,7 @@ class KeyOrderApp(CellDiffApp[Answer]):
 
     _waiting: deque[events.Key | events.Paste]
     _began = math.inf
-    _last = 0.0
+    _last = _forgotten = 0.0
     _busy: object | None = None
 
     def __init__(self, *, ansi_color: bool | None = None) -> None:
@@ -73,8 +73,18 @@ class KeyOrderApp(CellDiffApp[Answer]):
         """Forget the keys that wait for a model: there will be none."""
         self._waiting.clear()
 
+    def forget_keys(self) -> None:
+        """Forget all keys pressed before now, as a terminal forgets what stands before and behind a Ctrl+Z."""
+        self._waiting.clear()
+        self._forgotten = events.Event().time
+
+    def leave_soon(self) -> None:
+        """Take note, in the thread that reads, of a key that quits in every state."""
+
     async def on_event(self, event: events.Event) -> None:
         """Hold a key until it is its turn."""
+        if isinstance(event, (events.Key, events.Paste)) and event.time < self._forgotten:
+            return
         at_once = isinstance(event, events.Key) and event.key in AT_ONCE
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded or at_once:
             await super().on_event(event)

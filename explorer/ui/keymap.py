@@ -56,7 +56,7 @@ COMMANDS: tuple[Command, ...] = (
         ("slash",),
         "/",
         "filter",
-        "Keep the names that contain a text; #120 is a tensor; Esc clears",
+        "Keep names that hold a text; #120 is a tensor; Esc clears",
         rank=2,
     ),
     Command("next_match", ("n",), "n", "next", "Next tensor that the filter finds; after S, with NaN or Inf"),

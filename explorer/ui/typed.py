@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
 
-    from textual.app import App
+    from explorer.ui.key_order import KeyOrderApp
 
 AT_A_TIME = 16
 """Messages that wait in the app's queue at most; as many keys a person types ahead keep their order in any case."""
@@ -32,8 +32,9 @@ PAUSE_SECONDS = 0.002
 MOST = 100_000
 """Keys and reports that wait at most. Nobody types that many: what comes after them is dropped."""
 
-QUITS = re.compile(r"[\x03\x11]|\x1b\[(?:99|113)[\d:]*;(\d{1,3})[\d:;]*u")
-"""Ctrl+C and Ctrl+Q as old terminals send them; in kitty's keyboard protocol also C and Q with other modifiers."""
+QUITS = re.compile(r"\x1b?[\x03\x11]|\x1b\[(?:99|113)[\d:]*;(\d{1,3})[\d:;]*u")
+"""Ctrl+C and Ctrl+Q as old terminals send them, with Esc before them too; in kitty's keyboard protocol also C and Q
+with other modifiers."""
 
 CTRL, MODIFIERS = 4, 63
 """Bits of that protocol's second number less one: Ctrl, and all that are held, without Caps Lock and Num Lock."""
@@ -45,7 +46,9 @@ MOVED = re.compile(r"\x1b\[<(3[2-9]|[45]\d|6[0-3]);\d+;\d+M")
 class Typed:
     """What was read and not yet handed over. Filled by the thread that reads, emptied in the app's loop."""
 
-    def __init__(self, app: App[Any], loop: asyncio.AbstractEventLoop, take: Callable[[Cut, float], None]) -> None:
+    def __init__(
+        self, app: KeyOrderApp[Any], loop: asyncio.AbstractEventLoop, take: Callable[[Cut, float], None]
+    ) -> None:
         """Hand over with `take`: a key, report or paste, and when it was read in seconds of the monotonic clock."""
         self._app = app
         self._loop = loop
@@ -69,10 +72,16 @@ class Typed:
     def _add(self, cut: Cut, now: float) -> None:
         if _quits(cut):
             self._waiting.insert(AT_A_TIME, (cut, now))
+            self._app.leave_soon()
         elif self._waiting and _moved_on(self._waiting[-1][0], cut):
             self._waiting[-1] = cut, now
         elif len(self._waiting) < MOST:
             self._waiting.append((cut, now))
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        with self._lock:
+            self._waiting.clear()
 
     def _hand_over(self) -> None:
         """Hand over what the app has room for, one at least, and come back for the rest."""

@@ -213,9 +213,26 @@ def test_what_is_pasted_is_no_key(small: str, tmp_path: Path) -> None:
         terminal.assert_restored()
 
 
-def test_bytes_that_are_no_text_do_not_end_the_process_that_explores(tmp_path: Path) -> None:
-    script = "import torch, explorer; explorer.explore(torch.nn.Linear(4, 5)); print('went', 'on')"
-    with Terminal([sys.executable, "-c", script], 80, 24, ENVIRONMENT, tmp_path) as terminal:
+EXPLORES = """
+import os, signal, torch, explorer
+numbers = [signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTOU, signal.SIGTTIN, signal.SIGINT]
+for number in numbers:
+    signal.signal(number, lambda *_: None)
+pipe = os.pipe()[1]
+os.set_blocking(pipe, False)
+signal.set_wakeup_fd(pipe)
+state = lambda: [signal.getsignal(number) for number in numbers]
+before = state()
+explorer.explore(torch.nn.Linear(4, 5))
+assert state() == before
+assert signal.set_wakeup_fd(-1) == pipe
+print("went", "on")
+"""
+"""A process with signal handlers of its own."""
+
+
+def test_the_process_that_explores_is_as_it_was_afterwards_and_no_text_ends_it(tmp_path: Path) -> None:
+    with Terminal([sys.executable, "-c", EXPLORES], 80, 24, ENVIRONMENT, tmp_path) as terminal:
         terminal.wait_for("25 parameters")
         terminal.type(b"\xff\x11")
         assert terminal.wait() == 0

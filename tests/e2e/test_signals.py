@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import SHOWN, safetensors
-from terminal import ALTERNATE, CURSOR, ENVIRONMENT, ROOT, WRAP, Terminal, gone, paramx, quits
+from terminal import ALTERNATE, CURSOR, ENVIRONMENT, ROOT, WRAP, Terminal, gone, keyboard_modes, paramx, quits
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
 
@@ -29,9 +29,9 @@ def below(terminal: Terminal) -> list[int]:
     return pids
 
 
-def takes_keys(terminal: Terminal) -> None:
+def takes_keys(terminal: Terminal, *before: str) -> None:
     """See that a key has its effect."""
-    terminal.press("/", "bias", "enter")
+    terminal.press(*before, "/", "bias", "enter")
     terminal.wait_for("2 of 4")
 
 
@@ -205,6 +205,43 @@ def test_a_stop_that_nothing_can_precede_has_the_terminal_set_up_anew(small: Pat
         terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
 
 
+def test_an_interface_that_is_stopped_by_others_has_its_terminal_given_back_by_the_parent(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        _, interface = interface_of(terminal)
+        os.kill(interface, signal.SIGSTOP)
+        terminal.wait_for("Stopped")
+        terminal.settle()
+        assert terminal.modes() - {2004} == {CURSOR, WRAP}
+        terminal.press("clear\r")
+        terminal.type("fg\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        takes_keys(terminal)
+        assert keyboard_modes(bytes(terminal.raw))["normal"] == 1, "the shell's own is not popped"
+
+
+def test_ctrl_z_stops_over_a_dialog_too_and_what_is_typed_behind_it_is_for_nobody(small: Path) -> None:
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.press("?")
+        terminal.wait_for("Fold everything")
+        terminal.press("\x1a\x1a\x1a\x1bq")
+        terminal.wait_for("Stopped")
+        terminal.settle()
+        terminal.press("clear\r")
+        terminal.type("fg\r")
+        terminal.wait_for("Fold everything")
+        terminal.settle()
+        assert ALTERNATE in terminal.modes(), "it has not stopped again"
+        takes_keys(terminal, "escape")
+
+
 PLAIN_SHELL = """
 import os, signal, sys, time
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -302,15 +339,44 @@ def test_a_vanished_terminal_ends_the_program(small: Path, hangup: str) -> None:
         assert gone([terminal.pid])
 
 
-def test_a_terminal_that_takes_no_output_does_not_hold_up_the_end(small: Path) -> None:
+def stall(terminal: Terminal) -> None:
+    """Have more drawn than a terminal's buffer takes, and read nothing of it."""
+    for _ in range(60):
+        terminal.type("?")
+        time.sleep(0.02)
+        terminal.type("\x1b[6~\x1b")
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "\x03", "\x11"])
+def test_a_terminal_that_takes_no_output_does_not_hold_up_the_end(small: Path, end: str) -> None:
     with paramx(small, columns=200, rows=60) as terminal:
         pids = below(terminal)
-        for _ in range(40):  # more than a terminal's buffer, and nobody reads
-            terminal.type("\x1b[B?\x1b")
-        time.sleep(0.5)
-        os.kill(terminal.pid, signal.SIGTERM)
+        stall(terminal)
+        if end == "SIGTERM":
+            os.kill(terminal.pid, signal.SIGTERM)
+        else:
+            terminal.type(end)
         assert gone([terminal.pid])
         assert gone(pids)
+        assert terminal.wait() == (128 + signal.SIGTERM if end == "SIGTERM" else 0)
+        terminal.assert_restored()
+
+
+def test_a_terminal_that_took_no_output_shows_what_is_now_and_not_how_it_came(small: Path) -> None:
+    with paramx(small, columns=200, rows=60) as terminal:
+        below(terminal)
+        terminal.press("?")
+        terminal.settle()
+        whole = len(terminal.raw)
+        terminal.press("\x1b")
+        before = len(terminal.raw)
+        stall(terminal)
+        terminal.type("?")
+        terminal.wait_for("Fold everything")
+        terminal.settle()
+        assert len(terminal.raw) - before < 4 * whole, "not 60 times the help"
+        takes_keys(terminal, "escape")
 
 
 # --- quitting -------------------------------------------------------------------------------------------------------

@@ -6,22 +6,25 @@ import os
 import pty
 
 import pytest
-from textual.app import App
 from textual.events import Paste
 
 from explorer.ui import typed
 from explorer.ui.driver import LenientDriver
+from explorer.ui.key_order import KeyOrderApp
 from explorer.ui.keyboard import Cut
 from explorer.ui.typed import AT_A_TIME, MOST, Typed
 
 
-class Taker(App[None]):
+class Taker(KeyOrderApp[None]):
     """Takes what is handed over, and is slow to look at it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.got: list[Cut] = []
-        self.longest = 0
+        self.longest = self.left = 0
+
+    def leave_soon(self) -> None:
+        self.left += 1
 
     def on_mount(self) -> None:
         assert self._loop is not None
@@ -31,6 +34,9 @@ class Taker(App[None]):
         self.got.append(cut)
         self.post_message(Paste(str(cut)))
         self.longest = max(self.longest, self.message_queue_size)
+
+
+QUIT = ["\x03", "\x11", "\x1b\x03", "\x1b[99;5u", "\x1b[113;5u", "\x1b[99;69u", "\x1b[113:81;133;3u"]
 
 
 async def taken(*reads: list[Cut]) -> Taker:
@@ -45,13 +51,14 @@ async def taken(*reads: list[Cut]) -> Taker:
     return app
 
 
-@pytest.mark.parametrize("quits", ["\x03", "\x11", "\x1b[99;5u", "\x1b[113;5u", "\x1b[99;69u", "\x1b[113:81;133;3u"])
+@pytest.mark.parametrize("quits", QUIT)
 async def test_what_quits_overtakes_what_would_keep_it(quits: str) -> None:
     flood: list[Cut] = ["j"] * 1000
     app = await taken([*flood, quits, "k"])
     assert app.got.index(quits) <= AT_A_TIME
     assert [cut for cut in app.got if cut != quits] == [*flood, "k"]
     assert app.longest <= 2 * AT_A_TIME, "nor does it wait in the app's queue"
+    assert app.left == 1, "if the loop hangs, the program ends all the same"
 
 
 @pytest.mark.parametrize(
