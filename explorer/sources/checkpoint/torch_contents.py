@@ -92,7 +92,7 @@ class Contents:
         """Return where a tensor's bytes lie.
 
         Raises:
-            UnreadableError: They are not stored as they are.
+            UnreadableError: They are not stored as they are, or not all there.
         """
         if isinstance(tensor.data, Skipped) and self.stored_pickle:
             order = "big" if tensor.big_endian else "little"
@@ -101,23 +101,27 @@ class Contents:
             return Place(self.path, begin, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
         if tensor.storage is None or tensor.dtype is None:
             raise UnreadableError("its values are not stored in one piece")
-        start = self._start(tensor.storage)
         bits = BITS[tensor.dtype]
         last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
         nbytes = (last + 1) * bits // 8 if prod(tensor.shape) else 0
-        begin = self.begin + start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        within = tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        begin = self.begin + self._start(tensor.storage, within + nbytes) + within
         order = "big" if self.big_endian else "little"
         stride = None if tensor.stride == _contiguous(tensor.shape) else tensor.stride
         return Place(self.path, begin, nbytes, tensor.dtype, tensor.shape, stride, order)
 
-    def _start(self, storage: Storage) -> int:
-        if storage.key in self.offsets:
+    def _start(self, storage: Storage, needed: int) -> int:
+        """Return where a storage begins of which so many bytes are needed; what follows them is another's."""
+        if storage.key in self.offsets:  # only of storages that are all there
             return self.offsets[storage.key]
         entry = self.entry(storage.key)
         if entry is None:
             raise UnreadableError(self.absent)
         if entry.method != STORED:
             raise UnreadableError("its storage is compressed", "save it again with torch")
+        if needed > entry.held:
+            why = f"its storage has {plural(entry.held, 'byte')} in the file, of which it needs {needed:,}"
+            raise UnreadableError(why, "download it again")
         with File(self.path, self.begin, self.size) as file:
             return data_offset(file, entry)
 
@@ -341,7 +345,7 @@ def _storages(contents: Contents, label: str) -> list[Finding]:
         entry = contents.entry(key)
         if entry is None:
             missing.add(key)
-        elif entry.size < storage.nbytes:
+        elif entry.held < storage.nbytes:
             wrong.add(key)
     findings = []
     for kind, keys, message in (
