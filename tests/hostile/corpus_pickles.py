@@ -263,6 +263,8 @@ def archives(good: bytes) -> Iterator[Case]:
         for name in ("sys_info", "pickle", "tensors", "storages", "../../escape"):
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     yield case("two archives", WARN, whole + whole, "bytes beside the parts of the archive")
+    nonsense = zipped(good, byteorder=b"\x1b[31mmiddle")
+    yield case("an unknown byte order", WARN, nonsense, "is neither little nor big: read as little-endian")
     short = zipped(good, **{"data/0": bytes(3)})
     yield case("a storage of 3 bytes", WARN, short, "whose data is shorter than the pickle says")
     yield case("a pickle by another name", WARN, whole, "named .safetensors", "model.safetensors")

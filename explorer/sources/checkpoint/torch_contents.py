@@ -205,7 +205,7 @@ def _read_zip(file: File, label: str) -> Contents:
         sizes = {f"{root}data/{key}": storage.nbytes for key, storage in rules.storages.items()}
         archive = whole_entries(file, {**sizes, name: reader.position - start})
         contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size, archive, root)
-        contents.big_endian = _is_big_endian(file, archive, root)
+        _read_byteorder(file, contents, label)
         _note_cut(contents, label, "cut short: the file ends before the end of its data")
         return contents
     named = [name for name in archive.entries if name.count("/") <= 1]
@@ -222,7 +222,7 @@ def _read_zip(file: File, label: str) -> Contents:
     contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
     contents.findings += rest
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
-    contents.big_endian = _is_big_endian(file, archive, root)
+    _read_byteorder(file, contents, label)
     if len(pickles) > 1:
         message = f"{label}: {len(pickles)} pickles in the archive, of which {quoted(pickles[0])} was read"
         why = "torch saves one; another program may read another"
@@ -250,11 +250,20 @@ def _read_zip(file: File, label: str) -> Contents:
     return contents
 
 
-def _is_big_endian(file: File, archive: Archive, root: str) -> bool:
-    if f"{root}byteorder" not in archive.entries:
-        return False
-    read, start, end = _entry_window(file, archive, f"{root}byteorder")
-    return read(start, min(end - start, 16)).strip() == b"big"
+def _read_byteorder(file: File, contents: Contents, label: str) -> None:
+    """Read in which order the bytes of elements stand; note what torch would not take for one."""
+    name = f"{contents.root}byteorder"
+    if contents.archive is None or name not in contents.archive.entries:
+        return
+    read, start, end = _entry_window(file, contents.archive, name)
+    said = read(start, min(end - start, 16))
+    contents.big_endian = said.strip() == b"big"
+    if said not in (b"little", b"big"):
+        taken = "big" if contents.big_endian else "little"
+        message = f"{label}: the byte order {quoted(said.decode('latin-1'))} is neither little nor big"
+        contents.findings.append(
+            warn("byte-order", f"{message}: read as {taken}-endian", why="torch refuses such a file")
+        )
 
 
 def _note_cut(contents: Contents, label: str, absent: str) -> None:
