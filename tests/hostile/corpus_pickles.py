@@ -219,6 +219,8 @@ def torch_files() -> Iterator[Case]:
         yield case(f"a tensor of {name}", WARN, pt(zipped(mapping(("w", tensor()), ("evil", value)))))
     yield case("a missing storage", WARN, pt(zipped(mapping(("w", tensor(data=storage(key=b"V../../7\n")))))))
     yield case("a storage called ..", WARN, pt(zipped(mapping(("w", tensor(data=storage(key=b"V..\n")))))))
+    endless = tensor(b"L1125899906842624L\nI4\n", b"I0\nI1\n")
+    yield case("four numbers 2^50 times", OK, pt(zipped(mapping(("w", endless)))))
     for name, text in NAMES.items():
         yield case(f"name of {name}", OK, pt(zipped(mapping((text, tensor())))))
     yield case("a lone surrogate", OK, pt(zipped(mapping(("\ud800.w", tensor())))))
