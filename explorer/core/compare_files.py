@@ -37,6 +37,7 @@ UNREAD = frozenset(
 
 ODD = frozenset(
     {
+        "byte-order",
         "duplicate-entry",
         "duplicate-tensor",
         "extra-tensor",

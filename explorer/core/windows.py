@@ -70,6 +70,39 @@ def runs(shape: Sequence[int], selection: Selection, stride: Sequence[int] | Non
                 yield Run(row + start * steps[-1], steps[-1], stop - start)
 
 
+def blocks(box: Sequence[Range], most: int, by: int = 1) -> Iterator[Selection]:
+    """Cut a box into blocks whose elements follow one another in row-major order.
+
+    Args:
+        box: A range of each dimension.
+        most: Most elements of a block.
+        by: 1, or -1 for the last block first.
+    """
+    sizes = [stop - start for start, stop in box]
+    if not prod(sizes):
+        return
+    if not box:
+        yield ()
+        return
+    axis = next(at for at in range(len(sizes)) if prod(sizes[at + 1 :]) <= most)
+    step = most // prod(sizes[axis + 1 :])
+    start, stop = box[axis]
+    rest = tuple((part,) for part in box[axis + 1 :])
+    # Counted, not a product of ranges: that would keep each of them as a list.
+    for number in range(prod(sizes[:axis]))[::by]:
+        leading: list[tuple[Range, ...]] = []
+        for first, size in zip(reversed([first for first, _ in box[:axis]]), reversed(sizes[:axis]), strict=True):
+            number, index = divmod(number, size)  # noqa: PLW2901
+            leading.insert(0, ((first + index, first + index + 1),))
+        for at in range(start, stop, step)[::by]:
+            yield (*leading, ((at, min(at + step, stop)),), *rest)
+
+
+def expanded(shape: Sequence[int], stride: Sequence[int]) -> tuple[int, ...]:
+    """Return the dimensions of stride 0, along which the same elements stand again and again."""
+    return tuple(at for at, (size, step) in enumerate(zip(shape, stride, strict=True)) if size > 1 and not step)
+
+
 def check(shape: Sequence[int], selection: object) -> Selection:
     """Return a selection that crossed a pipe as JSON, checked against the shape.
 

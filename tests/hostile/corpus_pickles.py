@@ -219,6 +219,8 @@ def torch_files() -> Iterator[Case]:
         yield case(f"a tensor of {name}", WARN, pt(zipped(mapping(("w", tensor()), ("evil", value)))))
     yield case("a missing storage", WARN, pt(zipped(mapping(("w", tensor(data=storage(key=b"V../../7\n")))))))
     yield case("a storage called ..", WARN, pt(zipped(mapping(("w", tensor(data=storage(key=b"V..\n")))))))
+    endless = tensor(b"L1125899906842624L\nI4\n", b"I0\nI1\n")
+    yield case("four numbers 2^50 times", OK, pt(zipped(mapping(("w", endless)))))
     for name, text in NAMES.items():
         yield case(f"name of {name}", OK, pt(zipped(mapping((text, tensor())))))
     yield case("a lone surrogate", OK, pt(zipped(mapping(("\ud800.w", tensor())))))
@@ -263,6 +265,10 @@ def archives(good: bytes) -> Iterator[Case]:
         for name in ("sys_info", "pickle", "tensors", "storages", "../../escape"):
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     yield case("two archives", WARN, whole + whole, "bytes beside the parts of the archive")
+    nonsense = zipped(good, byteorder=b"\x1b[31mmiddle")
+    yield case("an unknown byte order", WARN, nonsense, "is neither little nor big: read as little-endian")
+    short = zipped(good, **{"data/0": bytes(3)})
+    yield case("a storage of 3 bytes", WARN, short, "whose data is shorter than the pickle says")
     yield case("a pickle by another name", WARN, whole, "named .safetensors", "model.safetensors")
     twice = _archive("a/data.pkl", good, "b/data.pkl", "a/data/0")
     yield case("two pickles", WARN, twice, "2 pickles in the archive, of which a/data.pkl was read")

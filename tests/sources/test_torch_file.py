@@ -885,6 +885,30 @@ def test_storages_that_are_missing_or_short_are_told(tmp_path: Path) -> None:
     assert findings(opened(written(tmp_path / "y.pt", short))) == {"truncated"}
 
 
+def test_a_storage_that_is_short_gives_no_values_of_what_follows_it(tmp_path: Path) -> None:
+    short = zipped(state_dict(b"N"), **{"data/0": bytes(3), "data/1": bytes(64)})
+    # Its record may claim all 16 bytes where it takes 3 of them.
+    record = short.rfind(b"PK\1\2", 0, short.rfind(b"PK\1\2"))
+    claiming = short[: record + 24] + struct.pack("<I", 16) + short[record + 28 :]
+    for name, data in (("short.pt", short), ("claiming.pt", claiming)):
+        path = written(tmp_path / name, data)
+        assert "truncated" in findings(opened(path))
+        with pytest.raises(ParamxError, match="has 3 bytes in the file, of which it needs 16"):
+            locator(str(path))(0)
+
+
+@pytest.mark.parametrize("said", ["middle", "", "little\n", "little" + " " * 11])
+def test_a_byte_order_that_torch_refuses_is_told(tmp_path: Path, said: str) -> None:
+    state = {"data/0": bytes(16)}
+    path = written(tmp_path / "x.pt", zipped(state_dict(b"N"), byteorder=said.encode(), **state))
+    assert findings(opened(path)) == {"byte-order"}
+    assert locator(str(path))(0).byteorder == "little"
+    for known in ("little", "big"):
+        path = written(tmp_path / "x.pt", zipped(state_dict(b"N"), byteorder=known.encode(), **state))
+        assert findings(opened(path)) == set()
+        assert locator(str(path))(0).byteorder == known
+
+
 @pytest.mark.parametrize("name", ["x.safetensors", "x.GGUF", "x.pt"])
 def test_a_pickle_with_the_name_of_a_format_without_code_is_warned_of(name: str, tmp_path: Path) -> None:
     for data in (zipped(state_dict(b"N"), **{"data/0": bytes(16)}), legacy(state_dict(b"N"))):

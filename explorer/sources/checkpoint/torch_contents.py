@@ -92,7 +92,7 @@ class Contents:
         """Return where a tensor's bytes lie.
 
         Raises:
-            UnreadableError: They are not stored as they are.
+            UnreadableError: They are not stored as they are, or not all there.
         """
         if isinstance(tensor.data, Skipped) and self.stored_pickle:
             order = "big" if tensor.big_endian else "little"
@@ -101,23 +101,27 @@ class Contents:
             return Place(self.path, begin, tensor.data.nbytes, tensor.dtype, tensor.shape, stride, order)
         if tensor.storage is None or tensor.dtype is None:
             raise UnreadableError("its values are not stored in one piece")
-        start = self._start(tensor.storage)
         bits = BITS[tensor.dtype]
         last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride, strict=True))
         nbytes = (last + 1) * bits // 8 if prod(tensor.shape) else 0
-        begin = self.begin + start + tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        within = tensor.storage.base * BITS[tensor.storage.dtype] // 8 + tensor.offset * bits // 8
+        begin = self.begin + self._start(tensor.storage, within + nbytes) + within
         order = "big" if self.big_endian else "little"
         stride = None if tensor.stride == _contiguous(tensor.shape) else tensor.stride
         return Place(self.path, begin, nbytes, tensor.dtype, tensor.shape, stride, order)
 
-    def _start(self, storage: Storage) -> int:
-        if storage.key in self.offsets:
+    def _start(self, storage: Storage, needed: int) -> int:
+        """Return where a storage begins of which so many bytes are needed; what follows them is another's."""
+        if storage.key in self.offsets:  # only of storages that are all there
             return self.offsets[storage.key]
         entry = self.entry(storage.key)
         if entry is None:
             raise UnreadableError(self.absent)
         if entry.method != STORED:
             raise UnreadableError("its storage is compressed", "save it again with torch")
+        if needed > entry.held:
+            why = f"its storage has {plural(entry.held, 'byte')} in the file, of which it needs {needed:,}"
+            raise UnreadableError(why, "download it again")
         with File(self.path, self.begin, self.size) as file:
             return data_offset(file, entry)
 
@@ -201,7 +205,7 @@ def _read_zip(file: File, label: str) -> Contents:
         sizes = {f"{root}data/{key}": storage.nbytes for key, storage in rules.storages.items()}
         archive = whole_entries(file, {**sizes, name: reader.position - start})
         contents = Contents(file.path, "zip archive, cut short", walk(top), rules, file.size, archive, root)
-        contents.big_endian = _is_big_endian(file, archive, root)
+        _read_byteorder(file, contents, label)
         _note_cut(contents, label, "cut short: the file ends before the end of its data")
         return contents
     named = [name for name in archive.entries if name.count("/") <= 1]
@@ -218,7 +222,7 @@ def _read_zip(file: File, label: str) -> Contents:
     contents = Contents(file.path, script, walk(top, members), rules, file.size, archive, root)
     contents.findings += rest
     contents.stored_pickle = archive.entries[pickles[0]].method == STORED
-    contents.big_endian = _is_big_endian(file, archive, root)
+    _read_byteorder(file, contents, label)
     if len(pickles) > 1:
         message = f"{label}: {len(pickles)} pickles in the archive, of which {quoted(pickles[0])} was read"
         why = "torch saves one; another program may read another"
@@ -246,11 +250,20 @@ def _read_zip(file: File, label: str) -> Contents:
     return contents
 
 
-def _is_big_endian(file: File, archive: Archive, root: str) -> bool:
-    if f"{root}byteorder" not in archive.entries:
-        return False
-    read, start, end = _entry_window(file, archive, f"{root}byteorder")
-    return read(start, min(end - start, 16)).strip() == b"big"
+def _read_byteorder(file: File, contents: Contents, label: str) -> None:
+    """Read in which order the bytes of elements stand; note what torch would not take for one."""
+    name = f"{contents.root}byteorder"
+    if contents.archive is None or name not in contents.archive.entries:
+        return
+    read, start, end = _entry_window(file, contents.archive, name)
+    said = read(start, min(end - start, 16))
+    contents.big_endian = said.strip() == b"big"
+    if said not in (b"little", b"big"):
+        taken = "big" if contents.big_endian else "little"
+        message = f"{label}: the byte order {quoted(said.decode('latin-1'))} is neither little nor big"
+        contents.findings.append(
+            warn("byte-order", f"{message}: read as {taken}-endian", why="torch refuses such a file")
+        )
 
 
 def _note_cut(contents: Contents, label: str, absent: str) -> None:
@@ -341,7 +354,7 @@ def _storages(contents: Contents, label: str) -> list[Finding]:
         entry = contents.entry(key)
         if entry is None:
             missing.add(key)
-        elif entry.size < storage.nbytes:
+        elif entry.held < storage.nbytes:
             wrong.add(key)
     findings = []
     for kind, keys, message in (

@@ -75,6 +75,11 @@ class Entry:
     header: int
     """Where its local header lies, in bytes from the start of the archive."""
 
+    @property
+    def held(self) -> int:
+        """Bytes of its content: of a stored one no more than it takes, for what follows is another entry's."""
+        return min(self.size, self.compressed) if self.method == STORED else self.size
+
 
 @dataclass(frozen=True, slots=True)
 class Archive:

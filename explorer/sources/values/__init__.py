@@ -31,6 +31,8 @@ class Facts:
     """Whether it is a module's `Parameter`."""
     note: str = ""
     """What else must be told: that values were dequantized, or that the file's dtype is another than the model's."""
+    expanded: tuple[int, ...] = ()
+    """Dimensions along which the same elements stand again and again, as `torch.Tensor.expand` makes them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import product
 from math import prod
 
 from explorer.core.arrange import Fusion, Region
 from explorer.core.errors import ParamxError
 from explorer.core.text import visible
-from explorer.core.windows import Range, Selection
+from explorer.core.windows import Range, Selection, blocks
 from explorer.sources.values import CANT_BE_SHOWN, Facts, Readable
 
 
@@ -49,7 +49,7 @@ class Slice:
 
     def chunks(self, elements: int) -> Iterator[bytes]:
         """Yield the bytes of all elements, in row-major order."""
-        yield from _by_rows(self, elements)
+        yield from by_blocks(self, elements)
 
 
 class Stacked:
@@ -94,7 +94,7 @@ class Stacked:
                 for _, part in row:
                     yield from in_order(part, elements)
             return
-        yield from _by_rows(self, elements)
+        yield from by_blocks(self, elements)
 
     def _pieces(self, selection: Selection) -> Iterator[bytes]:
         depth = len(next(iter(self._rows)))
@@ -117,16 +117,30 @@ def in_order(tensor: Readable, elements: int) -> Iterator[bytes]:
     if tensor.in_order:
         yield from tensor.chunks(elements)
     else:
-        yield from _by_rows(tensor, elements)
+        yield from by_blocks(tensor, elements)
 
 
-def _by_rows(tensor: Readable, elements: int) -> Iterator[bytes]:
-    """Yield all elements, as many rows of the first dimension at a time as have about so many elements."""
-    shape = tensor.facts.shape
-    rest = tuple(((0, size),) for size in shape[1:])
-    step = max(1, elements // max(prod(shape[1:]), 1))
-    for start in range(0, shape[0], step):
-        yield tensor.take((((start, min(start + step, shape[0])),), *rest))
+def by_blocks(tensor: Readable, elements: int) -> Iterator[bytes]:
+    """Yield all elements in row-major order, so many at most at a time."""
+    for block in blocks([(0, size) for size in tensor.facts.shape], elements):
+        yield tensor.take(block)
+
+
+def once(tensor: Readable, dimensions: Collection[int]) -> tuple[Readable, int]:
+    """Return a tensor with one index only of dimensions along which it is expanded.
+
+    Args:
+        tensor: The tensor.
+        dimensions: Of its `Facts.expanded` those wanted.
+
+    Returns:
+        It, and how often each of its elements stands in the whole.
+    """
+    if not dimensions:
+        return tensor, 1
+    whole = tensor.facts.shape
+    shape = tuple(1 if at in dimensions else size for at, size in enumerate(whole))
+    return Slice(tensor, tuple((0, size) for size in shape), shape), prod(whole[at] for at in dimensions)
 
 
 def arranged(name: str, fusion: Fusion, target: str, open_part: Callable[[str], Readable]) -> Readable:

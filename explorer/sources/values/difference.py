@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from explorer.core.loading import OpenSpec
 from explorer.sources import Answer, open_served
 from explorer.sources.values import OpenTensor, Readable
 from explorer.sources.values.answers import in_slices
-from explorer.sources.values.arranged import Slice, in_order
+from explorer.sources.values.arranged import Slice, in_order, once
 from explorer.sources.values.measuring import COMPLEX, as_floats
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
     """
     if a.facts.shape != b.facts.shape:
         raise ParamxError("values", "the two are stored in other shapes")
+    alike = set(a.facts.expanded) & set(b.facts.expanded)
+    (a, repeats), (b, _) = once(a, alike), once(b, alike)
     numel = prod(a.facts.shape)
     sizes = ELEMENTS[a.facts.dtype].nbytes, ELEMENTS[b.facts.dtype].nbytes
     streams = _Stream(a), _Stream(b)
@@ -92,7 +94,8 @@ def differ(a: Readable, b: Readable) -> Generator[float, None, dict[str, Any]]:
         if a.facts.dtype != b.facts.dtype or one != other:
             found = together((found, _of_chunk(a.facts.dtype, one, b.facts.dtype, other)))
         yield (start + wanted) / numel
-    return asdict(found)
+    counts = {name: getattr(found, name) * repeats for name in ("differing", "nan", "inf")}
+    return asdict(replace(found, **counts))
 
 
 class _Stream:

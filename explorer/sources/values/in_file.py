@@ -10,10 +10,11 @@ from pathlib import Path
 from explorer.core.elements import ELEMENTS, unpack
 from explorer.core.errors import ParamxError
 from explorer.core.text import visible
-from explorer.core.windows import Run, Selection, contiguous, runs
+from explorer.core.windows import MAX_SELECTED, Run, Selection, contiguous, expanded, runs, selected
 from explorer.sources.checkpoint.files import File, UnreadableError
 from explorer.sources.checkpoint.place import Place
 from explorer.sources.values import Facts
+from explorer.sources.values.arranged import by_blocks
 
 PACKED = {
     # Named by torch for the byte that holds two; safetensors counts each.
@@ -25,8 +26,14 @@ PACKED = {
 }
 """Dtypes that files hold in less than a byte each: how one is read, and its bits."""
 
-NEAR = 1 << 16
-"""Bytes up to which the gaps between the elements of a row are read too, rather than each element by itself."""
+NEAR = 1 << 12
+"""Bytes from one element of a row to the next up to which the gaps are read too, rather than each by itself."""
+
+SPAN = 1 << 20
+"""Most bytes, gaps included, that are read of a row at a time."""
+
+BOX_SPAN = 1 << 26
+"""Most bytes, gaps included, that are read of several rows at a time."""
 
 OpenFile = Callable[[Path], File]
 """Opens a path; tests count what is read through their own."""
@@ -69,41 +76,48 @@ class FileTensor:
             raise ParamxError(
                 name, f"the file gives it {place.nbytes:,} bytes, its shape takes {numel * self._size:,}"
             )
-        self.facts = Facts(dtype, place.shape)
+        repeated = () if place.stride is None else expanded(place.shape, place.stride)
+        self.facts = Facts(dtype, place.shape, expanded=repeated)
         self.in_order = place.stride is None or not _is_dense(place.shape, place.stride) or _rows_first(place)
 
     def take(self, selection: Selection) -> bytes:
         """Return the bytes of the selected elements; nothing else is read but what lies between near ones."""
         shape = self._place.shape
         with opened(self._open, self._place.path) as file:
-            parts = [self._run(file, run) for run in _joined(runs(shape, selection, self._stride))]
-        return self._little(b"".join(parts))
+            data = self._box(file, selection)
+            if data is None:
+                data = b"".join(self._run(file, run) for run in _joined(runs(shape, selection, self._stride)))
+        return self._little(data)
 
     def chunks(self, elements: int) -> Iterator[bytes]:
         """Yield the bytes of all elements, straight through the file where they have no gaps."""
         shape, numel = self._place.shape, prod(self._place.shape)
         if self._stride is not None and not _is_dense(shape, self._stride):
-            yield from self._rows(elements)
+            yield from by_blocks(self, elements)
             return
         with opened(self._open, self._place.path) as file:
             for start in range(0, numel, elements):
                 yield self._little(self._run(file, Run(start, 1, min(elements, numel - start))))
 
-    def _rows(self, elements: int) -> Iterator[bytes]:
-        """Yield a tensor with gaps a few rows at a time."""
-        shape = self._place.shape
-        everything = tuple(((0, size),) for size in shape)
-        held: list[bytes] = []
-        with opened(self._open, self._place.path) as file:
-            for run in runs(shape, everything, self._stride):
-                for start in range(0, run.count, elements):
-                    part = Run(run.start + start * run.step, run.step, min(elements, run.count - start))
-                    held.append(self._run(file, part))
-                    if sum(map(len, held)) >= elements * self._size:
-                        yield self._little(b"".join(held))
-                        held = []
-        if held:
-            yield self._little(b"".join(held))
+    def _box(self, file: File, selection: Selection) -> bytes | None:
+        """Return a box of a strided tensor from one read over all of it, so that no row costs a read of its own.
+
+        `None` where the gaps are too large, and for no more than screens show: those do without numpy.
+        """
+        shape = selected(selection)
+        if self._stride is None or prod(shape) <= MAX_SELECTED or any(len(ranges) > 1 for ranges in selection):
+            return None
+        first = sum(start * step for ((start, _),), step in zip(selection, self._stride, strict=True))
+        last = sum((size - 1) * step for size, step in zip(shape, self._stride, strict=True))
+        span = (last + 1) * self._size
+        if span > min(BOX_SPAN, NEAR * prod(shape)):
+            return None
+        import numpy as np
+
+        data = file.read(self._place.offset + first * self._size, span)
+        stride = [step * self._size for step in self._stride]
+        taken: bytes = np.ndarray(shape, f"V{self._size}", data, 0, stride).tobytes()
+        return taken
 
     def _run(self, file: File, run: Run) -> bytes:
         offset, size = self._place.offset, self._size
@@ -114,13 +128,15 @@ class FileTensor:
             return _unpacked(data, self._bits, first % 8, run.count)
         if run.step == 1 or run.count == 1:
             return file.read(offset + run.start * size, run.count * size)
-        span = ((run.count - 1) * run.step + 1) * size
-        if run.step > 0 and span <= NEAR:
-            data = file.read(offset + run.start * size, span)
-            gap = run.step * size
-            return b"".join(data[at * gap : at * gap + size] for at in range(run.count))
-        places = (offset + (run.start + at * run.step) * size for at in range(run.count))
-        return b"".join(file.read(place, size) for place in places)
+        if run.step == 0:
+            return file.read(offset + run.start * size, size) * run.count
+        step = run.step * size
+        together = max(1, SPAN // step) if step <= NEAR else 1
+        parts = (
+            _spaced(file, offset + run.start * size + at * step, step, size, min(together, run.count - at))
+            for at in range(0, run.count, together)
+        )
+        return b"".join(parts)
 
     def _little(self, data: bytes) -> bytes:
         """Return elements with their lowest byte first."""
@@ -131,6 +147,17 @@ class FileTensor:
         for at in range(size):
             turned[at::size] = data[size - 1 - at :: size]
         return bytes(turned)
+
+
+def _spaced(file: File, offset: int, step: int, size: int, count: int) -> bytes:
+    """Return elements of `size` bytes that lie `step` bytes apart, by one read over all of them."""
+    data = file.read(offset, (count - 1) * step + size)
+    if count == 1:
+        return data
+    taken = bytearray(count * size)
+    for at in range(size):
+        taken[at::size] = data[at::step]
+    return bytes(taken)
 
 
 def _unpacked(data: bytes, bits: int, skip: int, count: int) -> bytes:

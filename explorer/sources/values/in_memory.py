@@ -9,8 +9,9 @@ from explorer.core.asking import NO_WEIGHTS
 from explorer.core.elements import ELEMENTS
 from explorer.core.errors import ParamxError
 from explorer.core.text import shape_text, visible
-from explorer.core.windows import Selection
+from explorer.core.windows import Selection, expanded
 from explorer.sources.values import CANT_BE_SHOWN, Facts
+from explorer.sources.values.arranged import by_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,11 @@ class TorchTensor:
             what = f"its layout is {plain.layout}" if plain.layout != torch.strided else f"its dtype is {dtype}"
             raise _cant(name, what)
         self._bits = _as_whole_numbers(plain)
-        self.in_order = self._bits.is_contiguous()
+        # Dimensions by falling stride: a transposed tensor is contiguous that way, and needs no copy.
+        stride = self._bits.stride()
+        order = sorted(range(self._bits.dim()), key=lambda dimension: -cast(int, stride[dimension]))
+        self._stored = self._bits.permute(order)
+        self.in_order = self._bits.is_contiguous() or not self._stored.is_contiguous()
         self.facts = Facts(
             dtype,
             tuple(tensor.shape),
@@ -63,6 +68,7 @@ class TorchTensor:
             tensor.requires_grad,
             isinstance(tensor, torch.nn.Parameter),
             note,
+            expanded(self._bits.shape, stride),
         )
 
     def take(self, selection: Selection) -> bytes:
@@ -76,11 +82,11 @@ class TorchTensor:
         return _bytes(found)
 
     def chunks(self, elements: int) -> Iterator[bytes]:
-        """Yield the bytes of all elements, in the order in which they are stored."""
-        # Dimensions by falling stride: a transposed tensor is contiguous that way, and needs no copy.
-        stride = self._bits.stride()
-        order = sorted(range(self._bits.dim()), key=lambda dimension: -cast(int, stride[dimension]))
-        flat = self._bits.permute(order).reshape(-1)
+        """Yield the bytes of all elements: in the order in which they are stored, where that leaves no gaps."""
+        if not self._stored.is_contiguous():  # flattened, it would be copied whole
+            yield from by_blocks(self, elements)
+            return
+        flat = self._stored.view(-1)
         for start in range(0, flat.numel(), elements):
             yield _bytes(flat[start : start + elements])
 

@@ -18,5 +18,5 @@ class InModel:
         """
         facts = tensor.facts
         both = ", ".join(filter(None, (facts.note, note)))
-        self.facts = Facts(facts.dtype, facts.shape, facts.device, requires_grad, True, both)
+        self.facts = Facts(facts.dtype, facts.shape, facts.device, requires_grad, True, both, facts.expanded)
         self.take, self.chunks, self.in_order = tensor.take, tensor.chunks, tensor.in_order

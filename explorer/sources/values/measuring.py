@@ -3,12 +3,12 @@
 Elements of two bytes or less are counted by their code: one pass, and everything follows from the counts. Of wider
 ones the first pass takes mean, spread and extremes (merged by Chan, Golub and LeVeque's formula) and counts the upper
 16 bits; in the next passes the elements at the quantiles are found 16 bits at a time, as a radix sort would, and the
-histogram is filled.
+histogram is filled. Of an expanded tensor each element is read once, and counted as often as it stands there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import cache
 from math import frexp, inf, isfinite, ldexp, prod, sqrt
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from explorer.core.elements import ELEMENTS, decode
 from explorer.core.statistics import BINS, TensorStats
 from explorer.sources.values import Readable
+from explorer.sources.values.arranged import once
 from explorer.sources.values.quantiles import CODES, Digits, Search, between, ranks
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ def measure(tensor: Readable) -> Progress:
     Raises:
         ParamxError: Its values can't be read.
     """
-    dtype = tensor.facts.dtype
+    # The first index of an expanded dimension is where its first NaN is too.
+    stored, repeats = once(tensor, tensor.facts.expanded)
+    dtype = stored.facts.dtype
     if ELEMENTS[dtype].nbytes <= 2 and ELEMENTS[dtype].kind != "complex":
-        return _by_code(tensor)
-    if prod(tensor.facts.shape) <= CHUNK:
-        return _sorted(tensor)
-    return _by_digits(tensor)
+        return _by_code(stored, repeats)
+    if prod(stored.facts.shape) <= CHUNK:
+        return _sorted(stored, repeats)
+    return _by_digits(stored, repeats)
 
 
 def exponent_of(largest: float) -> int:
@@ -68,7 +71,7 @@ def unscaled(value: float, exponent: int) -> float:
 # --- elements of two bytes or less ----------------------------------------------------------------------------------
 
 
-def _by_code(tensor: Readable) -> Progress:
+def _by_code(tensor: Readable, repeats: int) -> Progress:
     import numpy as np
 
     dtype, numel = tensor.facts.dtype, prod(tensor.facts.shape)
@@ -91,6 +94,7 @@ def _by_code(tensor: Readable) -> Progress:
         counts += here
         done += len(chunk)
         yield done / numel
+    counts, numel = counts * repeats, numel * repeats
     if values.ndim == 2:  # a byte of two values counts as two
         values, counts, numel = values.reshape(-1), np.repeat(counts, 2), 2 * numel
     stats = _of_counts(values, counts, numel)
@@ -160,10 +164,10 @@ def _binned(values: Numbers, low: float, high: float, weights: Numbers | None = 
 
 
 class _Moments:
-    """Mean, spread, extremes and counts of what has been fed in."""
+    """Mean, spread, extremes and counts of what has been fed in; in the statistics each counts `repeats` times."""
 
-    def __init__(self, tensor: Readable) -> None:
-        self._tensor = tensor
+    def __init__(self, tensor: Readable, repeats: int) -> None:
+        self._tensor, self._repeats = tensor, repeats
         self.count, self.zeros, self.nans, self.infs = 0, 0, 0, 0
         self._fed = 0
         self._first_nan: int | None = None
@@ -226,21 +230,22 @@ class _Moments:
             self.spread = ldexp(self.spread, 2 * (self.exponent - exponent))
             self.exponent = exponent
 
-    def stats(self, numel: int, quantiles: tuple[float, ...], histogram: tuple[int, ...]) -> TensorStats:
+    def stats(self, quantiles: tuple[float, ...] = (), histogram: Iterable[int] = ()) -> TensorStats:
         """Return what is known."""
-        known, exponent = self.count > 0, self.exponent or 0
+        exponent, repeats = self.exponent or 0, self._repeats
+        count, spread = self.count * repeats, self.spread * repeats
         return TensorStats(
-            numel,
-            self.zeros,
-            self.nans,
-            self.infs,
-            unscaled(self.mean, exponent) if known else None,
-            unscaled(sqrt(self.spread / (self.count - 1)), exponent) if self.count > 1 else None,
+            prod(self._tensor.facts.shape) * repeats,
+            self.zeros * repeats,
+            self.nans * repeats,
+            self.infs * repeats,
+            unscaled(self.mean, exponent) if count else None,
+            unscaled(sqrt(spread / (count - 1)), exponent) if count > 1 else None,
             self.least,
             self.most,
-            unscaled(sqrt(self.spread + self.count * self.mean**2), exponent),
+            unscaled(sqrt(spread + count * self.mean**2), exponent),
             quantiles,
-            histogram,
+            tuple(filled * repeats for filled in histogram),
             _index(self._tensor, self._first_nan),
             _index(self._tensor, self._first_inf),
         )
@@ -282,29 +287,29 @@ def _values_of_codes(dtype: str) -> Numbers:
     return np.array(decode(dtype, codes.tobytes()), np.float64)
 
 
-def _sorted(tensor: Readable) -> Progress:
+def _sorted(tensor: Readable, repeats: int) -> Progress:
     """Measure a tensor that is one chunk."""
     import numpy as np
 
-    numel = prod(tensor.facts.shape)
-    moments = _Moments(tensor)
+    moments = _Moments(tensor, repeats)
     data = b"".join(tensor.chunks(CHUNK))
-    if not numel:
-        return moments.stats(0, (), ())
+    if not data:
+        return moments.stats()
     finite = np.sort(moments.feed(_array(tensor.facts.dtype, data)))
     yield 1.0
     if not len(finite):
-        return moments.stats(numel, (), ())
-    pairs = ((float(finite[below]), float(finite[above]), part) for below, above, part in ranks(len(finite)))
+        return moments.stats()
+    places = ranks(len(finite), repeats)
+    pairs = ((float(finite[below]), float(finite[above]), part) for below, above, part in places)
     low, high = float(finite[0]), float(finite[-1])
-    return moments.stats(numel, between(pairs), tuple(_binned(finite.astype(np.float64), low, high).tolist()))
+    return moments.stats(between(pairs), _binned(finite.astype(np.float64), low, high).tolist())
 
 
-def _by_digits(tensor: Readable) -> Progress:
+def _by_digits(tensor: Readable, repeats: int) -> Progress:
     import numpy as np
 
     dtype, numel = tensor.facts.dtype, prod(tensor.facts.shape)
-    moments = _Moments(tensor)
+    moments = _Moments(tensor, repeats)
     counts = np.zeros(CODES, np.int64)
     digits: Digits | None = None
     done = 0
@@ -323,8 +328,8 @@ def _by_digits(tensor: Readable) -> Progress:
         yield done / numel / 2
     assert digits is not None
     if not moments.count:
-        return moments.stats(numel, (), ())
-    search = Search(digits, counts, moments.count)
+        return moments.stats()
+    search = Search(digits, counts, moments.count, repeats)
     low, high = float(moments.least or 0), float(moments.most or 0)
     histogram: Numbers | None = None
     for level in range(1, digits.levels):
@@ -341,4 +346,4 @@ def _by_digits(tensor: Readable) -> Progress:
             yield (1 + (level - 1 + done / numel) / (digits.levels - 1)) / 2
         search.end()
     assert histogram is not None
-    return moments.stats(numel, search.quantiles(), tuple(histogram.tolist()))
+    return moments.stats(search.quantiles(), histogram.tolist())

@@ -17,10 +17,18 @@ CODES = 1 << 16
 """Values that 16 bits can take."""
 
 
-def ranks(count: int) -> list[tuple[int, int, float]]:
-    """Return for each quantile the places, in order, of the elements below and above it, and the way between."""
-    places = [(count - 1) * quantile for quantile in QUANTILES]
-    return [(floor(place), min(floor(place) + 1, count - 1), place - floor(place)) for place in places]
+def ranks(count: int, repeats: int = 1) -> list[tuple[int, int, float]]:
+    """Return for each quantile the places, in order, of the elements below and above it, and the way between.
+
+    Args:
+        count: How many elements there are.
+        repeats: How often each of them counts.
+    """
+    last = count * repeats - 1
+    places = [last * quantile for quantile in QUANTILES]
+    return [
+        (floor(place) // repeats, min(floor(place) + 1, last) // repeats, place - floor(place)) for place in places
+    ]
 
 
 def between(pairs: Iterable[tuple[float, float, float]]) -> tuple[float, ...]:
@@ -79,10 +87,10 @@ class Digits:
 class Search:
     """Finds the elements at the quantiles' places, one digit more with each pass."""
 
-    def __init__(self, digits: Digits, counts: Numbers, count: int) -> None:
-        """Begin with how often each highest digit was counted, of `count` elements."""
+    def __init__(self, digits: Digits, counts: Numbers, count: int, repeats: int) -> None:
+        """Begin with how often each highest digit was counted, of `count` elements that each stand for so many."""
         self._digits = digits
-        self._pairs = ranks(count)
+        self._pairs = ranks(count, repeats)
         # For each wanted place the bits that are known, and the place among the elements that have them.
         self._found: dict[int, tuple[int, int]] = {}
         for rank in sorted({rank for below, above, _ in self._pairs for rank in (below, above)}):

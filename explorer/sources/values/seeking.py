@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from explorer.core.elements import ELEMENTS
-from explorer.core.windows import Range, Selection
+from explorer.core.windows import Range, blocks, selected
 from explorer.sources.values import Readable
 from explorer.sources.values.measuring import COMPLEX, as_floats
 
@@ -40,19 +40,41 @@ def seek(tensor: Readable, start: Sequence[int], by: int) -> Generator[float, No
     dtype, shape = tensor.facts.dtype, tensor.facts.shape
     if ELEMENTS[dtype].kind not in ("float", "complex") or not prod(shape):
         return {"index": None}
-    blocks = _Blocks(shape)
-    origin = int(np.ravel_multi_index(tuple(start), shape)) if shape else 0
-    first = blocks.of(origin)
-    for step in range(blocks.count + 1):
-        begin, selection = blocks.at((first + by * step) % blocks.count)
-        places = begin + _not_finite(dtype, tensor.take(selection))
-        if step == 0:  # the last step takes this block whole
-            places = places[places > origin] if by > 0 else places[places < origin]
-        if len(places):
-            place = places[0] if by > 0 else places[-1]
-            return {"index": [int(at) for at in np.unravel_index(place, shape)]}
-        yield (step + 1) / (blocks.count + 1)
+    boxes = [_stored_of(box, tensor.facts.expanded, by) for box in _boxes(shape, start, by)]
+    whole, done = sum(prod(stop - first for first, stop in box) for box in boxes), 0
+    for box in boxes:
+        for block in blocks(box, BLOCK, by):
+            places = _not_finite(dtype, tensor.take(block))
+            if len(places):
+                within = np.unravel_index(places[0 if by > 0 else -1], selected(block))
+                return {"index": [first + int(at) for ((first, _),), at in zip(block, within, strict=True)]}
+            done += prod(selected(block))
+            yield done / whole
     return {"index": None}
+
+
+def _boxes(shape: Sequence[int], start: Sequence[int], by: int) -> Iterator[tuple[Range, ...]]:
+    """Yield all elements as boxes, in the order in which they are looked through from one on; that comes last."""
+    whole = tuple((0, size) for size in shape)
+    here = tuple((index, index + 1) for index in start)
+    after = [(index + 1, size) for index, size in zip(start, shape, strict=True)]
+    before = [(0, index) for index in start]
+    ahead, behind = (after, before) if by > 0 else (before, after)
+    for at in reversed(range(len(shape))):
+        yield (*here[:at], ahead[at], *whole[at + 1 :])
+    for at in range(len(shape)):
+        yield (*here[:at], behind[at], *whole[at + 1 :])
+    yield here
+
+
+def _stored_of(box: Sequence[Range], expanded: Collection[int], by: int) -> tuple[Range, ...]:
+    """Return of a box the first index of each expanded dimension, or the last: the others have the same elements."""
+    kept = list(box)
+    for at in expanded:
+        start, stop = box[at]
+        if start < stop:
+            kept[at] = (start, start + 1) if by > 0 else (stop - 1, stop)
+    return tuple(kept)
 
 
 def _not_finite(dtype: str, data: bytes) -> NDArray[Any]:
@@ -66,37 +88,3 @@ def _not_finite(dtype: str, data: bytes) -> NDArray[Any]:
     # Wide ones as they are: as float64 each block takes six times as long.
     values = np.frombuffer(data, f"<f{width}") if width > 2 else as_floats(dtype, data)
     return np.flatnonzero(~np.isfinite(values))
-
-
-class _Blocks:
-    """A tensor cut into blocks, each of elements that follow one another in the order of their indices."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        """Cut along the first dimension of which one index has no more elements than `BLOCK`."""
-        self._shape = shape
-        self._axis = next((at for at in range(len(shape)) if prod(shape[at + 1 :]) <= BLOCK), 0)
-        self._below = prod(shape[self._axis + 1 :])
-        self._length = shape[self._axis] if shape else 1
-        self._step = max(1, BLOCK // self._below)
-        self._per_index = -(-self._length // self._step)
-        self.count = prod(shape[: self._axis]) * self._per_index
-
-    def of(self, position: int) -> int:
-        """Return the block that holds an element."""
-        before, within = divmod(position, self._length * self._below)
-        return before * self._per_index + within // (self._step * self._below)
-
-    def at(self, number: int) -> tuple[int, Selection]:
-        """Return the position of a block's first element, and all of its elements."""
-        if not self._shape:
-            return 0, ()
-        before, part = divmod(number, self._per_index)
-        start = part * self._step
-        stop = min(start + self._step, self._length)
-        leading: list[tuple[Range, ...]] = []
-        rest = before
-        for size in reversed(self._shape[: self._axis]):
-            rest, index = divmod(rest, size)
-            leading.insert(0, ((index, index + 1),))
-        below = (((0, size),) for size in self._shape[self._axis + 1 :])
-        return (before * self._length + start) * self._below, (*leading, ((start, stop),), *below)

@@ -9,6 +9,7 @@ from typing import Any
 from explorer.core.errors import ParamxError
 from explorer.core.windows import Range
 from explorer.sources.values import Readable
+from explorer.sources.values.arranged import once
 from explorer.sources.values.measuring import CHUNK, as_floats, exponent_of, unscaled
 
 MAX_CELLS = 1000
@@ -45,6 +46,12 @@ def shade(
         raise ParamxError("heat map", f"a tensor of shape {list(shape)} has no matrix at {list(leading)}")
     height, width = (shape[-2] if len(shape) > 1 else 1), shape[-1]
     rows, columns = min(rows, height, MAX_CELLS), min(columns, width, MAX_CELLS)
+    if tensor.facts.expanded:
+        stored, _ = once(tensor, tensor.facts.expanded)
+        leading = [0 if at in tensor.facts.expanded else index for at, index in enumerate(leading)]
+        lines = yield from shade(stored, leading, rows, columns)
+        # A matrix has as many blocks as are wanted, or one in the direction in which all are alike.
+        return [line * (columns // len(line)) for line in lines] * (rows // len(lines))
     # Blocks differ by at most one row and one column in size.
     starts = [at * width // columns for at in range(columns)]
     sizes = np.diff([*starts, width])
