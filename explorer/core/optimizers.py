@@ -24,8 +24,10 @@ class OptimizerFacts(NamedTuple):
     """Whether it refuses more than one group."""
 
 
-def _torch(keys: str, weight_decay: float | None, **refused: bool) -> OptimizerFacts:
-    return OptimizerFacts(frozenset(keys.split()), weight_decay, **refused)
+def _torch(
+    keys: str, weight_decay: float | None, *, matrices_only: bool = False, one_group: bool = False
+) -> OptimizerFacts:
+    return OptimizerFacts(frozenset(keys.split()), weight_decay, matrices_only=matrices_only, one_group=one_group)
 
 
 _ADAM = "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"

@@ -412,9 +412,8 @@ class Odd(PreTrainedModel):
         folder = self.folder(tmp_path, model_type="custom", auto_map={"AutoModel": "other--code.Odd"})
         line = refusal(folder, trust_remote_code=trusted)
         assert line.startswith("transformers ")
-        assert line.endswith(
-            " has no model type 'custom'; its own code (auto_map) is not run: --trust-remote-code needs an AutoConfig there"
-        )
+        assert "no model type 'custom'; its own code (auto_map) is not run" in line
+        assert line.endswith(": --trust-remote-code needs an AutoConfig there")
 
     def test_it_runs_when_trusted(self, tmp_path):
         model = open_it(self.folder(tmp_path), trust_remote_code=True)
