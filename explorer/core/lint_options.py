@@ -56,7 +56,7 @@ def ignored_option(scene: Scene) -> Iterator[Finding]:
         optimizer = scene.optimizer(i)
         for key, meant in _ignored(scene, i):
             effect = ""
-            if meant == "weight_decay" and not scene.frozen(i):
+            if meant == "weight_decay" and not scene.frozen(i) and optimizer in OPTIMIZERS:
                 effect = f", so this group decays at its default {scene.decay[i]:g}"
             yield Finding(
                 "ignored-option",
@@ -97,6 +97,41 @@ def refused_shape(scene: Scene) -> Iterator[Finding]:
                 "It raises when it is made; such parameters go to another optimizer, set for their group.",
                 f"{rule.name} += !ndim!=2" if i < scene.grouping.catch_all else "",
             )
+
+
+def refused_groups(scene: Scene) -> Iterator[Finding]:
+    """`refused-groups`: several groups of an optimizer that takes one."""
+    for name, rules in _given(scene).items():
+        if name not in OPTIMIZERS or not OPTIMIZERS[name].one_group:
+            continue
+        groups = sum(scene.where([i]) & ~scene.facts.frozen > 0 for i in rules)
+        if groups > 1:
+            why = "It raises when it is made: no group can have options of its own."
+            yield Finding("refused-groups", "error", f"{name} takes one group and refuses {groups}", why=why)
+
+
+def unknown_optimizer(scene: Scene) -> Iterator[Finding]:
+    """`unknown-optimizer`: one of another library, or a misspelt one; which of the two is not known."""
+    for name in _given(scene):
+        if name not in OPTIMIZERS:
+            known = {known.lower(): known for known in OPTIMIZERS}
+            near = "".join(f"; near: {known[low]}" for low in difflib.get_close_matches(name.lower(), known, 1, 0.7))
+            yield Finding(
+                "unknown-optimizer",
+                "hint",
+                f"{name} is none of torch.optim's optimizers{near}",
+                why="What it decays by default, and which options it ignores, is not known here; "
+                "exported code needs a line that imports it.",
+            )
+
+
+def _given(scene: Scene) -> dict[str, list[int]]:
+    """Return the rules whose members each optimizer gets; one that is frozen or empty gives none."""
+    rules: dict[str, list[int]] = {}
+    for i, count in enumerate(scene.assignment.tensors):
+        if count and not scene.frozen(i):
+            rules.setdefault(scene.optimizer(i), []).append(i)
+    return rules
 
 
 def inverted(scene: Scene) -> Iterator[Finding]:

@@ -18,8 +18,10 @@ from explorer.core.lint_options import (
     inverted,
     norm_decays,
     one_dim_decays,
+    refused_groups,
     refused_shape,
     tied_split,
+    unknown_optimizer,
 )
 from explorer.core.lint_scene import Scene, is_norm
 from explorer.core.lint_terms import (
@@ -50,6 +52,7 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     ignored_option,
     option_in_name,
     refused_shape,
+    refused_groups,
     trains_nothing,
     large_lr,
     inverted,
@@ -59,6 +62,7 @@ LINTS: tuple[Callable[[Scene], Iterator[Finding]], ...] = (
     digit_boundary,
     tied_split,
     one_dim_decays,
+    unknown_optimizer,
     looks_like_glob,
     whole_numbers,
     cannot_judge,

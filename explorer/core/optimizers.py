@@ -20,10 +20,14 @@ class OptimizerFacts(NamedTuple):
     """Where the class is imported from."""
     matrices_only: bool = False
     """Whether it refuses parameters that are not 2-D."""
+    one_group: bool = False
+    """Whether it refuses more than one group."""
 
 
-def _torch(keys: str, weight_decay: float | None, *, matrices_only: bool = False) -> OptimizerFacts:
-    return OptimizerFacts(frozenset(keys.split()), weight_decay, matrices_only=matrices_only)
+def _torch(
+    keys: str, weight_decay: float | None, *, matrices_only: bool = False, one_group: bool = False
+) -> OptimizerFacts:
+    return OptimizerFacts(frozenset(keys.split()), weight_decay, matrices_only=matrices_only, one_group=one_group)
 
 
 _ADAM = "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
@@ -54,11 +58,13 @@ OPTIMIZERS: Mapping[str, OptimizerFacts] = {
     "RMSprop": _torch("lr momentum alpha eps centered weight_decay maximize foreach capturable differentiable", 0.0),
     "Rprop": _torch("lr etas step_sizes maximize foreach capturable differentiable", None),
     "SparseAdam": _torch("lr betas eps maximize", None),
+    "LBFGS": _torch(
+        "lr max_iter max_eval tolerance_grad tolerance_change history_size line_search_fn", None, one_group=True
+    ),
     # bitsandbytes 0.45, optim/adamw.py and optim/optimizer.py (Optimizer2State): the keys its update reads.
     "AdamW8bit": OptimizerFacts(frozenset({"lr", "betas", "eps", "weight_decay"}), 0.01, "bitsandbytes.optim"),
 }
-"""By class name; torch's from torch 2.13 (`defaults` and signature of each class; the tests compare). LBFGS is left
-out: it takes no groups."""
+"""By class name: all of torch 2.13's (`defaults` and signature of each class; the tests compare), and one more."""
 
 ANY_KEYS = frozenset({"name"})
 """Keys that no optimizer reads but others do: Lightning's LearningRateMonitor labels by `name`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from explorer.core.patterns import PatternError, Term, TooSlow, parse
+from explorer.core.text import visible
 
 CLASSIC_TERMS = ("bias", "LayerNorm.weight")
 """What the classic recipe keeps from decay; the groups that everything starts with have these terms."""
@@ -28,19 +29,26 @@ class Rule:
     A parameter matches when any positive term does and no `!` term does. A rule whose terms are all `!` matches
     everything that none of them does. A rule without terms matches nothing, unless it is the last of its grouping,
     which takes the rest.
+
+    Its texts enter here, from a file, the command line, a field or a caller, and are made visible, as the names are
+    that the terms are matched with. So a regular expression with comments (`(?x)`) has one line.
     """
 
     name: str
-    """The group's name, unique in its grouping."""
+    """The group's name, unique in its grouping, made visible."""
     terms: tuple[str, ...] = ()
-    """The terms as they were written; the catch-all has none."""
+    """The terms as they were written, made visible; the catch-all has none."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The group's options in order: `weight_decay`, `lr`, …; see also `OWN_OPTIONS`."""
 
     def __post_init__(self) -> None:
-        """Copy the containers, so that nobody else changes them."""
-        object.__setattr__(self, "terms", tuple(self.terms))
-        object.__setattr__(self, "options", dict(self.options))
+        """Make the texts visible, and copy the containers, so that nobody else changes them."""
+        options = {
+            visible(key): visible(value) if isinstance(value, str) else value for key, value in self.options.items()
+        }
+        object.__setattr__(self, "name", visible(self.name))
+        object.__setattr__(self, "terms", tuple(map(visible, self.terms)))
+        object.__setattr__(self, "options", options)
 
 
 class Problem(NamedTuple):
@@ -68,12 +76,13 @@ class Grouping:
     """Name of the optimizer the options are meant for."""
 
     def __post_init__(self) -> None:
-        """Check what everything else relies on.
+        """Make the optimizer's name visible, and check what everything else relies on.
 
         Raises:
             ValueError: There is no rule, there are too many, two have one name, or the last has terms.
         """
         object.__setattr__(self, "rules", tuple(self.rules))
+        object.__setattr__(self, "optimizer", visible(self.optimizer))
         if not 1 <= len(self.rules) <= MAX_RULES:
             raise ValueError(f"a grouping has 1 to {MAX_RULES} groups, not {len(self.rules)}")
         if self.rules[-1].terms:

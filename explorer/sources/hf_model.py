@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 KIND = "transformers"
 """This source's name in the SOURCES table."""
 
+CODE_WITHOUT_CONFIG = "its own code (auto_map) is not run: --trust-remote-code needs an AutoConfig there"
+"""What is told of a config whose code could not be run for it either: transformers asks it for the config first."""
+
+BEFORE = "Shapes, dtypes and bytes are those of the model before; open the checkpoint's own file for what is stored."
+"""What the skeleton of a config shows whose weights are quantized: transformers builds it as if they were not."""
+
 
 def open_model(spec: OpenSpec, report: Report) -> Opened:
     """Open a hub id, a built-in name, a directory with a config or a config file.
@@ -181,9 +187,12 @@ def _config(spec: OpenSpec, found: Found) -> PreTrainedConfig:
         raise cannot_build(target, "the config", error, "is not one that transformers takes", config) from error
     if model_type is not None and not isinstance(model_type, str):
         raise ParamxError(target, f"model_type is a JSON {json_kind(model_type)}, not text", "correct the config")
+    # A name like that of another model would mislead where the type is one of the repository's own.
+    ignored = CODE_WITHOUT_CONFIG if config.get("auto_map") else ""
     if not model_type:
-        raise ParamxError(target, "the config has no model_type", "add one, or name the class with --class")
-    hint = nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
+        hint = ignored or "add one, or name the class with --class"
+        raise ParamxError(target, "the config has no model_type", hint)
+    hint = ignored or nearest(model_type, list(CONFIG_MAPPING_NAMES)) or "a newer transformers may know it"
     raise ParamxError(target, f"transformers {version()} has no model type {model_type!r}", hint)
 
 
@@ -255,11 +264,10 @@ def _skeleton(
     why = ""
     description = found.description
     beside = weights_beside(found.directory) if weights is None and found.directory is not None else None
+    quantized = getattr(config, "quantization_config", None)
     if weights is not None or beside is not None:
-        quantized = getattr(config, "quantization_config", None)
         if quantized is not None:
-            reason = f"quantized ({_quant_method(quantized)})"
-            why = "Shapes, dtypes and bytes are those of the model before; open the file itself for what is stored."
+            reason, why = f"quantized ({_quant_method(quantized)})", BEFORE
         else:
             try:
                 weights = weights or read_beside(beside or "")
@@ -279,6 +287,11 @@ def _skeleton(
     elif found.directory is not None and (others := others_beside(found.directory)):
         notes = (Finding("other-files", "warning", f"not read: {others}"),)
         description = description.replace("no weights", "other files not read")
+    if quantized and not why:
+        message = (
+            f"the config says that its weights are quantized ({_quant_method(quantized)}), which is not shown here"
+        )
+        notes = (*notes, Finding("quantized", "hint", message, why=BEFORE))
     with torch.device("meta"), bounded():
         model = model_class._from_config(config)
     _to_meta(model)

@@ -348,6 +348,11 @@ def test_the_trainer_s_own_constructor_takes_the_exported_class(roberta, tmp_pat
     assert optimizer.param_groups[0]["lr"] == 1e-3
 
 
+def test_an_optimizer_that_torch_has_not_has_a_comment_where_it_would_be_imported(roberta):
+    lines = export("torch-groups", table_of_module(roberta), Grouping((Rule("r"),), "AdamWW")).splitlines()
+    assert lines[lines.index("import torch") + 1].startswith("# from … import AdamWW: it is none of torch's")
+
+
 def test_json_lists_the_members_of_each_group(roberta):
     document = json.loads(export("json", table_of_module(roberta), Grouping.classic()))
     assert document["format"] == 1

@@ -289,3 +289,15 @@ def test_regrouping_takes_as_many_steps_for_ten_times_the_layers(table, steps):
 
     # 40,000 names more: a loop over them in Python would take a step for each.
     assert taken(90) == taken(9)
+
+
+def test_the_texts_of_a_group_are_made_visible_as_the_names_are_that_they_match(table):
+    evil, shown = "a\x1b\nb", r"a\x1b\nb"
+    grouping = Grouping((Rule(evil, (evil,), {evil: 1, "optimizer": evil}), Rule("rest")), evil)
+    rule = grouping.rules[0]
+    assert (rule.name, rule.terms, rule.options) == (shown, (shown,), {shown: 1, "optimizer": shown})
+    assert grouping.optimizer == shown
+    model = table([(shown, (2,), None), ("other", (2,), None)])
+    assert Grouper(model).assign(grouping).codes == bytes([0, 1])
+    with pytest.raises(ValueError, match="two groups"):
+        Grouping((Rule(evil), Rule(shown)))

@@ -357,14 +357,48 @@ def test_the_table_of_optimizers_is_torch_s_own():
 
     import torch
 
-    for name, facts in OPTIMIZERS.items():
-        if facts.module != "torch.optim":
-            continue
+    theirs = {name for name, facts in OPTIMIZERS.items() if facts.module == "torch.optim"}
+    kinds = {name for name, kind in vars(torch.optim).items() if isinstance(kind, type)}
+    assert theirs == kinds - {"Optimizer"}
+    for name in theirs:
+        facts = OPTIMIZERS[name]
         kind = getattr(torch.optim, name)
         made = kind([torch.nn.Parameter(torch.zeros(2, 2))], lr=0.1)
         assert set(made.defaults) == facts.keys, name
         default = inspect.signature(kind).parameters.get("weight_decay")
         assert (None if default is None else default.default) == facts.weight_decay, name
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "near"),
+    [("AdamWW", "AdamW"), ("adamw", "AdamW"), ("RMSProp", "RMSprop"), ("Lion", ""), ("SOAP", ""), ("Evil", "")],
+)
+def test_an_optimizer_that_torch_has_not_is_a_hint_with_the_one_that_is_near(tiny, optimizer, near):
+    (finding,) = findings(tiny, replace(CLEAN, optimizer=optimizer))
+    assert (finding.id, finding.severity) == ("unknown-optimizer", "hint")
+    assert finding.message == f"{optimizer} is none of torch.optim's optimizers" + f"; near: {near}" * bool(near)
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_a_known_optimizer_is_told_in_no_group_and_an_unknown_one_not_where_it_gets_nothing(tiny, optimizer):
+    unused = Rule("unused", ("nowhere",), {"optimizer": "Evil"})
+    frozen = Rule("frozen", ("bias",), {"optimizer": "Evil", "freeze": True})
+    grouping = Grouping((unused, frozen, Rule("rest")), optimizer)
+    assert "unknown-optimizer" not in ids(tiny, grouping)
+
+
+def test_lbfgs_refuses_more_than_one_group(tiny):
+    (finding,) = findings(tiny, replace(CLEAN, optimizer="LBFGS"), "refused-groups")
+    assert (finding.severity, finding.message) == ("error", "LBFGS takes one group and refuses 2")
+    assert not findings(tiny, Grouping((Rule("rest"),), "LBFGS"), "refused-groups")
+    assert not findings(tiny, CLEAN, "refused-groups")
+
+
+def test_what_an_unknown_optimizer_decays_by_default_is_not_told(tiny):
+    grouping = Grouping((Rule("rest", (), {"weight_decay_rate": 0.1}),))
+    assert "at its default 0.01" in findings(tiny, grouping, "ignored-option")[0].message
+    (finding,) = findings(tiny, replace(grouping, optimizer="Lion"), "ignored-option")
+    assert "default" not in finding.message
 
 
 @pytest.mark.parametrize(("name", "rest"), [("a", 0.0), ("a", 0.05), ("no_decay", 0.0), ("no_decay", 0.05)])

@@ -60,6 +60,11 @@ def configs() -> Iterator[Case]:
         config({"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}, evil=code),
     )
     elsewhere = {"AutoModel": "someone/else--evil.M"}
+    unknown = {"model_type": "evil", "auto_map": elsewhere}
+    yield case("auto_map of an unknown type without a config", ERROR, config(unknown), "--trust-remote-code")
+    for quantized in ({"quant_method": "\x1b[2J"}, {"quant_method": ["evil"]}, {"load_in_4bit": True}):
+        content = bert | {"quantization_config": quantized}
+        yield case(f"quantization_config: {quantized}", OK, config(content), "quantized")
     yield case("auto_map of another repository", OK, config(bert | {"auto_map": elsewhere}), "not run")
     yield case("auto_map of a list", OK, config(bert | {"auto_map": ["evil.M"]}, evil=code), "not run")
     for kind in (

@@ -19,8 +19,13 @@ from corpus_system import patterns
 from misdeeds import MISDEEDS, misdeed
 from runner import FAMILIES, results_of
 
+from explorer.core.check import check_text
+from explorer.core.grouping_file import loads
 from explorer.core.groups import Grouper, Grouping
+from explorer.core.lints import lint
+from explorer.core.listing import FORMATS, Listing
 from explorer.core.param import Model, Origin, Param
+from explorer.core.text import visible
 
 RUNS = (["safetensors", "index", "gguf", "torch", "dcp", "object"], ["id", "config", "beside"])
 """Families that are opened in one process each run; the second imports transformers."""
@@ -86,8 +91,6 @@ TERMS = list(patterns())
 @pytest.fixture(scope="module")
 def grouper() -> Grouper:
     """Groups of a model whose names are hostile, as they are shown."""
-    from explorer.core.text import visible
-
     names = dict.fromkeys([*map(visible, NAMES.values()), "a" * 60 + ".weight", "layer.0.bias"])
     params = [Param(i, name, (2,), 2, "float32", 8, None, None, None, (), None) for i, name in enumerate(names)]
     return Grouper(Model.from_params(Origin("hostile", "test", "test"), params))
@@ -102,3 +105,24 @@ def test_a_hostile_pattern_groups_or_is_told(grouper: Grouper, term: str, usable
     assert bool(assignment.problems) is not usable
     assert all(printable(problem.message) for problem in assignment.problems)
     assert assignment.codes[-1] == int(term.startswith("!") and usable), "the term beside it still works"
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+def group_lines(grouper: Grouper, text: str) -> list[list[str]]:
+    """Return the lines of each printout of groups that have a text as name, term, option and optimizer."""
+    written = '"' + "".join(f"\\U{ord(char):08x}" for char in f"x{text}") + '"'
+    options = f"options = {{ {written} = 1, optimizer = {written}, weight_decay_rate = 0 }}"
+    toml = f"[[groups]]\nname = {written}\nterms = [{written}, 'bias']\n{options}\n[[groups]]\nname = 'rest'"
+    grouping = loads(toml)
+    assignment = grouper.assign(grouping)
+    listing = Listing(grouper.model, assignment, lint(grouper.model, grouping, assignment))
+    return ["".join(form(listing)).split("\n") for form in (check_text, FORMATS["table"], FORMATS["csv"])]
+
+
+@pytest.mark.parametrize("name", [name for name, text in NAMES.items() if not text.isprintable()])
+def test_no_text_of_a_file_of_groups_forges_a_line(grouper: Grouper, name: str) -> None:
+    lines = group_lines(grouper, NAMES[name])
+    assert [line for part in lines for line in part if not printable(line)] == []
+    assert [len(part) for part in lines] == [len(part) for part in group_lines(grouper, visible(NAMES[name]))]

@@ -407,6 +407,14 @@ class Odd(PreTrainedModel):
             "model type 'odd' is defined by code in the repository; give --trust-remote-code if you trust it"
         )
 
+    @pytest.mark.parametrize("trusted", [False, True])
+    def test_without_a_config_class_it_can_t_run_and_no_model_is_said_to_be_near(self, tmp_path, trusted):
+        folder = self.folder(tmp_path, model_type="custom", auto_map={"AutoModel": "other--code.Odd"})
+        line = refusal(folder, trust_remote_code=trusted)
+        assert line.startswith("transformers ")
+        assert "no model type 'custom'; its own code (auto_map) is not run" in line
+        assert line.endswith(": --trust-remote-code needs an AutoConfig there")
+
     def test_it_runs_when_trusted(self, tmp_path):
         model = open_it(self.folder(tmp_path), trust_remote_code=True)
         assert model.names == ["only.weight", "only.bias"]
@@ -577,6 +585,14 @@ class TestWeights:
         model = open_it(folder)
         assert "quantized (gptq)" in model.findings[0].message
         assert "bytes are those of the model before" in model.findings[0].why
+
+    @pytest.mark.parametrize("method", ["nonesuch", "bitsandbytes"])
+    def test_a_quantized_config_without_weights_is_told_to_be_shown_plain(self, tmp_path, method):
+        quantized = {"quant_method": method, "load_in_4bit": True}
+        model = open_it(write(tmp_path / "m", {**GPT2, "quantization_config": quantized}))
+        (finding,) = model.findings
+        assert (finding.id, finding.severity) == ("quantized", "hint")
+        assert f"quantized ({method})" in finding.message
 
     def test_a_pickle_is_laid_over_and_nothing_of_it_runs(self, tmp_path, tensors):
         import torch

@@ -116,7 +116,7 @@ def import_of(optimizer: str) -> str:
     """Return the line that imports an optimizer, or nothing for torch's own, which `import torch` brings."""
     facts = OPTIMIZERS.get(optimizer)
     if facts is None:
-        return f"# {optimizer} is none of torch's optimizers: import it from where you have it."
+        return f"# from … import {optimizer}: it is none of torch's optimizers; say where you have it."
     return "" if facts.module == "torch.optim" else f"from {facts.module} import {optimizer}"
 
 

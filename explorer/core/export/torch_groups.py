@@ -206,4 +206,4 @@ def optimizers(sheet: Sheet) -> dict[str, list[str]]:
 
 
 def _import_order(line: str) -> tuple[bool, str]:
-    return line.startswith("from "), line
+    return line.startswith(("from ", "# from ")), line
