@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from explorer.core.statistics import QUANTILES, TensorStats, edges, summed
+from explorer.sources.values import shading
 from explorer.sources.values.in_memory import TorchTensor
 from explorer.sources.values.measuring import CHUNK, measure
 from explorer.sources.values.shading import shade
@@ -168,8 +169,12 @@ def shaded(tensor: torch.Tensor, rows: int, columns: int, leading: tuple[int, ..
             return picture
 
 
-@pytest.mark.parametrize(("height", "width"), [(40, 60), (7, 5), (1, 9), (1000, 700)])
-def test_each_cell_is_the_root_mean_square_of_its_block(height: int, width: int) -> None:
+@pytest.mark.parametrize("chunk", [1 << 18, 7, 1])
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (7, 5), (1, 9), (100, 70)])
+def test_each_cell_is_the_root_mean_square_of_its_block(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int, chunk: int
+) -> None:
+    monkeypatch.setattr(shading, "CHUNK", chunk)  # a row of a flat tensor may have more elements
     matrix = torch.randn(height, width)
     picture = shaded(matrix, 8, 11)
     rows, columns = min(8, height), min(11, width)
@@ -191,9 +196,11 @@ def test_a_picture_of_numbers_whose_squares_are_no_float64_is_that_of_their_shar
         assert row == pytest.approx([cell * scale for cell in expected], rel=1e-9, abs=0)
 
 
-def test_a_cell_with_a_nan_is_told_apart() -> None:
+def test_a_cell_with_a_nan_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = torch.ones(8, 8, 8)
     matrix[3, 5, 6] = math.nan
     picture = shaded(matrix, 4, 4, (3,))
     assert [(row, column) for row in range(4) for column in range(4) if picture[row][column] is None] == [(2, 3)]
+    monkeypatch.setattr(shading, "CHUNK", 3)
+    assert shaded(matrix, 4, 4, (3,)) == picture
     assert shaded(torch.ones(9), 4, 3) == [[1.0, 1.0, 1.0]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Sequence
+from itertools import product
 from math import prod, sqrt
 from typing import Any
 
@@ -63,11 +65,11 @@ def shade(
         first, last = row * height // rows, (row + 1) * height // rows
         sums, broken = np.zeros(columns), np.zeros(columns, bool)
         exponent: int | None = None
-        for top in range(first, last, band):
+        for top, left in product(range(first, last, band), range(0, width, CHUNK)):
+            right = min(left + CHUNK, width)
             window: list[tuple[Range, ...]] = [((top, min(top + band, last)),)] if len(shape) > 1 else []
-            values: Any = as_floats(tensor.facts.dtype, tensor.take((*fixed, *window, ((0, width),)))).reshape(
-                -1, width, pairs
-            )
+            data = tensor.take((*fixed, *window, ((left, right),)))
+            values: Any = as_floats(tensor.facts.dtype, data).reshape(-1, right - left, pairs)
             finite = np.isfinite(values).all((0, 2))
             kept = np.where(np.isfinite(values), values, 0.0)
             largest = float(np.abs(kept).max())
@@ -78,9 +80,11 @@ def shade(
                     sums = np.ldexp(sums, 2 * ((exponent or 0) - needed))
                     exponent = needed
             squares = np.ldexp(kept, -exponent) ** 2 if exponent else kept**2
-            sums += np.add.reduceat(squares.sum((0, 2)), starts)
-            broken |= ~np.logical_and.reduceat(finite, starts)
-            yield (row + (top - first) / (last - first)) / rows
+            begin, end = bisect_right(starts, left) - 1, bisect_left(starts, right)
+            cuts = [max(0, start - left) for start in starts[begin:end]]
+            sums[begin:end] += np.add.reduceat(squares.sum((0, 2)), cuts)
+            broken[begin:end] |= ~np.logical_and.reduceat(finite, cuts)
+            yield (row + (top - first + right / width) / (last - first)) / rows
         means = sums / (sizes * (last - first) * pairs)
         cells = zip(means.tolist(), broken.tolist(), strict=True)
         picture.append([None if odd else unscaled(sqrt(mean), exponent or 0) for mean, odd in cells])
