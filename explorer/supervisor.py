@@ -30,7 +30,7 @@ from explorer.terminal_state import Terminal, in_background
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """Signals that end the program: the parent passes them on and restores the terminal."""
 
-LEAVE_SECONDS = 0.7
+LEAVE_SECONDS = 0.6
 """How long the interface may take to end after `Child.leave`; then it is ended, whatever hangs."""
 
 KILL_SECONDS = 0.2

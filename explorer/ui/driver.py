@@ -38,6 +38,16 @@ if TYPE_CHECKING:
 TAKEN = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTOU, signal.SIGTTIN)
 """Signals that Textual's driver or this one handles."""
 
+SWITCH_SECONDS = 0.001
+"""How long the thread that reads waits for the interpreter before it demands its turn.
+
+With Python's 5 ms it can wait for seconds: a busy loop gives the interpreter up more often than that, for system
+calls, and has it back before the other wakes; each time the wait begins anew, and the demand is never made.
+"""
+
+CATCH_UP_SECONDS = 0.05
+"""How long after a frame that took long the next is drawn: drawn without a pause, they leave no time for keys."""
+
 MOST_READ = 4096
 """Bytes of one read: what a terminal keeps at most."""
 
@@ -52,6 +62,8 @@ class LenientDriver(LinuxDriver):
         self._stop_asked = self._retaking = self._over = False
         self._usual = {number: signal.getsignal(number) for number in TAKEN}
         self._usual_wakeup = signal.set_wakeup_fd(-1)
+        self._usual_interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         # For the loop to be woken: Python notes a signal that another thread gets, and looks when this one does.
         self._loop.add_signal_handler(signal.SIGCONT, _nothing)
@@ -95,7 +107,7 @@ class LenientDriver(LinuxDriver):
 
     def _caught_up(self) -> None:
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._shown.catch_up)
+            self._loop.call_soon_threadsafe(self._loop.call_later, CATCH_UP_SECONDS, self._shown.catch_up)
 
     def write(self, data: str) -> None:
         """Give a text to the thread that writes."""
@@ -125,6 +137,7 @@ class LenientDriver(LinuxDriver):
         self._release()
         self._loop.remove_signal_handler(signal.SIGCONT)
         signal.set_wakeup_fd(self._usual_wakeup)
+        sys.setswitchinterval(self._usual_interval)
         for number, handler in self._usual.items():
             signal.signal(number, handler or signal.SIG_DFL)
 

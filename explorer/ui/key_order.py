@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 AT_ONCE = ("ctrl+c", "ctrl+q")
-"""Keys that wait for nothing: they quit in every state."""
+"""Keys that quit in every state: they wait for few keys, and not for long."""
+
+FEW, FEW_SECONDS = 16, 0.2
+"""How many keys typed before it a key that quits waits for, and for how long: `w`, Enter and Ctrl+Q in one packet, as
+`tmux send-keys` sends them, are to write the file."""
 
 TYPES = ("slash", "tab", "shift+tab", "i", "o")
 """Keys that lead into a field: what follows is text, also a `q`."""
@@ -85,9 +89,15 @@ class KeyOrderApp(CellDiffApp[Answer]):
         """Hold a key until it is its turn."""
         if isinstance(event, (events.Key, events.Paste)) and event.time < self._forgotten:
             return
-        at_once = isinstance(event, events.Key) and event.key in AT_ONCE
-        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded or at_once:
+        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
+            return
+        if isinstance(event, events.Key) and event.key in AT_ONCE:
+            if self.opening or self._busy is None or len(self._waiting) > FEW:
+                await super().on_event(event)
+            else:
+                self._waiting.append(event)
+                asyncio.get_running_loop().call_later(FEW_SECONDS, self._wait_no_more, event)
             return
         idle = self._busy is None and event.time > self._began
         if idle and (not self._waiting or event.time > self._last + BURST_SECONDS):
@@ -100,6 +110,12 @@ class KeyOrderApp(CellDiffApp[Answer]):
         self._last = event.time
         self._waiting.append(event)
         self._next()
+
+    def _wait_no_more(self, event: events.Key) -> None:
+        """Give a key that quits to the app, whatever the keys before it are at."""
+        if event in self._waiting:
+            self._waiting.remove(event)
+            self.call_later(super().on_event, event)
 
     def _next(self) -> None:
         """Deliver the next key, if it is its turn."""

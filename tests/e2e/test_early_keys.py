@@ -214,14 +214,14 @@ def test_what_is_pasted_is_no_key(small: str, tmp_path: Path) -> None:
 
 
 EXPLORES = """
-import os, signal, torch, explorer
+import os, signal, sys, torch, explorer
 numbers = [signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH, signal.SIGTTOU, signal.SIGTTIN, signal.SIGINT]
 for number in numbers:
     signal.signal(number, lambda *_: None)
 pipe = os.pipe()[1]
 os.set_blocking(pipe, False)
 signal.set_wakeup_fd(pipe)
-state = lambda: [signal.getsignal(number) for number in numbers]
+state = lambda: [sys.getswitchinterval(), *(signal.getsignal(number) for number in numbers)]
 before = state()
 explorer.explore(torch.nn.Linear(4, 5))
 assert state() == before
@@ -238,3 +238,16 @@ def test_the_process_that_explores_is_as_it_was_afterwards_and_no_text_ends_it(t
         assert terminal.wait() == 0
         assert b"went on" in terminal.raw
         terminal.assert_restored()
+
+
+@pytest.mark.parametrize("quits", ["\x03", "\x11"])
+def test_a_key_that_quits_lets_the_few_before_it_have_their_effect(small: Path, tmp_path: Path, quits: str) -> None:
+    (tmp_path / "here").mkdir()
+    with paramx(small, directory=tmp_path / "here") as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        terminal.type(f"ew\r{quits}")
+        assert terminal.wait() == 0
+        terminal.assert_restored()
+    (written,) = (tmp_path / "here").iterdir()
+    assert "no_decay" in written.read_text()
