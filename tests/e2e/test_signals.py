@@ -11,6 +11,8 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,25 @@ def interface_of(terminal: Terminal, above: str = "-m explorer") -> tuple[int, i
         pid for pid in terminal.descendants() if above in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     ]
     return pids[0], pids[1]
+
+
+@contextmanager
+def job(small: Path) -> Iterator[tuple[Terminal, int, int]]:
+    """The program as a shell's job, its parent and its interface."""
+    with shell("", interactive=True) as terminal:
+        terminal.wait_for("prompt>")
+        terminal.type(f"$PARAMX {small}\r")
+        terminal.wait_for(SHOWN)
+        terminal.settle()
+        yield terminal, *interface_of(terminal)
+
+
+def to_front(terminal: Terminal, shown: str = SHOWN) -> None:
+    """Have the shell continue its job, and see its screen."""
+    terminal.press("clear\r")
+    terminal.type("fg\r")
+    terminal.wait_for(shown)
+    terminal.settle()
 
 
 # --- signals --------------------------------------------------------------------------------------------------------
@@ -142,12 +163,7 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_repaints(small: Path) -> Non
 
 
 def test_one_stop_for_one_signal_whoever_gets_it(small: Path) -> None:
-    with shell("", interactive=True) as terminal:
-        terminal.wait_for("prompt>")
-        terminal.type(f"$PARAMX {small}\r")
-        terminal.wait_for(SHOWN)
-        terminal.settle()
-        parent, interface = interface_of(terminal)
+    with job(small) as (terminal, parent, interface):
         both = -parent
         for whom in [[both], [both], [both], [both, both], [parent], [interface]]:
             for each in whom:
@@ -155,21 +171,13 @@ def test_one_stop_for_one_signal_whoever_gets_it(small: Path) -> None:
             terminal.wait_for("Stopped")
             terminal.settle()
             assert terminal.modes() - {2004} == {CURSOR, WRAP}
-            terminal.press("clear\r")
-            terminal.type("fg\r")
-            terminal.wait_for(SHOWN)
-            terminal.settle()
+            to_front(terminal)
             assert ALTERNATE in terminal.modes(), "it has not stopped again"
         takes_keys(terminal)
 
 
 def test_a_stop_while_it_goes_on_gives_the_terminal_back_too(small: Path) -> None:
-    with shell("", interactive=True) as terminal:
-        terminal.wait_for("prompt>")
-        terminal.type(f"$PARAMX {small}\r")
-        terminal.wait_for(SHOWN)
-        terminal.settle()
-        parent, _ = interface_of(terminal)
+    with job(small) as (terminal, parent, _):
         os.killpg(parent, signal.SIGTSTP)
         terminal.wait_for("Stopped")
         terminal.settle()
@@ -180,20 +188,12 @@ def test_a_stop_while_it_goes_on_gives_the_terminal_back_too(small: Path) -> Non
         os.killpg(parent, signal.SIGTSTP)
         terminal.wait_for("Stopped")
         terminal.wait_for(lambda _: terminal.modes() - {2004} == {CURSOR, WRAP})
-        terminal.press("clear\r")
-        terminal.type("fg\r")
-        terminal.wait_for(SHOWN)
-        terminal.settle()
+        to_front(terminal)
         takes_keys(terminal)
 
 
 def test_a_stop_that_nothing_can_precede_has_the_terminal_set_up_anew(small: Path) -> None:
-    with shell("", interactive=True) as terminal:
-        terminal.wait_for("prompt>")
-        terminal.type(f"$PARAMX {small}\r")
-        terminal.wait_for(SHOWN)
-        terminal.settle()
-        parent, _ = interface_of(terminal)
+    with job(small) as (terminal, parent, _):
         taken = terminal.raw.count(b"\x1b[?1049h")
         os.killpg(parent, signal.SIGSTOP)
         terminal.wait_for("Stopped")
@@ -206,38 +206,24 @@ def test_a_stop_that_nothing_can_precede_has_the_terminal_set_up_anew(small: Pat
 
 
 def test_an_interface_that_is_stopped_by_others_has_its_terminal_given_back_by_the_parent(small: Path) -> None:
-    with shell("", interactive=True) as terminal:
-        terminal.wait_for("prompt>")
-        terminal.type(f"$PARAMX {small}\r")
-        terminal.wait_for(SHOWN)
-        terminal.settle()
-        _, interface = interface_of(terminal)
+    with job(small) as (terminal, _, interface):
         os.kill(interface, signal.SIGSTOP)
         terminal.wait_for("Stopped")
         terminal.settle()
         assert terminal.modes() - {2004} == {CURSOR, WRAP}
-        terminal.press("clear\r")
-        terminal.type("fg\r")
-        terminal.wait_for(SHOWN)
-        terminal.settle()
+        to_front(terminal)
         takes_keys(terminal)
         assert keyboard_modes(bytes(terminal.raw))["normal"] == 1, "the shell's own is not popped"
 
 
 def test_ctrl_z_stops_over_a_dialog_too_and_what_is_typed_behind_it_is_for_nobody(small: Path) -> None:
-    with shell("", interactive=True) as terminal:
-        terminal.wait_for("prompt>")
-        terminal.type(f"$PARAMX {small}\r")
-        terminal.wait_for(SHOWN)
+    with job(small) as (terminal, _, _):
         terminal.press("?")
         terminal.wait_for("Fold everything")
         terminal.press("\x1a\x1a\x1a\x1bq")
         terminal.wait_for("Stopped")
         terminal.settle()
-        terminal.press("clear\r")
-        terminal.type("fg\r")
-        terminal.wait_for("Fold everything")
-        terminal.settle()
+        to_front(terminal, "Fold everything")
         assert ALTERNATE in terminal.modes(), "it has not stopped again"
         takes_keys(terminal, "escape")
 
