@@ -87,10 +87,10 @@ class KeyOrderApp(CellDiffApp[Answer]):
 
     async def on_event(self, event: events.Event) -> None:
         """Hold a key until it is its turn."""
-        if isinstance(event, (events.Key, events.Paste)) and event.time < self._forgotten:
-            return
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
+            return
+        if event.time < self._forgotten:
             return
         if isinstance(event, events.Key) and event.key in AT_ONCE:
             if self.opening or self._busy is None or len(self._waiting) > FEW:
